@@ -1,0 +1,45 @@
+"""dmftsym: a compiler for the equations of dynamical mean-field theory.
+
+    import dmftsym as ds
+    model = ds.Model("my_model")          # axes, parameters, data, order parameters, sites, the action
+    ds.derive(model).saddle_point         # the equations, as SymPy and LaTeX
+    ds.compile_model(model).solve(...)    # a labelled result
+"""
+
+__version__ = "0.1.0"
+
+from dmftsym.compiler import CompiledModel, Derivation, compile_model, derive
+from dmftsym.errors import (
+    CodegenError,
+    DerivationError,
+    DmftsymError,
+    LanguageError,
+    LoweringError,
+    SolveError,
+)
+from dmftsym.language.functions import logistic, softplus
+from dmftsym.language.grammar import parse_expression
+from dmftsym.language.model import Model
+from dmftsym.language.sums import log_Z, past, sum_over
+from dmftsym.options import Options
+
+__all__ = [
+    "CodegenError",
+    "CompiledModel",
+    "Derivation",
+    "DerivationError",
+    "DmftsymError",
+    "LanguageError",
+    "LoweringError",
+    "Model",
+    "Options",
+    "SolveError",
+    "compile_model",
+    "derive",
+    "log_Z",
+    "logistic",
+    "parse_expression",
+    "past",
+    "softplus",
+    "sum_over",
+]

@@ -1,0 +1,204 @@
+"""The command line: compile, derive, solve, models."""
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmftsym import __version__
+from dmftsym.errors import DmftsymError, SolveError
+from dmftsym.options import BACKENDS, Options
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="From a DMFT action to equations and solvers.")
+
+Show = Enum(
+    "Show", {k: k for k in ("action", "process", "saddle", "hessian", "propagator", "schedule", "program", "code")}
+)
+Format = Enum("Format", {k: k for k in ("text", "latex", "html")})
+Measure = Enum("Measure", {k: k for k in ("auto", "gaussian", "hermite", "sobol", "monte-carlo")})
+Backend = Enum("Backend", {k: k for k in BACKENDS})
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A library name or the path of a Python file.")]
+SetOption = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="Structure, e.g. activation=relu.")]
+OutputsOption = Annotated[str, typer.Option("--outputs", metavar="A,B,...", help="Compute these quantities as well.")]
+BackendOption = Annotated[Backend, typer.Option(help="Target of the generated code.")]
+
+
+def main() -> None:
+    """Run the command line; user errors end with status 2 and one line."""
+    try:
+        app()
+    except DmftsymError as error:
+        print(f"dmftsym: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("dmftsym: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"dmftsym {__version__}")
+        raise typer.Exit
+
+
+@app.command("compile")
+def compile_command(
+    model: ModelArgument,
+    settings: SetOption = [],  # noqa: B006  Typer reads the default
+    backend: BackendOption = Backend.numba,
+    outputs: OutputsOption = "",
+    output: Annotated[Path, typer.Option("-o", "--output", help="The module to write.")] = Path("solver.py"),
+) -> None:
+    """Write a standalone solver module."""
+    from dmftsym.runtime.cache import write_atomically
+
+    source = _compiled(model, settings, outputs, backend).source
+    try:
+        if not output.parent.is_dir():
+            raise OSError(f"there is no folder {output.parent}")
+        write_atomically(output, source.text)
+    except OSError as error:
+        raise SolveError(f"cannot write {output}: {error}") from None
+    print(f"{output}: {source.name}, {source.target}, {len(source.text.splitlines())} lines")
+
+
+@app.command("derive")
+def derive_command(
+    model: ModelArgument,
+    settings: SetOption = [],  # noqa: B006
+    show: Annotated[Show | None, typer.Option(help="One part; default: action, process and saddle.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="Format of the equations.")] = Format.text,
+    outputs: OutputsOption = "",
+    backend: BackendOption = Backend.numba,
+) -> None:
+    """Print the derived equations."""
+    from dmftsym.derivation.document import code_page, document
+
+    part = show.value if show else None
+    if part in ("hessian", "propagator"):
+        raise DmftsymError(f"--show {part}: this version derives the saddle point, not yet the {part}")
+    if part in ("schedule", "program", "code"):
+        compiled = _compiled(model, settings, outputs, backend)
+        if part == "schedule":
+            print(document(model, (compiled.liveness, compiled.schedule), form.value))
+        else:
+            text = compiled.program.text() if part == "program" else compiled.source.text
+            print(code_page(model, text.rstrip(), form.value))
+        return
+    from dmftsym.compiler import derive
+
+    derivation = derive(_model(model, settings))
+    parts = {"action": (derivation.action,), "process": derivation.process, "saddle": (derivation.saddle_point,)}
+    records = parts[part] if part else tuple(r for records in parts.values() for r in records)
+    print(document(derivation.action.name, records, form.value))
+
+
+@app.command("solve")
+def solve_command(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.nc", help="The netCDF file to write.")],
+    settings: SetOption = [],  # noqa: B006
+    parameter: Annotated[list[str], typer.Option("-p", metavar="NAME=VALUE", help="A parameter.")] = [],  # noqa: B006
+    data: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Arrays by name.")] = None,
+    steps: Annotated[int, typer.Option(help="Number of times, the initial one included.")] = 100,
+    dt: Annotated[float | None, typer.Option(help="Time step; default: that of the model.")] = None,
+    measure: Annotated[Measure, typer.Option(help="Averaging rule.")] = Measure.auto,
+    points: Annotated[int | None, typer.Option(help="Sample paths in all, or nodes a dimension.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    covariance: Annotated[str, typer.Option(metavar="A,B,...", help="Finite-width covariances N·Cov.")] = "",
+    outputs: OutputsOption = "",
+    backend: BackendOption = Backend.numba,
+) -> None:
+    """Compile a model, solve it and write the result."""
+    from dmftsym.runtime.results import load_data, save
+
+    if covariance:
+        raise DmftsymError(f"--covariance {covariance}: this version solves the saddle point, not yet the fluctuations")
+    arrays = load_data(data) if data else {}
+    numbers = {name: _number(name, value) for name, value in _pairs("-p", parameter)}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    compiled = _compiled(model, settings, outputs, backend, shapes=shapes)
+    result = compiled.solve(
+        numbers,
+        arrays,
+        steps=steps,
+        dt=dt,
+        measure=measure.value,
+        points=points,
+        seed=seed,
+        progress=sys.stderr.isatty(),
+    )
+    save(result, output)
+    print(f"{output}: {', '.join(result.data_vars)}")
+    print(f"{result.attrs['measure']}; estimated relative error {result.attrs['estimated_error']:.1e}")
+    if result.attrs["status"] != "ok":
+        raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
+
+
+@app.command("models")
+def models_command() -> None:
+    """List the library with structure options, parameters and data."""
+    from dmftsym.models.loading import find_model, library
+
+    for name in library():
+        source = find_model(name)
+        model = source.build({})
+        print(f"{name}: {source.summary}")
+        print(f"  structure   {', '.join(f'{k}={v}' for k, v in source.options.items()) or 'none'}")
+        print(f"  parameters  {', '.join(map(_parameter_text, model.parameter_symbols.values())) or 'none'}")
+        data = [t for t in model.tensors.values() if t.kind == "data"]
+        print(f"  data        {', '.join(_data_text(model, t) for t in data) or 'none'}")
+        quantities = [t for t in model.tensors.values() if t.kind in ("order parameter", "observable")]
+        on_request = [t.name for t in quantities if t.name not in model.outputs]
+        print(f"  results     {', '.join(model.outputs)}{f' (on request: {chr(44).join(on_request)})' if on_request else ''}")
+
+
+def _parameter_text(parameter) -> str:
+    default = "" if parameter.default is None else f"={parameter.default}"
+    return f"{parameter.name}{default}" + (f" (only {parameter.only})" if parameter.only is not None else "")
+
+
+def _data_text(model, tensor) -> str:
+    shape = " x ".join(i.axis.size for i in tensor.indices)
+    sources = {str(e.tensor) for _, f in model.data_sources.get(tensor.name, ()) for e in f.atoms(type(tensor[tensor.indices]))}
+    return f"{tensor.name} ({shape}{', or from ' + ', '.join(sorted(sources)) if sources else ''})"
+
+
+def _pairs(option: str, texts: list[str]) -> list[tuple[str, str]]:
+    for text in texts:
+        if "=" not in text or not text.split("=", 1)[0].strip():
+            raise DmftsymError(f"{option} takes NAME=VALUE, given: {text}")
+    pairs = [tuple(part.strip() for part in text.split("=", 1)) for text in texts]
+    names = [name for name, _ in pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DmftsymError(f"{option} {twice[0]} is given twice")
+    return pairs
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise DmftsymError(f"parameter '{name}' must be a number, given: {value}") from None
+
+
+def _model(spec: str, settings: list[str], shapes=None):
+    from dmftsym.models.loading import find_model
+
+    return find_model(spec).build(dict(_pairs("--set", settings)), shapes)
+
+
+def _compiled(spec: str, settings: list[str], outputs: str, backend, shapes=None):
+    from dmftsym.compiler import compile_model
+
+    names = tuple(name.strip() for name in outputs.split(",") if name.strip())
+    return compile_model(_model(spec, settings, shapes), Options(backend=backend.value, outputs=names))
+
+
+if __name__ == "__main__":
+    main()

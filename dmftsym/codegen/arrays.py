@@ -1,0 +1,142 @@
+"""Entries as array source code: slices for indices and times, and axes lined up for broadcasting."""
+
+from dataclasses import dataclass
+
+from sympy import Expr, KroneckerDelta, Mul, Symbol
+
+from dmftsym.codegen.printers import FormulaPrinter
+from dmftsym.errors import CodegenError
+from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size
+from dmftsym.language.terms import Before, Term, entries_of, substitute_activations
+from dmftsym.lowering.times import When, when
+
+PATH = "p"
+
+
+@dataclass(frozen=True)
+class View:
+    """Source code of an array and the indices that its axes carry, in order."""
+
+    code: str
+    indices: tuple[Index, ...]
+
+
+def size_code(axis: Axis) -> str:
+    """The variable (or number) that holds the length of an axis; the time axis has ``steps``."""
+    return "steps" if axis.is_time else axis.size
+
+
+def slot_code(slot: Index, argument: Expr, now: Index, constraints: tuple[Before, ...], where: str) -> str:
+    """What stands in one place of a subscript: a number, the current time, or a slice."""
+    if not slot.is_time:
+        if argument.is_Integer:
+            return str(argument)
+        return part_slice(slot.axis, argument.axis)
+    moment = when(argument, now, constraints, where)
+    codes = {When.NOW: now.name, When.LAG: f"{now.name} - 1", When.INITIAL: "0"}
+    return codes.get(moment) or f":{now.name}{' + 1' if moment is When.UPTO else ''}"
+
+
+def part_slice(whole: Axis, part: Axis) -> str:
+    """The slice of a stacked axis that belongs to one of its parts."""
+    if whole == part:
+        return ":"
+    position = whole.parts.index(part)
+    start = " + ".join(size_code(a) for a in whole.parts[:position])
+    if position == len(whole.parts) - 1:
+        return f"{start}:"
+    return f"{start}:{f'{start} + ' if start else ''}{size_code(part)}"
+
+
+def view(entry: Entry, now: Index, constraints: tuple[Before, ...]) -> View:
+    """An entry without sample paths as a sliced array."""
+    where = str(entry)
+    slots = zip(entry.tensor.indices, entry.indices, strict=True)
+    codes = [slot_code(slot, argument, now, constraints, where) for slot, argument in slots]
+    kept = tuple(a for a, code in zip(entry.indices, codes, strict=True) if ":" in code)
+    if len(set(kept)) < len(kept):
+        return _diagonal(entry, codes, kept)
+    subscript = "" if all(code == ":" for code in codes) else f"[{', '.join(codes)}]"
+    return View(f"{entry.tensor.name}{subscript}", kept)
+
+
+def _diagonal(entry: Entry, codes: list[str], kept: tuple[Index, ...]) -> View:
+    letters = {index: chr(ord("a") + k) for k, index in enumerate(dict.fromkeys(kept))}
+    source = "".join(letters[i] for i in kept)
+    target = "".join(letters.values())
+    return View(f'np.einsum("{source}->{target}", {entry.tensor.name}[{", ".join(codes)}])', tuple(letters))
+
+
+def aligned(found: View, target: tuple[Index, ...]) -> str:
+    """The view with its axes in the order of `target`, new axes where it has none."""
+    order = [i for i in target if i in found.indices]
+    if len(order) < len(found.indices):
+        raise CodegenError(f"{found.code} has an index that {[str(i) for i in target]} lacks")
+    code = found.code
+    if order != list(found.indices):
+        permutation = tuple(found.indices.index(i) for i in order)
+        code = f"{code}.T" if permutation == (1, 0) else f"{code}.transpose{permutation}"
+    # numbers and leading new axes broadcast by themselves
+    pattern = ["None" if i not in found.indices else ":" for i in target]
+    while pattern and pattern[0] == "None":
+        pattern.pop(0)
+    return code if "None" not in pattern else f"{code}[{', '.join(pattern)}]"
+
+
+class ArrayFormula:
+    """Prints functions of order parameters, data and parameters as array expressions."""
+
+    def __init__(self, now: Index, xp: str = "np"):
+        self.now, self.printer = now, FormulaPrinter(array=True, xp=xp)
+
+    def expression(self, body: Expr, target: tuple[Index, ...], constraints: tuple[Before, ...] = ()) -> str:
+        """The formula with the axes of `target`."""
+        body = substitute_activations(body)
+        replaced: dict[Expr, Expr] = {}
+        for delta in sorted(body.atoms(KroneckerDelta), key=str):
+            first, second = delta.args
+            replaced[delta] = Symbol(aligned(View(f"np.eye({size_code(first.axis)})", (first, second)), target))
+        for entry in entries_of(body):
+            replaced[entry] = Symbol(aligned(view(entry, self.now, constraints), target), real=True)
+        for atom in body.atoms(Parameter, Size):
+            replaced[atom] = Symbol(atom.name, positive=True)
+        return self.printer.formula(body.xreplace(replaced))
+
+    def sum_of_terms(self, terms: tuple[Term, ...], target: tuple[Index, ...], constraints=()) -> str:
+        """Σ terms with the axes of `target`; bound indices are summed over trailing axes."""
+        parts = []
+        for term in terms:
+            if not term.bound:
+                parts.append(self.expression(term.body, target, constraints))
+                continue
+            limits = (*constraints, *term.constraints)
+            parts.append(self._einsum(term, target, limits) or self._broadcast_sum(term, target, limits))
+        return " + ".join(parts).replace("+ -", "- ") or "0.0"
+
+    def _broadcast_sum(self, term: Term, target: tuple[Index, ...], constraints) -> str:
+        code = self.expression(term.body, (*target, *term.bound), constraints)
+        axes = tuple(range(-len(term.bound), 0))
+        return f"np.sum({code}, axis={axes if len(axes) > 1 else axes[0]})"
+
+    def _einsum(self, term: Term, target: tuple[Index, ...], constraints) -> str | None:
+        """The sum as one einsum if every factor with a bound index is a plain entry that covers the target."""
+        inner = [f for f in term.factors if any(f.has(i) for i in term.bound)]
+        outer = Mul(*[f for f in term.factors if f not in inner])
+        if not all(isinstance(f, Entry) for f in inner):
+            return None
+        views = [view(f, self.now, constraints) for f in inner]
+        covered = {i for v in views for i in v.indices}
+        if not set(target) <= covered or not set(term.bound) <= covered:
+            return None
+        letters: dict[Index, str] = {}
+        for index in (i for v in views for i in v.indices):
+            if index not in letters:
+                wanted = [c for c in index.name.lower() if c.isascii() and c.isalpha()] + list("abcdefghijklmnop")
+                letters[index] = next(c for c in wanted if c not in letters.values())
+        source = ",".join("".join(letters[i] for i in v.indices) for v in views)
+        output = "".join(letters[i] for i in target)
+        total = f'np.einsum("{source}->{output}", {", ".join(v.code for v in views)}, optimize=True)'
+        if outer == 1:
+            return total
+        front = self.expression(outer, target, constraints)
+        return f"({front})*{total}"

@@ -1,0 +1,301 @@
+"""`generate_source`: a `Program` as the text of a standalone module."""
+
+import re
+from dataclasses import dataclass
+
+from dmftsym import __version__
+from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
+from dmftsym.codegen.sobol import sobol_table
+from dmftsym.codegen.statements import StatementWriter, group_size
+from dmftsym.codegen.templates import render
+from dmftsym.language.action import Data
+from dmftsym.language.symbols import Axis, Entry, Tensor
+from dmftsym.language.terms import as_expression, entries_of
+from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
+
+
+@dataclass(frozen=True)
+class Source:
+    """Generated code: file name stem, text, target and the hash of the model that it solves."""
+
+    name: str
+    text: str
+    target: str
+    model_hash: str
+
+
+def generate_source(program: Program, target: str, model_hash: str, options: dict) -> Source:
+    """Print a program for a target ("numba"). Raises `CodegenError` for a formula without a printer rule."""
+    writer = StatementWriter(program)
+    step = [writer.lines(s) for s in program.step]
+    epilogue = [writer.lines(s) for s in program.epilogue]
+    context = {
+        **_header(program, model_hash, options),
+        **_tables(program),
+        **_data(program, writer.formula),
+        **_sampling(program, writer),
+        **_sweep(program, writer, step, epilogue),
+        **_memory(program),
+        "kernels": writer.kernels,
+    }
+    return Source(program.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
+
+
+def _header(program: Program, model_hash: str, options: dict) -> dict:
+    lines, shape = sobol_table()
+    return {
+        "name": program.name,
+        "version": __version__,
+        "description": program.description.strip() or f"Dynamical mean-field theory of {program.name}.",
+        "equations": [_docstring_safe(e) for e in program.equations],
+        "scheme": program.scheme,
+        "model_hash": model_hash,
+        "options": ", ".join(f"{k}={v}" for k, v in options.items()),
+        "options_literal": repr(options),
+        "time_step": repr(float(program.time_step)),
+        "continuous": program.continuous,
+        "now": program.now.name,
+        "sobol": lines,
+        "sobol_shape": shape,
+    }
+
+
+def _tables(program: Program) -> dict:
+    number = lambda value: "None" if value is None else repr(float(value))
+    parameters = [
+        {
+            "name": p.name,
+            "default": None if p.default is None else repr(float(p.default)),
+            "lower": number(p.lower),
+            "strict": p.strict,
+            "only": number(p.only),
+            "reason": repr(p.reason),
+        }
+        for p in program.parameters
+    ]
+    return {
+        "parameters": parameters,
+        "axes": [
+            {"name": a.name, "size": a.size, "parts": repr(tuple(p.name for p in a.parts) or None)}
+            for a in program.axes
+            if not a.is_time
+        ],
+        "outputs": [{"name": t.name, "axes": repr(_axes_of(t))} for t in program.outputs],
+        "sites": repr(program.sites),
+        "smooth": program.smooth,
+        "evolving": any(g.kind != "static" for g in program.groups),
+    }
+
+
+def _axes_of(tensor: Tensor) -> tuple[str, ...]:
+    return tuple(i.axis.name for i in tensor.indices)
+
+
+def _data(program: Program, formula: ArrayFormula) -> dict:
+    derived = []
+    for data in (d for d in program.data if d.otherwise):
+        needs = sorted({e.tensor.name for _, terms in data.otherwise for t in terms for e in entries_of(t.body)})
+        lines = [f"{name} = arrays[\"{name}\"]" for name in needs]
+        lines += _otherwise(data, formula)
+        derived.append({"name": data.tensor.name, "needs": tuple(needs), "lines": lines})
+    text = " ".join(line for d in derived for line in d["lines"])
+    return {
+        "data": [
+            {"name": d.tensor.name, "axes": repr(_axes_of(d.tensor)), "symmetric": d.tensor.name in program.symmetric_data}
+            for d in program.data
+        ],
+        "derived_data": derived,
+        "required_data": [d.tensor.name for d in program.data if not d.otherwise and _is_read(d, program)],
+        "sizes_unpack": [f'{s} = sizes.get("{s}")' for s in _sizes(program) if re.search(rf"\b{s}\b", text)],
+    }
+
+
+def _is_read(data: Data, program: Program) -> bool:
+    """Whether anything but the formulas of other data needs an array."""
+    return not any(
+        data.tensor in {e.tensor for e in entries_of(t.body)} for d in program.data for _, ts in d.otherwise for t in ts
+    )
+
+
+def _otherwise(data: Data, formula: ArrayFormula) -> list[str]:
+    tensor = data.tensor
+    shape = ", ".join(size_code(i.axis) for i in tensor.indices)
+    lines = [f"{tensor.name} = np.empty(({shape},))"]
+    for entry, terms in data.otherwise:
+        target = tuple(i for i in entry.indices if not i.is_Integer)
+        lines.append(f"{tensor.name}[{_subscript(entry, formula)}] = {formula.sum_of_terms(terms, target)}")
+    return [*lines, f'arrays["{tensor.name}"] = {tensor.name}']
+
+
+def _subscript(entry: Entry, formula: ArrayFormula) -> str:
+    slots = zip(entry.tensor.indices, entry.indices, strict=True)
+    return ", ".join(slot_code(s, a, formula.now, (), str(entry)) for s, a in slots)
+
+
+def _sizes(program: Program) -> list[str]:
+    return [a.size for a in program.axes if not a.is_time and not a.size.isdigit()]
+
+
+def _values(program: Program) -> list[str]:
+    return [p.name for p in program.parameters] + [d.tensor.name for d in program.data] + _sizes(program)
+
+
+def _unpack(names: list[str], blocks: list[list[str]]) -> list[str]:
+    """Assignments from `values` for the names that stand in the given lines of code."""
+    code = " ".join(line for block in blocks for line in block if not line.lstrip().startswith("#"))
+    return [f'{name} = values["{name}"]' for name in names if re.search(rf"\b{name}\b", code)]
+
+
+def _sampling(program: Program, writer: StatementWriter) -> dict:
+    factors, signs, split, moving = [], [], [], []
+    for group in program.groups:
+        if group.kind == "static":
+            factors += [f"# {_covariance_text(group)}"]
+            factors += [f'factors["{group.name}"] = _factor({writer.covariance(group)}.reshape({group_size(group)}, -1), "{group.name}")']
+    constants = [line for c in program.constants for line in _constant(c, writer)]
+    for site in program.sites:
+        inside: list[str] = []
+        for group in (g for g in program.groups if g.site == site and g.kind == "static"):
+            columns = f'factors["{group.name}"].shape[1]'
+            sign = -1.0 if group.antithetic else 1.0
+            signs += [f'if site == "{site}":', f"    signs.append(np.full({columns}, {sign}))"]
+            inside.append(f'normals["{group.name}"], first = static[first : first + {columns}], first + {columns}')
+        for start in (s for s in program.starts if s.field.site == site):
+            size = _field_size(start.field)
+            signs += [f'if site == "{site}":', f"    signs.append(np.ones({size}))"]
+            inside.append(f'normals["{start.field}_start"], first = static[first : first + {size}], first + {size}')
+        for group in (g for g in program.groups if g.site == site and g.kind != "static"):
+            size = group_size(group)
+            cut = f"moving[later : later + steps*({size})]"
+            shaped = cut if group.kind == "evolving" else f"{cut}.reshape(steps, {size}, -1)"
+            inside.append(f'normals["{group.name}"], later = {shaped}, later + steps*({size})')
+            moving.append((site, size))
+        split += [f'if site == "{site}":', *[f"    {line}" for line in inside]] if inside else []
+    if any("steps" in line for line in split):
+        split.insert(0, "steps = len(moving) // max(1, _moving_dimensions(site, values, 1)) if moving is not None else 0")
+    totals = {s: " + ".join(f"steps*({size})" for site, size in moving if site == s) or "0" for s in program.sites}
+    needed = constants if any(re.search(rf"\b{c.target.tensor.name}\b", f) for c in program.constants for f in factors) else []
+    return {
+        "static_factors": [*needed, *factors],
+        "signs": signs,
+        "split_normals": split,
+        "moving_dimensions": "{" + ", ".join(f'"{s}": {t}' for s, t in totals.items()) + "}[site]",
+        "unpack_factors": _unpack(_values(program), [needed, factors]),
+        "unpack_signs": _unpack(_values(program), [signs]),
+        "unpack_split": _unpack(_values(program), [split]),
+        "unpack_moving": _unpack(_values(program), [list(totals.values())]),
+    }
+
+
+def _covariance_text(group: SourceGroup) -> str:
+    return "; ".join(f"<{b.left} {b.right}> = {as_expression(b.terms)}" for b in group.blocks)
+
+
+def _field_size(tensor: Tensor) -> str:
+    return "*".join(size_code(i.axis) for i in tensor.indices if not i.is_time) or "1"
+
+
+def _constant(statement: Evaluate, writer: StatementWriter) -> list[str]:
+    tensor = statement.target.tensor
+    free = tensor.indices
+    value = writer.formula.sum_of_terms(statement.terms, free)
+    shape = ", ".join(size_code(i.axis) for i in free)
+    full = f"np.broadcast_to({value}, ({shape},))" if free else f"float({value})"
+    return [f"# {statement.equation}", f"{tensor.name} = {full}"]
+
+
+def _sweep(program: Program, writer: StatementWriter, step, epilogue) -> dict:
+    allocate, views = [], []
+    for site in program.sites:
+        allocate.append(f'weight_{site} = weights["{site}"]')
+        allocate.append(f"paths_{site} = len(weight_{site})")
+    timed = [a for a in program.arrays if not a.site and a.tensor.time_slots]
+    for array in timed:
+        shape = ", ".join(size_code(i.axis) for i in array.tensor.indices)
+        allocate.append(f"{array.tensor.name} = np.full(({shape},), np.nan)")
+    for array in (a for a in program.arrays if a.site):
+        name = array.tensor.name
+        sizes = [size_code(i.axis) for i in array.tensor.indices if not i.is_time] + [f"paths_{array.site}"]
+        if array.history:
+            allocate.append(f"{name}_history = np.zeros((steps, {', '.join(sizes)}))")
+            views.append(f"{name} = {name}_history[{program.now}]")
+        else:
+            allocate.append(f"{name} = np.zeros(({', '.join(sizes)},))")
+    before = [line for c in program.constants for line in _constant(c, writer)]
+    before += _initial_values(program, writer)
+    finite = [f'("{a.tensor.name}", {_at_now(a.tensor, program)})' for a in timed]
+    results = ", ".join(f'"{t.name}": {_result(t)}' for t in program.outputs)
+    return {
+        "unpack": _unpack(_values(program), [allocate, before, *step, *epilogue]),
+        "allocate": allocate,
+        "before": before,
+        "history_views": views,
+        "step": step,
+        "epilogue": epilogue,
+        "finite": ", ".join(finite),
+        "results": "{" + results + "}",
+    }
+
+
+def _result(tensor: Tensor) -> str:
+    return tensor.name if tensor.indices else f"np.array({tensor.name})"
+
+
+def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
+    lines = []
+    for group in program.groups:
+        if group.kind == "static":
+            lines += [f"# {_covariance_text(group)}", f'drawn = factors["{group.name}"] @ normals["{group.name}"]']
+            lines += writer.members(group)
+            continue
+        lines.append(f'normals_{group.name} = normals["{group.name}"]')
+        if group.kind == "evolving":
+            size = f"steps*({group_size(group)})"
+            lines.append(f"factor_{group.name} = np.zeros({size}*({size} + 1)//2)")
+    for start in program.starts:
+        name = start.field.name
+        target = tuple(i for i in start.field.indices if not i.is_time)
+        mean, variance = (writer.formula.expression(m, target) for m in (start.mean, start.variance))
+        shape = ", ".join([*(size_code(i.axis) for i in target), "-1"])
+        column = "[..., None]" if target else ""
+        spread = f'np.sqrt(np.asarray({variance}))[..., None]*normals["{name}_start"].reshape({shape})'
+        lines += [
+            f"# {name}(0) ~ Normal(mean {start.mean}, variance {start.variance})",
+            f"{name}_start = np.asarray({mean}, dtype=float){column} + {spread}",
+        ]
+    return lines
+
+
+def _at_now(tensor: Tensor, program: Program) -> str:
+    now = program.now.name
+    first = tensor.time_slots[0]
+    codes = [now if k == first else f":{now} + 1" if i.is_time else ":" for k, i in enumerate(tensor.indices)]
+    return f"{tensor.name}[{', '.join(codes)}]"
+
+
+def _memory(program: Program) -> dict:
+    def product(axes: list[Axis], history: bool) -> str:
+        return "*".join((["steps"] if history else []) + [size_code(a) for a in axes]) or "1"
+
+    per_path = [
+        product([i.axis for i in a.tensor.indices if not i.is_time], a.history) for a in program.arrays if a.site
+    ]
+    per_path += [f"steps*({group_size(g)})" for g in program.groups if g.kind != "static"]
+    per_path += [f"2*({group_size(g)})" for g in program.groups if g.kind == "static"]
+    shared = [product([i.axis for i in a.tensor.indices], False) for a in program.arrays if not a.site]
+    shared += [f"(steps*({group_size(g)}))**2//2" for g in program.groups if g.kind == "evolving"]
+    return {
+        "memory_per_path": " + ".join(per_path) or "0",
+        "memory_shared": " + ".join(shared) or "0",
+        "unpack_memory": _unpack(_values(program), [per_path, shared]),
+    }
+
+
+def _docstring_safe(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"""', "'''")
+
+
+def _tidy(text: str) -> str:
+    """No trailing blanks, at most two blank lines in a row."""
+    text = "\n".join(line.rstrip() for line in text.splitlines())
+    return re.sub(r"\n{4,}", "\n\n\n", text).rstrip() + "\n"

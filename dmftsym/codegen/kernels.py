@@ -1,0 +1,135 @@
+"""Elementwise kernels: what one sample path does, with loops over the other indices."""
+
+from dataclasses import dataclass
+
+from sympy import Expr, Function, Symbol
+
+from dmftsym.codegen.arrays import part_slice, slot_code
+from dmftsym.codegen.printers import FormulaPrinter
+from dmftsym.language.symbols import Entry, Index, Parameter, Size
+from dmftsym.language.terms import entries_of, substitute_activations
+from dmftsym.lowering.ir import TIME_STEP, Assign, Kernel
+from dmftsym.lowering.times import When, when
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Assignments that share loops over the same indices: (index, upper limit) pairs and source lines."""
+
+    ranges: tuple[tuple[str, str], ...]
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KernelCode:
+    """A kernel as source: its name, its parameters in order, what the caller passes for them, and its loops."""
+
+    name: str
+    parameters: tuple[str, ...]
+    arguments: tuple[str, ...]
+    paths_of: str
+    loops: tuple[Loop, ...]
+
+
+def kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> KernelCode:
+    """Print the updates of a kernel; arrays become parameters, cut to the time at which they are read."""
+    arguments: dict[str, str] = {a.target.tensor.name: a.target.tensor.name for a in kernel.assignments}
+    loops: list[tuple[tuple[Index, ...], list[Assign]]] = []
+    for assign in kernel.assignments:
+        indices = tuple(i for i in assign.target.indices if not i.is_time)
+        if loops and loops[-1][0] == indices:
+            loops[-1][1].append(assign)
+        else:
+            loops.append((indices, [assign]))
+    printed = tuple(_loop(indices, group, now, histories, arguments) for indices, group in loops)
+    first = kernel.assignments[0].target.tensor.name
+    return KernelCode(kernel.name, tuple(arguments), tuple(arguments.values()), first, printed)
+
+
+def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, str]) -> Loop:
+    printer = FormulaPrinter(array=False)
+    bodies = [_with_source_names(a.expression, now, histories, arguments) for a in group]
+    common = _repeated_functions(bodies)
+    lines: list[str] = []
+    done: set[Expr] = set()
+    for assign, body in zip(group, bodies, strict=True):
+        for function, name in common.items():
+            if function not in done and body.has(function):
+                lines.append(f"{name} = {printer.formula(function)}")
+                done.add(function)
+        lines += [f"# {assign.equation}"]
+        value = printer.formula(body.xreplace({f: Symbol(n, real=True) for f, n in common.items()}))
+        lines.append(f"{_element(assign.target, now)[0]} = {value}")
+    ranges = tuple((i.name, _range_of(i, group[0].target)) for i in indices)
+    return Loop(ranges, tuple(lines))
+
+
+def _range_of(index: Index, target: Entry) -> str:
+    others = [i for i in target.indices if not i.is_time]
+    return f"{target.tensor.name}.shape[{others.index(index)}]"
+
+
+def _with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, str]) -> Expr:
+    """Replace entries and parameters by symbols that carry their source code; note what the caller must pass."""
+    expr = substitute_activations(expr)
+    replaced: dict[Expr, Expr] = {}
+    for entry in entries_of(expr):
+        code, name, argument = _element(entry, now, histories)
+        arguments.setdefault(name, argument)
+        replaced[entry] = Symbol(code, real=True)
+    for atom in sorted(expr.atoms(Parameter, Size), key=str):
+        arguments.setdefault(atom.name, atom.name)
+        replaced[atom] = Symbol(atom.name, positive=True)
+    if expr.has(TIME_STEP):
+        arguments.setdefault("dt", "dt")
+    return expr.xreplace(replaced)
+
+
+def _element(entry: Entry, now: Index, histories=frozenset()) -> tuple[str, str, str]:
+    """Source of one element, the parameter that holds its array, and the argument for that parameter."""
+    tensor = entry.tensor
+    moments = {when(t, now, (), str(entry)) for t in entry.times}
+    suffix = {When.LAG: "_previous", When.INITIAL: "_initial"}
+    name = tensor.name + "".join(suffix.get(m, "") for m in sorted(moments, key=lambda m: m.value))
+    slots = zip(tensor.indices, entry.indices, strict=True)
+    inside = [_offset(slot, argument) for slot, argument in slots if not slot.is_time]
+    if tensor.site:
+        argument = name
+        if moments == {When.LAG}:
+            argument = f"{tensor.name}_history[{now.name} - 1]" if tensor.name in histories else tensor.name
+        elif moments == {When.INITIAL}:
+            argument = f"{tensor.name}_history[0]"
+        return f"{name}[{', '.join([*inside, 'path'])}]", name, argument
+    codes = [
+        slot_code(slot, a, now, (), str(entry)) if slot.is_time else ":"
+        for slot, a in zip(tensor.indices, entry.indices, strict=True)
+    ]
+    argument = tensor.name if all(c == ":" for c in codes) else f"{tensor.name}[{', '.join(codes)}]"
+    return (f"{name}[{', '.join(inside)}]" if inside else name), name, argument
+
+
+def _offset(slot: Index, argument: Expr) -> str:
+    """An index inside a kernel; parts of a stacked axis start where the parts before them end."""
+    if argument.is_Integer:
+        return str(argument)
+    start = part_slice(slot.axis, argument.axis).split(":")[0]
+    return f"{start} + {argument.name}" if start else argument.name
+
+
+def _repeated_functions(bodies: list[Expr]) -> dict[Expr, str]:
+    """Functions that several updates share, with a readable name each: tanh_h for tanh(h[mu, path])."""
+    counts: dict[Expr, int] = {}
+    for body in bodies:
+        for function in sorted(body.atoms(Function), key=str):
+            counts[function] = counts.get(function, 0) + body.count(function)
+    names: dict[Expr, str] = {}
+    for function in sorted((f for f, n in counts.items() if n > 1), key=lambda f: (f.count_ops(), str(f))):
+        argument = function.args[0]
+        label = argument.name.split("[")[0] if isinstance(argument, Symbol) else "common"
+        name, k = f"{type(function).__name__.lower()}_{label}", 2
+        while name in names.values():
+            name, k = f"{type(function).__name__.lower()}_{label}_{k}", k + 1
+        names[function] = name
+    return names
+
+

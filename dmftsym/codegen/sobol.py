@@ -1,0 +1,28 @@
+"""Direction numbers of the Sobol sequence, read off SciPy's generator for the generated modules."""
+
+import base64
+from functools import lru_cache
+
+import numpy as np
+
+DIMENSIONS, BITS = 64, 17
+
+
+@lru_cache(maxsize=1)
+def sobol_table() -> tuple[tuple[str, ...], tuple[int, int]]:
+    """The table as lines of base-85 text, and its shape (dimensions, bits).
+
+    Point 2^(j+1) - 1 of the Gray-code sequence is the j-th direction number of every dimension.
+    """
+    from scipy.stats import qmc  # takes a third of a second to import, needed here only
+
+    sampler = qmc.Sobol(DIMENSIONS, scramble=False, bits=32)
+    table, position = np.zeros((DIMENSIONS, BITS), dtype="<u4"), 0
+    for bit in range(BITS):
+        index = 2 ** (bit + 1) - 1
+        sampler.fast_forward(index - position)
+        table[:, bit] = np.round(sampler.random(1)[0] * 2.0**32).astype("<u4")
+        position = index + 1
+    text = base64.b85encode(table.tobytes()).decode()
+    width = 100
+    return tuple(text[k : k + width] for k in range(0, len(text), width)), table.shape

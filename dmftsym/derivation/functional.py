@@ -1,0 +1,99 @@
+"""Functional derivatives of sums of products, with respect to any indexed quantity."""
+
+from dataclasses import replace
+
+from sympy import Dummy, Expr, Integer, KroneckerDelta
+
+from dmftsym.language.action import Action
+from dmftsym.language.symbols import Entry, Index, Tensor, split_index
+from dmftsym.language.terms import Before, Term, avoid, collapse_deltas, entries_of, indices_of, rename, substitute
+
+
+def functional_derivative(terms: tuple[Term, ...], tensor: Tensor, at: tuple[Expr, ...], action: Action):
+    """δ(Σ terms)/δ tensor[at], with definitions differentiated by the chain rule.
+
+    Sums collapse onto the indices `at`; where an index is already fixed a Kronecker delta remains. `at` must not
+    collide with the free indices of the terms unless that is meant. Cost: linear in the number of entries.
+    """
+    taken = tuple(i for a in at for i in a.atoms(Index))
+    result = []
+    for term in terms:
+        term = avoid(term, taken)
+        for entry in entries_of(term.body):
+            outer = _partial(term, entry)
+            if outer.body == 0:
+                continue
+            if entry.tensor == tensor:
+                result.append(_collapse(outer, entry, at))
+            elif entry.tensor.kind in ("definition", "observable"):
+                inner = _derivative_of_definition(entry, tensor, at, action)
+                result += [collapse_deltas(_chain(outer, term)) for term in inner]
+    return tuple(t for t in result if t.body != 0)
+
+
+def _partial(term: Term, entry: Entry) -> Term:
+    """The sum with the product differentiated by one of its entries."""
+    symbol = Dummy(real=True)
+    return replace(term, body=term.body.xreplace({entry: symbol}).diff(symbol).xreplace({symbol: entry}))
+
+
+def _chain(outer: Term, inner: Term) -> Term:
+    """Outer times inner derivative; the free indices of the inner one are those that the outer one sums."""
+    inner = avoid(inner, [*indices_of(outer.body), *outer.bound])
+    return Term(outer.body * inner.body, outer.bound + inner.bound, outer.constraints + inner.constraints)
+
+
+def _derivative_of_definition(entry: Entry, tensor: Tensor, at: tuple[Expr, ...], action: Action):
+    definition = action.definition(entry.tensor.name)
+    taken = entry.atoms(Index)
+    terms = []
+    for term in definition.terms:
+        term = avoid(term, taken)
+        terms.append(rename(term, dict(zip(entry.tensor.indices, entry.indices, strict=True))))
+    return functional_derivative(tuple(terms), tensor, at, action)
+
+
+def _collapse(term: Term, entry: Entry, at: tuple[Expr, ...]) -> Term:
+    """Identify the indices of an entry with `at`: bound ones are replaced, others leave a Kronecker delta."""
+    arguments = list(entry.indices)
+    for position, target in enumerate(at):
+        argument = arguments[position]
+        index, shift = split_index(argument)
+        if index is not None and index in term.bound:
+            value = target - shift
+            remaining = replace(term, bound=tuple(i for i in term.bound if i != index))
+            term = substitute(remaining, index, value)
+            arguments = [a.xreplace({index: value}) for a in arguments]
+        elif argument != target:
+            term = replace(term, body=term.body * KroneckerDelta(argument, target))
+    return term
+
+
+def without(terms: tuple[Term, ...], *kinds: str) -> tuple[Term, ...]:
+    """The terms that hold no entry of the given kinds (their value where those entries vanish)."""
+    return tuple(t for t in terms if not entries_of(t.body, *kinds))
+
+
+def strictly_before(early: Expr, late: Expr, constraints: tuple[Before, ...]) -> bool:
+    """Whether the constraints imply early < late."""
+    return _ordered(early, late, constraints, strict=True)
+
+
+def not_after(early: Expr, late: Expr, constraints: tuple[Before, ...]) -> bool:
+    """Whether the constraints imply early ≤ late."""
+    return _ordered(early, late, constraints, strict=False)
+
+
+def _ordered(early: Expr, late: Expr, constraints: tuple[Before, ...], strict: bool) -> bool:
+    gap = late - early
+    if gap.is_Integer:
+        return gap >= (1 if strict else 0)
+    if early == Integer(0):
+        return not strict
+    for constraint in constraints:
+        offset = constraint.time - early
+        if offset.is_Integer and offset >= 0:
+            still = strict and constraint.inclusive and offset == 0
+            if _ordered(constraint.upper, late, tuple(c for c in constraints if c != constraint), still):
+                return True
+    return False

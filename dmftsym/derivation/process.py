@@ -1,0 +1,272 @@
+"""The effective process of a site, read off from its action: equations of motion, noise, observables."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from sympy import Add, Expr, Integer, KroneckerDelta, Mul, latex
+
+from dmftsym.derivation.symmetry import ordered_ends, symmetric_tensors
+from dmftsym.errors import DerivationError, LanguageError
+from dmftsym.language.action import Action, Definition, SiteAction, Start
+from dmftsym.language.display import Displayed
+from dmftsym.language.symbols import Entry, Index, Tensor, TimeDerivative
+from dmftsym.language.terms import Term, as_expression, avoid, entries_of, rename
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Gaussian source u that enters the equation of `field`, times `amplitude` (a function of the fields at t).
+
+    kind: "static" (one draw for all times), "white" (independent at every time) or "evolving" (two-time covariance).
+    """
+
+    tensor: Tensor
+    field: Tensor
+    kind: str
+    amplitude: Expr
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """⟨u_left u_right⟩ = Σ terms, for the entries `left` and `right` of two sources of the same kind."""
+
+    left: Entry
+    right: Entry
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class FieldEquation:
+    """field = Σ terms + Σ amplitude·source; with `derivative`, the left side is the time derivative of the field."""
+
+    field: Tensor
+    derivative: bool
+    terms: tuple[Term, ...]
+    sources: tuple[Source, ...]
+
+    def right_side(self) -> Expr:
+        noise = [s.amplitude * s.tensor[s.tensor.indices] for s in self.sources]
+        return as_expression(self.terms) + Add(*noise)
+
+    def left_side(self) -> Expr:
+        entry = self.field[self.field.indices]
+        return TimeDerivative(entry) if self.derivative else entry
+
+
+@dataclass(frozen=True)
+class EffectiveProcess(Displayed):
+    """The single-site process: x = drift + memory + noise, definitions, initial values and observables q̂·O."""
+
+    site: str
+    equations: tuple[FieldEquation, ...]
+    covariances: tuple[Covariance, ...]
+    definitions: tuple[Definition, ...]
+    starts: tuple[Start, ...]
+    observables: tuple[Term, ...]
+
+    def text(self) -> str:
+        """One equation a line, in plain text."""
+        return "\n".join(f"{left} = {right}" for left, right in self._lines(str)) + self._starts_text()
+
+    def latex_lines(self) -> list[str]:
+        """One equation a line, as LaTeX."""
+        lines = [f"{left} = {right}" for left, right in self._lines(latex)]
+        for s in self.starts:
+            moments = f"{latex(s.mean)}, {latex(s.variance)}"
+            lines.append(rf"{latex(s.field)}(0) \sim \mathcal{{N}}\left({moments}\right)")
+        return lines
+
+    def _lines(self, show) -> list[tuple[str, str]]:
+        lines = [(show(e.left_side()), show(e.right_side())) for e in self.equations]
+        lines += [(show(d.tensor[d.tensor.indices]), show(as_expression(d.terms))) for d in self.definitions]
+        for c in self.covariances:
+            pair = (f"<{c.left} {c.right}>", str(as_expression(c.terms)))
+            if show is latex:
+                brackets = rf"\left\langle {latex(c.left)} {latex(c.right)} \right\rangle"
+                pair = (brackets, latex(as_expression(c.terms)))
+            lines.append(pair)
+        return lines
+
+    def _starts_text(self) -> str:
+        return "".join(f"\n{s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in self.starts)
+
+
+def derive_processes(action: Action) -> tuple[EffectiveProcess, ...]:
+    """The effective process of every site (theory.md §1).
+
+    Data that stand as a covariance are taken to be symmetric (the solver checks it).
+    Raises `LanguageError` if a field has no equation or two, `DerivationError` if a term is of higher than second
+    order in response fields or its noise is not symmetric in its two times.
+    """
+    symmetric = symmetric_tensors(action)
+    return tuple(derive_process(site, symmetric) for site in action.sites)
+
+
+def derive_process(site: SiteAction, symmetric: frozenset[Tensor]) -> EffectiveProcess:
+    """Sort the terms of one site action by their response fields and read off the process."""
+    by_degree: dict[int, list[Term]] = {0: [], 1: [], 2: []}
+    for term in site.terms:
+        responses = [f for f in term.factors if _is_response(f)]
+        conjugates = entries_of(term.body, "conjugate")
+        hidden = entries_of(Mul(*[f for f in term.factors if not _is_response(f)]), "response field")
+        if hidden or len(responses) > 2 and not conjugates:
+            raise DerivationError(
+                f"site {site.name}: the term {term.body} is not of first or second order in response fields"
+            )
+        if not conjugates and not responses:
+            raise LanguageError(
+                f"site {site.name}: the term {term.body} holds neither a response field nor a conjugate"
+            )
+        by_degree[0 if conjugates else len(responses)].append(term)
+    sources, covariances = _read_noise(site, by_degree[2], symmetric)
+    equations = tuple(_read_equation(site, field, by_degree[1], sources) for field in site.fields)
+    return EffectiveProcess(site.name, equations, covariances, site.definitions, site.starts, tuple(by_degree[0]))
+
+
+def _is_response(factor: Expr) -> bool:
+    return isinstance(factor, Entry) and factor.tensor.kind == "response field"
+
+
+def _read_equation(site: SiteAction, field: Tensor, terms: list[Term], sources: tuple[Source, ...]) -> FieldEquation:
+    own = field[field.indices]
+    responses = [(t, next(f for f in t.factors if _is_response(f))) for t in terms]
+    moved = [_move_to(t, response, field.indices) for t, response in responses if response.tensor == field.tilde]
+    derivative = any(t.body.has(TimeDerivative) for t in moved)
+    left, right = _take_left_side(TimeDerivative(own) if derivative else own, moved)
+    here = f"site {site.name}: the term -{field.tilde[field.indices]}*{TimeDerivative(own) if derivative else own}"
+    if left == 0:
+        raise LanguageError(f"{here} is missing: field {field} has no equation")
+    if left != 1:
+        raise LanguageError(f"{here} must stand exactly once, found with factor {left}: two equations for one field?")
+    if any(t.body.has(TimeDerivative) for t in right):
+        raise LanguageError(f"{here} may be the only time derivative in the equation of {field}")
+    return FieldEquation(field, derivative, tuple(right), tuple(s for s in sources if s.field == field))
+
+
+def _take_left_side(own: Expr, terms: list[Term]) -> tuple[Expr, list[Term]]:
+    """Take −x̃ x out of the terms; what remains is the right side of x = ..."""
+    left, right = Integer(0), []
+    for term in terms:
+        coefficient = -term.body / own
+        if not term.bound and coefficient.is_number:
+            left += coefficient
+        else:
+            right.append(term)
+    return left, right
+
+
+def _move_to(term: Term, response: Entry, indices: tuple[Index, ...]) -> Term:
+    """Divide out a response field and rename its (bound) indices to the declared ones of its field."""
+    own = response.indices
+    if any(not isinstance(i, Index) for i in own) or len(set(own)) != len(own):
+        raise DerivationError(f"{response}: response fields carry distinct plain indices, found {list(own)}")
+    term = replace(term, body=term.body / response, bound=tuple(i for i in term.bound if i not in own))
+    foreign = [i for i in indices if i not in own]
+    return rename(avoid(term, foreign), dict(zip(own, indices, strict=True)))
+
+
+def _read_noise(site: SiteAction, terms: list[Term], symmetric: frozenset[Tensor]) -> tuple[tuple[Source, ...], tuple[Covariance, ...]]:
+    sources: dict[tuple, Source] = {}
+    blocks: dict[tuple[Source, Source], list[Term]] = {}
+    for term in terms:
+        for one, other, kind, amplitudes, covariance in _noise_blocks(site, term, symmetric):
+            pair = []
+            for response, amplitude in zip((one, other), amplitudes, strict=True):
+                key = (response.tensor.name, kind, amplitude)
+                if key not in sources:
+                    sources[key] = _make_source(site, response.tensor.name, kind, amplitude, sources.values())
+                pair.append(sources[key])
+            blocks.setdefault(tuple(pair), []).append(covariance)
+    covariances = []
+    for (left, right), pieces in blocks.items():
+        entries = _covariance_entries(left, right)
+        covariances.append(Covariance(*entries, tuple(pieces)))
+    return tuple(sources.values()), tuple(covariances)
+
+
+def _make_source(site: SiteAction, field: str, kind: str, amplitude: Expr, existing: Iterable[Source]) -> Source:
+    tensor = next(f for f in site.fields if f.name == field)
+    rank = sum(s.field == tensor for s in existing)
+    indices = tuple(i for i in tensor.indices if not i.is_time) if kind == "static" else tensor.indices
+    name = f"u_{field}" + (str(rank + 1) if rank else "")
+    symbol = Tensor(name, "source", indices, site.name, f"u^{{{tensor.latex_name}}}" if not rank else "")
+    return Source(symbol, tensor, kind, amplitude)
+
+
+def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):
+    """The covariance that one term ½ x̃ C x̃ (or x̃ C ỹ) contributes, symmetrised for a single field."""
+    one, other = (f for f in term.factors if _is_response(f))
+    body = term.body / (one * other)
+    if term.constraints:
+        raise DerivationError(f"site {site.name}: the noise term {term.body} cannot stand under a sum over the past")
+    times = [next(i for i in r.times) for r in (one, other)]
+    kind = "white" if times[0] == times[1] else "evolving" if any(body.has(t) for t in times) else "static"
+    inner, amplitudes = Integer(1), [Integer(1), Integer(1)]
+    for factor in Term(body).factors:
+        local = [e for e in factor.atoms(Entry) if e.tensor.site]
+        if not local:
+            inner *= factor
+            continue
+        at = {t for e in local for t in e.times}
+        if len(at) != 1 or not at <= set(times):
+            raise DerivationError(f"site {site.name}: the noise amplitude {factor} must stand at one of the times {times}")
+        amplitudes[times.index(at.pop())] *= factor
+    if kind == "white" and amplitudes[0] != 1:
+        raise DerivationError(f"site {site.name}: white noise with the amplitude {amplitudes[0]} needs a convention")
+    if kind == "evolving" and not any(inner.has(t) for t in times):
+        kind = "static"
+    yield from _oriented(site, term, kind, (one, other), tuple(amplitudes), inner, symmetric)
+
+
+def _oriented(site: SiteAction, term: Term, kind: str, pair, amplitudes, inner: Expr, symmetric):
+    same = pair[0].tensor == pair[1].tensor
+    if same and _is_symmetric(inner, pair, symmetric):
+        same, inner = False, 2 * inner
+    order = [f.name for f in site.fields]
+    if not same and order.index(pair[0].tensor.name) > order.index(pair[1].tensor.name):
+        pair, amplitudes = pair[::-1], amplitudes[::-1]
+    for first, second in ((0, 1), (1, 0)) if same else ((0, 1),):
+        left, right = pair[first], pair[second]
+        ends = _field_indices(site, left.tensor.name), _second_indices(site, right.tensor.name, kind)
+        bound = tuple(i for i in term.bound if i not in left.indices and i not in right.indices)
+        moved = avoid(Term(inner, bound), [*ends[0], *ends[1]])
+        mapping = dict(zip(right.indices, ends[1], strict=True)) | dict(zip(left.indices, ends[0], strict=True))
+        moved = moved.times(_independent_components(left, right, ends))
+        shifted = tuple(
+            a.xreplace(dict(zip(r.indices, _field_indices(site, r.tensor.name), strict=True)))
+            for a, r in ((amplitudes[first], left), (amplitudes[second], right))
+        )
+        if same and shifted[0] != shifted[1]:
+            raise DerivationError(f"site {site.name}: the noise term {term.body} is not symmetric in its two times")
+        moved = rename(moved, mapping)
+        yield left, right, kind, shifted, replace(moved, body=ordered_ends(moved.body, symmetric))
+
+
+def _is_symmetric(inner: Expr, pair: tuple[Entry, Entry], symmetric: frozenset[Tensor]) -> bool:
+    """Whether exchanging the two ends of a covariance leaves it unchanged, given the symmetric tensors."""
+    one, other = (r.indices for r in pair)
+    exchange = dict(zip(one, other, strict=True)) | dict(zip(other, one, strict=True))
+    return ordered_ends(inner, symmetric) == ordered_ends(inner.xreplace(exchange), symmetric)
+
+
+def _independent_components(left: Entry, right: Entry, ends) -> Expr:
+    """Kronecker deltas for the indices that both response fields share: components with independent noise."""
+    pairs = zip(left.indices, ends[0], strict=True)
+    where = {i: k for k, i in enumerate(right.indices)}
+    return Mul(*[KroneckerDelta(i, ends[1][where[own]]) for own, i in pairs if own in where and not i.is_time])
+
+
+def _field_indices(site: SiteAction, name: str) -> tuple[Index, ...]:
+    return next(f for f in site.fields if f.name == name).indices
+
+
+def _second_indices(site: SiteAction, name: str, kind: str) -> tuple[Index, ...]:
+    """Indices of the right-hand entry of a covariance: primed, the time too unless the noise is white."""
+    return tuple(
+        i if i.is_time and kind == "white" else Index(f"{i.name}'", i.axis) for i in _field_indices(site, name)
+    )
+
+
+def _covariance_entries(left: Source, right: Source) -> tuple[Entry, Entry]:
+    primed = [i if i.is_time and right.kind == "white" else Index(f"{i.name}'", i.axis) for i in right.tensor.indices]
+    return left.tensor[left.tensor.indices], right.tensor[tuple(primed)]

@@ -1,0 +1,158 @@
+"""The saddle point: δS/δq̂ = 0 gives the order parameters, δS/δq = 0 shows which conjugates causality removes."""
+
+from dataclasses import dataclass
+
+from sympy import Add, Expr, latex
+
+from dmftsym.derivation.averages import average
+from dmftsym.derivation.functional import functional_derivative, strictly_before, without
+from dmftsym.errors import DerivationError
+from dmftsym.language.action import Action, Definition
+from dmftsym.language.display import Displayed
+from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.terms import Term, as_expression, entries_of
+
+
+@dataclass(frozen=True)
+class SiteAverage:
+    """The contribution coefficient·⟨Σ terms⟩_site to an order parameter (the terms hold the observable)."""
+
+    site: str
+    coefficient: Expr
+    terms: tuple[Term, ...]
+
+    def expression(self) -> Expr:
+        averaged = tuple(Term(average(t.body, self.site), t.bound, t.constraints) for t in self.terms)
+        return self.coefficient * as_expression(averaged)
+
+
+@dataclass(frozen=True)
+class OrderParameterEquation:
+    """tensor[indices] = Σ averages + Σ explicit, from δS/δ(tensor.hat) = 0 at vanishing conjugates."""
+
+    tensor: Tensor
+    averages: tuple[SiteAverage, ...]
+    explicit: tuple[Term, ...]
+
+    def right_side(self) -> Expr:
+        return Add(*[a.expression() for a in self.averages]) + as_expression(self.explicit)
+
+
+@dataclass(frozen=True)
+class CausalTerm:
+    """One term of δS/δq: what it is, and why it vanishes (or that it does not)."""
+
+    expression: Expr
+    vanishes: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class ConjugateEquation:
+    """0 = δS/δq: conjugate = Σ terms; the conjugate vanishes if causality kills every term."""
+
+    conjugate: Entry
+    terms: tuple[CausalTerm, ...]
+
+    @property
+    def vanishes(self) -> bool:
+        return all(t.vanishes for t in self.terms)
+
+
+@dataclass(frozen=True)
+class SaddlePoint(Displayed):
+    """The saddle-point equations of an action: order parameters, definitions and the fate of the conjugates."""
+
+    equations: tuple[OrderParameterEquation, ...]
+    definitions: tuple[Definition, ...]
+    conjugates: tuple[ConjugateEquation, ...]
+
+    def text(self) -> str:
+        """Equations in plain text, then each conjugate with the reason why it vanishes."""
+        lines = [f"{left} = {right}" for left, right in self._pairs()]
+        for c in self.conjugates:
+            lines.append(f"{c.conjugate} = 0" if c.vanishes else f"{c.conjugate} does not vanish")
+            lines += [f"    {t.expression}: {t.reason}" for t in c.terms]
+        return "\n".join(lines)
+
+    def latex_lines(self) -> list[str]:
+        """Equations as LaTeX, conjugates with their reasons."""
+        lines = [f"{latex(left)} = {latex(right)}" for left, right in self._pairs()]
+        for c in self.conjugates:
+            relation = "= 0" if c.vanishes else r"\ne 0"
+            reasons = r" \quad ".join(
+                rf"{latex(t.expression)}:\ \text{{{t.reason.replace('~', ' ')}}}" for t in c.terms
+            )
+            lines.append(rf"{latex(c.conjugate)} {relation} \qquad {reasons}")
+        return lines
+
+    def _pairs(self) -> list[tuple[Expr, Expr]]:
+        pairs = [(e.tensor[e.tensor.indices], e.right_side()) for e in self.equations]
+        return pairs + [(d.tensor[d.tensor.indices], as_expression(d.terms)) for d in self.definitions]
+
+
+def derive_saddle_point(action: Action) -> SaddlePoint:
+    """Derive the saddle-point equations (theory.md §2).
+
+    Raises `DerivationError` if an order parameter does not enter its own equation linearly.
+    """
+    return SaddlePoint(
+        tuple(_order_parameter_equation(action, q) for q in action.order_parameters),
+        action.definitions,
+        tuple(_conjugate_equation(action, q) for q in action.order_parameters),
+    )
+
+
+def _order_parameter_equation(action: Action, q: Tensor) -> OrderParameterEquation:
+    at = q.indices
+    own = q[at]
+    explicit = without(functional_derivative(action.pair_terms, q.hat, at, action), "conjugate")
+    mine = [t for t in explicit if t.body.has(own)]
+    coefficient = Add(*[t.body / own for t in mine])
+    if coefficient == 0 or coefficient.has(Entry) or any(t.bound for t in mine):
+        raise DerivationError(f"order parameter {q}: its equation {as_expression(explicit)} + ... = 0 is not linear in {own}")
+    averages = []
+    for site in action.sites:
+        terms = without(functional_derivative(site.terms, q.hat, at, action), "conjugate")
+        if terms:
+            averages.append(SiteAverage(site.name, -site.weight / coefficient, terms))
+    rest = tuple(t.times(-1 / coefficient) for t in explicit if t not in mine)
+    return OrderParameterEquation(q, tuple(averages), rest)
+
+
+def _conjugate_equation(action: Action, q: Tensor) -> ConjugateEquation:
+    terms: list[CausalTerm] = []
+    own = q.hat[q.indices]
+    for term in functional_derivative(action.pair_terms, q, q.indices, action):
+        if not term.body.has(own) or term.bound:
+            terms.append(_pair_fate(term))
+    for site in action.sites:
+        for term in functional_derivative(site.terms, q, q.indices, action):
+            terms.append(_site_fate(term, site.name, site.weight))
+    return ConjugateEquation(own, tuple(terms))
+
+
+def _pair_fate(term: Term) -> CausalTerm:
+    if entries_of(term.body, "conjugate"):
+        return CausalTerm(as_expression((term,)), True, "proportional to a conjugate; all vanish together")
+    return CausalTerm(as_expression((term,)), False, "explicit term, does not vanish")
+
+
+def _site_fate(term: Term, site: str, weight: Expr) -> CausalTerm:
+    """Decide by causality whether ⟨term⟩ vanishes; a response field must be the latest factor (Itô)."""
+    averaged = weight * as_expression((Term(average(term.body, site), term.bound, term.constraints),))
+    if entries_of(term.body, "conjugate"):
+        return CausalTerm(averaged, True, "proportional to a conjugate; all vanish together")
+    responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "response field"]
+    local = [e for e in entries_of(term.body) if e.tensor.site == site and e.tensor.kind != "response field"]
+    if not responses:
+        return CausalTerm(averaged, False, "holds no response field, does not vanish")
+    latest = [t for r in responses for t in r.times]
+    if not local:
+        shown = as_expression((term,))
+        return CausalTerm(shown, True, "an average of response fields alone vanishes")
+    if all(any(strictly_before(s, t, term.constraints) for t in latest) for e in local for s in e.times):
+        return CausalTerm(averaged, True, "a response field is the latest factor, so the average vanishes")
+    return CausalTerm(averaged, False, "the latest factor need not be a response field, does not vanish")
+
+

@@ -1,0 +1,58 @@
+"""Which two-point quantities are symmetric: q(i,t,j,s) = q(j,s,i,t)."""
+
+from sympy import Expr
+
+from dmftsym.language.action import Action
+from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.terms import entries_of
+
+
+def ends_of(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The slots of the two ends of a two-point tensor, such as (mu, t | nu, s), or None if it has no two ends."""
+    half, odd = divmod(len(tensor.indices), 2)
+    first, second = tensor.indices[:half], tensor.indices[half:]
+    if odd or not half or any(a.axis != b.axis for a, b in zip(first, second, strict=True)):
+        return None
+    return tuple(range(half)), tuple(range(half, 2 * half))
+
+
+def exchange_ends(entry: Entry) -> Entry:
+    """The entry with its two ends exchanged."""
+    first, second = ends_of(entry.tensor)
+    return entry.tensor[tuple(entry.indices[k] for k in (*second, *first))]
+
+
+def ordered_ends(expr: Expr, symmetric: frozenset[Tensor]) -> Expr:
+    """The expression with the two ends of every symmetric entry in a fixed order."""
+    swaps = {}
+    for entry in entries_of(expr):
+        if entry.tensor in symmetric and ends_of(entry.tensor):
+            swaps[entry] = min(entry, exchange_ends(entry), key=lambda e: [str(i) for i in e.indices])
+    return expr.xreplace(swaps)
+
+
+def symmetric_tensors(action: Action) -> frozenset[Tensor]:
+    """Two-ended data (a covariance by assumption, checked at run time) and order parameters shown to be symmetric.
+
+    An order parameter is symmetric if every term of the action that holds its conjugate is unchanged when the two
+    ends of the conjugate are exchanged together with the indices of the rest.
+    """
+    data = {d.tensor for d in action.data if ends_of(d.tensor)}
+    shown = {q for q in action.order_parameters if ends_of(q) and _is_symmetric(q, action)}
+    return frozenset(data | shown)
+
+
+def _is_symmetric(q: Tensor, action: Action) -> bool:
+    terms = [t for site in action.sites for t in site.terms] + [t for t in action.pair_terms if not t.body.has(q)]
+    for term in terms:
+        hats = [e for e in entries_of(term.body, "conjugate") if e.tensor == q.hat]
+        if not hats:
+            continue
+        if len(hats) > 1 or term.constraints:
+            return False
+        one, other = (tuple(hats[0].indices[k] for k in ends) for ends in ends_of(q))
+        exchange = dict(zip(one, other, strict=True)) | dict(zip(other, one, strict=True))
+        rest = term.body / hats[0]
+        if rest.xreplace(exchange) != rest:
+            return False
+    return True

@@ -1,0 +1,268 @@
+"""`read_action`: check a model and freeze it as an `Action`, the record that the derivation starts from."""
+
+from dataclasses import dataclass
+
+from sympy import Expr, Integer, Symbol, latex
+
+from dmftsym.errors import LanguageError
+from dmftsym.language.activations import Activation
+from dmftsym.language.display import Displayed
+from dmftsym.language.model import Model
+from dmftsym.language.site import Site
+from dmftsym.language.sums import LogZ
+from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size, Tensor, TimeDerivative
+from dmftsym.language.terms import Term, as_expression, contract, entries_of, flatten
+
+
+@dataclass(frozen=True)
+class Data:
+    """An array that the user gives; `otherwise` computes it from other data, block by block, when it is missing."""
+
+    tensor: Tensor
+    otherwise: tuple[tuple[Entry, tuple[Term, ...]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A named function of other quantities: tensor[indices] = Σ terms."""
+
+    tensor: Tensor
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    """The Gaussian initial value of a field."""
+
+    field: Tensor
+    mean: Expr
+    variance: Expr
+
+
+@dataclass(frozen=True)
+class SiteAction:
+    """A site as written: fields, local definitions, initial values, the contracted terms of its action, weight ν.
+
+    `expression` is the action as the user wrote it, repeated indices contracted silently.
+    """
+
+    name: str
+    weight: Expr
+    fields: tuple[Tensor, ...]
+    definitions: tuple[Definition, ...]
+    starts: tuple[Start, ...]
+    terms: tuple[Term, ...]
+    expression: Expr
+
+
+@dataclass(frozen=True)
+class Action(Displayed):
+    """A checked DMFT action S = pair_terms + Σ ν ln Z_site, every index contracted, every sum explicit."""
+
+    name: str
+    description: str
+    axes: tuple[Axis, ...]
+    indices: tuple[Index, ...]
+    parameters: tuple[Parameter, ...]
+    activations: tuple[Activation, ...]
+    data: tuple[Data, ...]
+    order_parameters: tuple[Tensor, ...]
+    definitions: tuple[Definition, ...]
+    sites: tuple[SiteAction, ...]
+    pair_terms: tuple[Term, ...]
+    outputs: tuple[str, ...]
+    time_step: float | None
+    expression: Expr
+
+    @property
+    def time(self) -> Index:
+        """The first declared time index: the time at which a step of the sweep stands."""
+        return next(i for i in self.indices if i.is_time)
+
+    @property
+    def is_continuous(self) -> bool:
+        return self.time.axis.continuous
+
+    def definition(self, name: str) -> Definition | None:
+        """The definition of that name, of the model or of a site."""
+        local = [d for site in self.sites for d in site.definitions]
+        return next((d for d in (*self.definitions, *local) if d.tensor.name == name), None)
+
+    def text(self) -> str:
+        """The action in plain text: S, then the action of every site."""
+        lines = [f"S = {self.expression}"]
+        lines += [f"{d.tensor[d.tensor.indices]} = {as_expression(d.terms)}" for d in self.definitions]
+        for site in self.sites:
+            lines.append(f"S_{site.name} = {site.expression}")
+            lines += [f"  {d.tensor[d.tensor.indices]} = {as_expression(d.terms)}" for d in site.definitions]
+            lines += [f"  {s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in site.starts]
+        return "\n".join(lines)
+
+    def latex_lines(self) -> list[str]:
+        """The action as LaTeX, one line an equation."""
+        lines = [f"S = {latex(self.expression)}"]
+        lines += [f"{latex(d.tensor[d.tensor.indices])} = {latex(as_expression(d.terms))}" for d in self.definitions]
+        for site in self.sites:
+            lines.append(rf"S_{{\mathrm{{{site.name}}}}} = {latex(site.expression)}")
+            lines += [f"{latex(d.tensor[d.tensor.indices])} = {latex(as_expression(d.terms))}" for d in site.definitions]
+            lines += [
+                rf"{latex(s.field)}(0) \sim \mathcal{{N}}\left({latex(s.mean)}, {latex(s.variance)}\right)"
+                for s in site.starts
+            ]
+        return lines
+
+
+def read_action(model: Model) -> Action:
+    """Check a model and return its immutable action.
+
+    Raises `LanguageError` for unknown symbols, fields outside their site, uncontracted indices, a missing conjugate,
+    a site that the action leaves out, or an axis whose size nothing tells.
+    """
+    if not any(i.is_time for i in model.index_symbols.values()):
+        raise LanguageError(f"model {model.name}: declare the time indices first, t, s = m.times('t s')")
+    if not model.sites:
+        raise LanguageError(f"model {model.name} has no site: m.site(name) opens one")
+    pair_terms, weights = _split_action(model)
+    action = Action(
+        model.name,
+        model.description,
+        tuple(model.axes.values()),
+        tuple(model.index_symbols.values()),
+        tuple(model.parameter_symbols.values()),
+        tuple(model.activations.values()),
+        tuple(_read_data(model, t) for t in model.tensors.values() if t.kind == "data"),
+        tuple(t for t in model.tensors.values() if t.kind == "order parameter"),
+        tuple(_read_definition(model, model.tensors[name], formula) for name, formula in model.definitions.items()),
+        tuple(_read_site(model, site, weights[site.name]) for site in model.sites.values()),
+        pair_terms,
+        tuple(model.outputs),
+        model.time_step,
+        model.action,
+    )
+    _check_conjugates(action)
+    _check_sizes(action)
+    return action
+
+
+def _split_action(model: Model) -> tuple[tuple[Term, ...], dict[str, Expr]]:
+    where = "the action"
+    weights: dict[str, Expr] = {}
+    explicit = []
+    for term in flatten(model.action):
+        nodes = [f for f in term.factors if isinstance(f, LogZ)]
+        if not nodes:
+            explicit.append(term)
+            continue
+        weight = term.body / nodes[0]
+        if len(nodes) > 1 or term.bound or weight.has(Entry):
+            raise LanguageError(f"{where}: {term} must be a number or parameter times one log_Z")
+        if nodes[0].site in weights:
+            raise LanguageError(f"{where} holds log_Z({nodes[0].site}) twice")
+        weights[nodes[0].site] = weight
+    missing = [name for name in model.sites if name not in weights]
+    if missing:
+        raise LanguageError(f"{where} leaves out site {missing[0]}: add ds.log_Z({missing[0]})")
+    for term in explicit:
+        _check_symbols(model, term.body, where, None, ("data", "order parameter", "conjugate", "definition"))
+    return contract(tuple(explicit), (), where), weights
+
+
+def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
+    where = f"the action of site {site.name}"
+    kinds = ("data", "order parameter", "conjugate", "definition", "field", "response field")
+    if not site.terms:
+        raise LanguageError(f"site {site.name} has no action: site.action(...) gives it")
+    terms = flatten(sum(site.terms, Integer(0)))
+    for term in terms:
+        _check_symbols(model, term.body, where, site, kinds)
+    definitions = []
+    for name, formula in site.definitions.items():
+        tensor = site.tensors[name]
+        definitions.append(_read_definition(model, tensor, formula, site))
+    return SiteAction(
+        site.name,
+        weight,
+        tuple(t for t in site.tensors.values() if t.kind == "field"),
+        tuple(definitions),
+        tuple(Start(site.tensors[name], *moments) for name, moments in site.starts.items()),
+        contract(terms, (), where),
+        sum(site.terms, Integer(0)),
+    )
+
+
+def _read_definition(model: Model, tensor: Tensor, formula: Expr, site: Site | None = None) -> Definition:
+    where = f"{tensor.kind} {tensor.name}"
+    kinds = ("data", "order parameter", "definition", "observable") + (("field",) if site else ())
+    times = [i for i in tensor.indices if i.is_time]
+    terms = flatten(formula, times[0] if len(times) == 1 else None)
+    for term in terms:
+        _check_symbols(model, term.body, where, site, kinds)
+    return Definition(tensor, contract(terms, tensor.indices, where))
+
+
+def _read_data(model: Model, tensor: Tensor) -> Data:
+    where = f"data {tensor.name}"
+    blocks = []
+    for entry, formula in model.data_sources.get(tensor.name, ()):
+        terms = flatten(formula)
+        for term in terms:
+            _check_symbols(model, term.body, where, None, ("data",))
+        free = tuple(i for i in entry.indices if isinstance(i, Index))
+        blocks.append((entry, contract(terms, free, where)))
+    return Data(tensor, tuple(blocks))
+
+
+def _check_symbols(model: Model, body: Expr, where: str, site: Site | None, kinds: tuple[str, ...]) -> None:
+    unknown = sorted(str(s) for s in body.atoms(Symbol))
+    if unknown:
+        raise LanguageError(f"{where}: unknown symbol {unknown[0]} in {body}; declare it as a parameter or as data")
+    declared = set(model.index_symbols.values()) | set(model.parameter_symbols.values())
+    for atom in sorted(body.atoms(Index, Parameter), key=str):
+        if atom not in declared and not isinstance(atom, Index):
+            raise LanguageError(f"{where}: parameter {atom} is not declared in model {model.name}")
+    for size in sorted(body.atoms(Size), key=str):
+        if size.axis not in model.axes.values():
+            raise LanguageError(f"{where}: {size} is not the size of an axis of model {model.name}")
+    for entry in entries_of(body):
+        home = model.tensors.get(entry.tensor.name)
+        if entry.tensor.site:
+            home = site.tensors.get(entry.tensor.name) if site else None
+            if home is None or entry.tensor.site != site.name:
+                raise LanguageError(f"{where}: {entry} belongs to site {entry.tensor.site} and cannot stand here")
+        if home is None:
+            raise LanguageError(f"{where}: {entry.tensor.name} is not declared in model {model.name}")
+        if entry.tensor.kind not in kinds:
+            raise LanguageError(f"{where}: the {entry.tensor.kind} {entry} cannot stand here, in {body}")
+    if body.has(TimeDerivative) and site is None:
+        raise LanguageError(f"{where}: a time derivative can only stand in a site action, found {body}")
+
+
+def _check_conjugates(action: Action) -> None:
+    for tensor in action.order_parameters:
+        pair = [t for t in action.pair_terms if _conjugate_of(t, tensor) and t.body.has(tensor)]
+        if not pair:
+            raise LanguageError(
+                f"order parameter {tensor.name}: its conjugate is missing, the action needs the term "
+                f"-{tensor.hat[tensor.indices]}*{tensor[tensor.indices]}"
+            )
+        sites = [t for site in action.sites for t in site.terms if _conjugate_of(t, tensor)]
+        explicit = [t for t in action.pair_terms if _conjugate_of(t, tensor) and t not in pair]
+        if not sites and not explicit:
+            raise LanguageError(
+                f"order parameter {tensor.name} has no observable: add {tensor.hat[tensor.indices]}*O to a site action"
+            )
+
+
+def _conjugate_of(term: Term, tensor: Tensor) -> bool:
+    return any(e.tensor == tensor.hat for e in entries_of(term.body, "conjugate"))
+
+
+def _check_sizes(action: Action) -> None:
+    known = {i.axis for d in action.data for i in d.tensor.indices}
+    known |= {part for axis in known for part in axis.parts}
+    for axis in action.axes:
+        if not axis.is_time and not axis.size.isdigit() and axis not in known:
+            raise LanguageError(
+                f"axis '{axis.name}': no data has an index on it, so its size {axis.size} is unknown; "
+                f"declare it with a number, size=3"
+            )

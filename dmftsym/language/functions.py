@@ -1,0 +1,42 @@
+"""Functions of one variable that SymPy lacks or prints unstably."""
+
+from sympy import Function, S, exp
+
+
+class logistic(Function):
+    """1/(1 + exp(-x)), kept whole so that it is evaluated without overflow."""
+
+    nargs = 1
+
+    def fdiff(self, argindex=1):
+        return self * (1 - self)
+
+    @classmethod
+    def eval(cls, x):
+        return S.Half if x.is_zero else None
+
+    def _eval_is_real(self):
+        return True
+
+    def _latex(self, printer, exp=None):
+        text = rf"\operatorname{{logistic}}\left({printer._print(self.args[0])}\right)"
+        return text if exp is None else f"{text}^{{{exp}}}"
+
+    def _eval_rewrite_as_exp(self, x, **kwargs):
+        return 1 / (1 + exp(-x))
+
+
+class softplus(Function):
+    """log(1 + exp(x)), kept whole so that it is evaluated without overflow."""
+
+    nargs = 1
+
+    def fdiff(self, argindex=1):
+        return logistic(self.args[0])
+
+    def _eval_is_real(self):
+        return True
+
+    def _latex(self, printer, exp=None):
+        text = rf"\operatorname{{softplus}}\left({printer._print(self.args[0])}\right)"
+        return text if exp is None else f"{text}^{{{exp}}}"

@@ -1,0 +1,120 @@
+"""Expression strings from the command line, parsed by a whitelist grammar and never evaluated as Python.
+
+    expression := expression (+|-|*|/|**) expression | -expression | name(expression, ...) | name | number
+
+Decimal numbers become exact rationals; powers take small constant exponents, so that no string can exhaust memory.
+"""
+
+import ast
+from fractions import Fraction
+
+import sympy
+from sympy import Expr, Heaviside, Max, Min, Pow, Rational, Symbol
+
+from dmftsym.errors import LanguageError
+from dmftsym.language.functions import logistic, softplus
+
+FUNCTIONS = {
+    **{
+        name: getattr(sympy, name)
+        for name in (
+            "exp log sqrt sin cos tan asin acos atan sinh cosh tanh asinh atanh erf erfc sign".split()
+        )
+    },
+    "abs": sympy.Abs,
+    "Abs": sympy.Abs,
+    "log1p": lambda x: sympy.log(1 + x),
+    "logistic": logistic,
+    "sigmoid": logistic,
+    "softplus": softplus,
+    "relu": lambda x: Max(x, 0),
+    "max": Max,
+    "Max": Max,
+    "min": Min,
+    "Min": Min,
+    "heaviside": lambda x: Heaviside(x),
+}
+CONSTANTS = {"pi": sympy.pi, "E": sympy.E}
+MAX_LENGTH, MAX_DEPTH, MAX_EXPONENT, MAX_DIGITS = 500, 40, 20, 30
+
+
+def parse_expression(text: str, variables: tuple[str, ...]) -> Expr:
+    """Read a formula in the given variables, e.g. ``tanh(0.4*h)/0.4`` with ``variables=("h",)``.
+
+    Raises `LanguageError` naming whatever is not in the grammar of this module.
+    """
+    if len(text) > MAX_LENGTH:
+        raise LanguageError(f"expression is longer than {MAX_LENGTH} characters: {text[:40]}...")
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise LanguageError(f"'{text}' is not a formula: {error}") from None
+    expression = _Reader(text, {name: Symbol(name, real=True) for name in variables}).read(tree.body, 0)
+    if expression.has(sympy.nan, sympy.oo, -sympy.oo, sympy.zoo, sympy.I):
+        raise LanguageError(f"'{text}' is not a finite real formula: it evaluates to {expression}")
+    return expression
+
+
+class _Reader:
+    def __init__(self, text: str, variables: dict[str, Symbol]):
+        self.text, self.variables = text, variables
+
+    def read(self, node: ast.AST, depth: int) -> Expr:
+        if depth > MAX_DEPTH:
+            raise LanguageError(f"'{self.text}' is nested deeper than {MAX_DEPTH} levels")
+        match node:
+            case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
+                return self._number(node)
+            case ast.Name(id=name):
+                return self._name(name)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self.read(operand, depth + 1)
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self.read(operand, depth + 1)
+            case ast.BinOp(left=left, op=op, right=right):
+                return self._binary(op, self.read(left, depth + 1), self.read(right, depth + 1))
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
+                return self._call(name, [self.read(a, depth + 1) for a in args])
+        raise self._refuse(ast.unparse(node), "is not allowed in a formula")
+
+    def _number(self, node: ast.Constant) -> Expr:
+        literal = ast.get_source_segment(self.text.strip(), node) or repr(node.value)
+        if len(literal) > MAX_DIGITS or abs(node.value) > 1e100 or 0 < abs(node.value) < 1e-100:
+            raise self._refuse(literal[:MAX_DIGITS], "is not a reasonable number")
+        return Rational(Fraction(literal.replace("_", "")))
+
+    def _name(self, name: str) -> Expr:
+        if name in self.variables:
+            return self.variables[name]
+        if name in CONSTANTS:
+            return CONSTANTS[name]
+        raise self._refuse(name, f"is unknown; variables are {', '.join(self.variables)}")
+
+    def _binary(self, op: ast.operator, left: Expr, right: Expr) -> Expr:
+        match op:
+            case ast.Add():
+                return left + right
+            case ast.Sub():
+                return left - right
+            case ast.Mult():
+                return left * right
+            case ast.Div():
+                if right.is_zero:
+                    raise self._refuse(f"{left}/0", "divides by zero")
+                return left / right
+            case ast.Pow():
+                if not right.is_Rational or abs(right) > MAX_EXPONENT:
+                    raise self._refuse(f"**({right})", f"is not a constant power up to {MAX_EXPONENT}")
+                return Pow(left, right)
+        raise self._refuse(type(op).__name__, "is not an operation of this grammar (+ - * / **)")
+
+    def _call(self, name: str, arguments: list[Expr]) -> Expr:
+        if name not in FUNCTIONS:
+            raise self._refuse(f"{name}(...)", f"is unknown; functions are {', '.join(sorted(FUNCTIONS))}")
+        expected = 2 if name.lower() in ("max", "min") else 1
+        if len(arguments) != expected:
+            raise self._refuse(f"{name}(...)", f"takes {expected} argument{'s' * (expected > 1)}, got {len(arguments)}")
+        return FUNCTIONS[name](*arguments)
+
+    def _refuse(self, part: str, why: str) -> LanguageError:
+        return LanguageError(f"in '{self.text}': {part} {why}")

@@ -1,0 +1,211 @@
+"""`Model`: where a user declares axes, parameters, data, order parameters, sites and the action."""
+
+import keyword
+import re
+from collections.abc import Sequence
+
+import sympy
+from sympy import Expr, Integer
+
+from dmftsym.errors import LanguageError
+from dmftsym.language.activations import Activation, make_activation
+from dmftsym.language.site import Site
+from dmftsym.language.sums import LogZ, log_Z
+from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Tensor
+from dmftsym.language.terms import count_indices, flatten
+
+RESERVED = frozenset(
+    "time status measure paths path seed steps dt points estimated_error step data parameters normals weight progress "
+    "np math range len min max abs float int tuple list dict print njit prange".split()
+)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+class Model:
+    """A DMFT model under construction; `read_action` turns it into an immutable `Action`.
+
+    Every name is declared once: `LanguageError` otherwise. Nothing is computed here.
+    """
+
+    def __init__(self, name: str, description: str = ""):
+        self.name, self.description = name, description
+        self.axes: dict[str, Axis] = {}
+        self.index_symbols: dict[str, Index] = {}
+        self.parameter_symbols: dict[str, Parameter] = {}
+        self.activations: dict[str, Activation] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.data_sources: dict[str, list[tuple[Entry, Expr]]] = {}
+        self.definitions: dict[str, Expr] = {}
+        self.outputs: list[str] = []
+        self.sites: dict[str, Site] = {}
+        self.time_step: float | None = None
+        self._action: Expr | None = None
+
+    # --- axes and indices ---------------------------------------------------------------------------------------
+
+    def times(self, names: str, *, continuous: bool = False, dt: float | None = None) -> tuple[Index, ...]:
+        """Declare time indices: ``t, s = m.times("t s")``.
+
+        Discrete time counts steps (exact for gradient descent). `continuous` time has derivatives ``x.dot[t]`` and
+        integrals, discretised with step `dt` (the default of the command line).
+        """
+        axis = Axis("time", "T", is_time=True, continuous=continuous)
+        self.time_step = dt if continuous else None
+        return self._declare_indices(names, self._axis(axis))
+
+    def indices(self, names: str, *, size: str | int, axis: str | None = None, joins: Sequence[Index] = ()):
+        """Declare indices that run over an axis of their own: ``mu, nu = m.indices("mu nu", size="P")``.
+
+        `size` is the symbol of the length (known from the data) or a whole number; `axis` names the dimension in
+        results (default: the size). With `joins=(mu, a)` the axis stacks the axes of mu and a, which may then stand
+        where this axis is declared. One name gives one index, several give a tuple.
+        """
+        name = axis or str(size)
+        parts = tuple(index.axis for index in joins)
+        new = self._axis(Axis(name, str(size), parts=parts))
+        declared = self._declare_indices(names, new)
+        return declared if len(declared) > 1 else declared[0]
+
+    def _axis(self, axis: Axis) -> Axis:
+        if not axis.size.isdigit() and axis.name not in self.axes:
+            self._check_name(axis.size)
+        known = self.axes.setdefault(axis.name, axis)
+        if known != axis:
+            raise LanguageError(f"axis '{axis.name}' is declared twice, with size {known.size} and {axis.size}")
+        return axis
+
+    def _declare_indices(self, names: str, axis: Axis) -> tuple[Index, ...]:
+        result = []
+        for name in names.replace(",", " ").split():
+            self._check_name(name)
+            self.index_symbols[name] = Index(name, axis)
+            result.append(self.index_symbols[name])
+        return tuple(result)
+
+    # --- numbers and functions ----------------------------------------------------------------------------------
+
+    def parameters(self, names: str, *, default=None, positive=False, nonnegative=False, only=None, reason=""):
+        """Declare numbers given at run time: ``gamma, eta = m.parameters("gamma eta", positive=True)``.
+
+        `default` makes them optional; `only` is the single value that this model supports, `reason` says why.
+        """
+        result = []
+        for name in names.replace(",", " ").split():
+            self._check_name(name)
+            lower = 0 if positive or nonnegative else None
+            self.parameter_symbols[name] = Parameter(name, default, lower, positive, only, reason)
+            result.append(self.parameter_symbols[name])
+        return tuple(result) if len(result) > 1 else result[0]
+
+    def activation(self, name: str, function) -> Activation:
+        """Declare an activation by name ("relu"), formula ("tanh(0.4*h)/0.4"), SymPy function or callable."""
+        self._check_name(name)
+        self.activations[name] = make_activation(name, function)
+        return self.activations[name]
+
+    # --- arrays ---------------------------------------------------------------------------------------------------
+
+    def data(self, name: str, *indices: Index, otherwise: Expr | None = None, latex: str = "") -> Tensor:
+        """Declare an array given at run time, its shape the sizes of `indices`.
+
+        `otherwise` is a formula in other data from which it is computed when it is not given.
+        """
+        tensor = self._declare(name, "data", indices, latex)
+        if otherwise is not None:
+            self.otherwise(tensor[tuple(indices)], otherwise)
+        return tensor
+
+    def otherwise(self, entry: Entry, formula: Expr) -> None:
+        """Say how data are computed when they are not given, block by block: ``otherwise(Kx[a, nu], ...)``."""
+        if not isinstance(entry, Entry) or entry.tensor.kind != "data":
+            raise LanguageError(f"otherwise({entry}): only data can be computed from other data")
+        self.data_sources.setdefault(entry.tensor.name, []).append((entry, sympy.sympify(formula)))
+
+    def order_parameter(self, name: str, *indices: Index, on_request: bool = False, latex: str = "") -> Tensor:
+        """Declare an order parameter q; its conjugate is ``q.hat``.
+
+        It is part of every result unless it is `on_request`: then it is computed only if something needs it.
+        """
+        tensor = self._declare(name, "order parameter", indices, latex)
+        if not on_request:
+            self.outputs.append(name)
+        return tensor
+
+    def define(self, name: str, *indices_and_formula, latex: str = "") -> Tensor:
+        """Name a function of order parameters, data and parameters: ``define("K", mu, nu, t, formula)``.
+
+        Without indices, those that stand once in some term of the formula are its indices (times last).
+        """
+        return self._define("definition", name, indices_and_formula, latex)
+
+    def observable(self, name: str, *indices_and_formula, latex: str = "") -> Tensor:
+        """Name a function of order parameters that is part of every result and feeds nothing back."""
+        tensor = self._define("observable", name, indices_and_formula, latex)
+        self.outputs.append(name)
+        return tensor
+
+    def _define(self, kind: str, name: str, indices_and_formula, latex: str) -> Tensor:
+        *indices, formula = indices_and_formula
+        if isinstance(formula, Index):
+            raise LanguageError(f"{kind} {name}: the formula is missing after its indices")
+        formula = sympy.sympify(formula)
+        if not indices:
+            once = {i for term in flatten(formula) for i, n in count_indices(term.body).items() if n == 1}
+            indices = sorted(once, key=lambda i: (i.is_time, list(self.index_symbols.values()).index(i)))
+        tensor = self._declare(name, kind, indices, latex)
+        self.definitions[name] = formula
+        return tensor
+
+    def _declare(self, name: str, kind: str, indices, latex: str) -> Tensor:
+        self._check_name(name)
+        for index in indices:
+            if not isinstance(index, Index):
+                raise LanguageError(f"{kind} {name}: {index} is not an index of this model")
+        if len(set(indices)) != len(indices):
+            raise LanguageError(f"{kind} {name}: an index is named twice in [{', '.join(i.name for i in indices)}]")
+        self.tensors[name] = Tensor(name, kind, tuple(indices), latex_name=latex)
+        return self.tensors[name]
+
+    # --- sites and action -----------------------------------------------------------------------------------------
+
+    def site(self, name: str) -> Site:
+        """Open a population of statistically equal units with its own effective process."""
+        self._check_name(name)
+        self.sites[name] = Site(name, self)
+        return self.sites[name]
+
+    @property
+    def action(self) -> Expr:
+        """The action S, without the factor N: explicit terms and ν·log_Z(site) for every site.
+
+        If it is not set: −q̂ q for every order parameter that a site observes, and log_Z of every site.
+        """
+        if self._action is not None:
+            return self._action
+        pairs = [t for t in self.tensors.values() if t.kind == "order parameter"]
+        explicit = [-q.hat[q.indices] * q[q.indices] for q in pairs]
+        return sum(explicit, Integer(0)) + sum((log_Z(site) for site in self.sites.values()), Integer(0))
+
+    @action.setter
+    def action(self, expr: Expr) -> None:
+        expr = sympy.sympify(expr)
+        unknown = [node.site for node in sorted(expr.atoms(LogZ), key=str) if node.site not in self.sites]
+        if unknown:
+            raise LanguageError(f"the action holds log_Z({unknown[0]}), but the model has no site of that name")
+        self._action = expr
+
+    def _check_name(self, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise LanguageError(f"'{name}' is not a usable name: letters, digits and underscores, a letter first")
+        if name in RESERVED or keyword.iskeyword(name) or name.startswith(("se_", "cov_", "u_")):
+            raise LanguageError(f"the name '{name}' is reserved for results and generated code")
+        sizes = {axis.size for axis in self.axes.values() if not axis.is_time}
+        taken = (self.index_symbols, self.parameter_symbols, self.activations, self.tensors, self.sites, sizes)
+        if any(name in table for table in taken) or any(name in site.tensors for site in self.sites.values()):
+            raise LanguageError(f"the name '{name}' is declared twice")
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle S = {sympy.latex(self.action)}$"
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}): S = {self.action}"

@@ -1,0 +1,178 @@
+"""Sums over indices, sums over the past, and the logarithm of a single-site path integral."""
+
+from collections.abc import Callable
+
+from sympy import Expr, Integer, Symbol, Tuple
+from sympy.core.expr import AtomicExpr
+
+from dmftsym.errors import LanguageError
+from dmftsym.language.symbols import Index, split_index
+
+UNRESOLVED = Symbol("unresolved_upper_time")
+
+
+class PastSum(Expr):
+    """Sum (in continuous time: integral) over a time s before another time, and over further indices.
+
+    Arguments: body, bound indices (the time first), upper time, 1 if s may equal the upper time else 0.
+    """
+
+    is_real = True
+    is_commutative = True
+
+    @property
+    def body(self) -> Expr:
+        return self.args[0]
+
+    @property
+    def bound(self) -> tuple[Index, ...]:
+        return tuple(self.args[1])
+
+    @property
+    def upper(self) -> Expr:
+        return self.args[2]
+
+    @property
+    def inclusive(self) -> bool:
+        return self.args[3] == 1
+
+    def _sympystr(self, printer):
+        names = ", ".join(printer._print(i) for i in self.bound)
+        upper = "" if self.upper == UNRESOLVED else f", before={printer._print(self.upper)}"
+        inclusive = ", inclusive=True" if self.inclusive else ""
+        return f"past({names}{upper}{inclusive})({printer._print(self.body)})"
+
+    def _latex(self, printer, exp=None):
+        time, *rest = self.bound
+        body = printer._print(self.body)
+        if self.body.is_Add:
+            body = rf"\left[{body}\right]"
+        others = rf"\sum_{{{' '.join(printer._print(i) for i in rest)}}} " if rest else ""
+        upper = "t" if self.upper == UNRESOLVED else printer._print(self.upper)
+        if time.axis.continuous:
+            text = rf"\int_0^{{{upper}}} d{printer._print(time)} {others}{body}"
+        else:
+            relation = r"\le" if self.inclusive else "<"
+            text = rf"\sum_{{{printer._print(time)} {relation} {upper}}} {others}{body}"
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
+
+
+class FutureSum(Expr):
+    """Sum over a time after another time: what a derivative of a sum over the past leaves.
+
+    Arguments: body, bound indices (the time first), lower time, 1 if the bound time may equal the lower time else 0.
+    """
+
+    is_real = True
+    is_commutative = True
+
+    def _sympystr(self, printer):
+        names = ", ".join(printer._print(i) for i in self.args[1])
+        return f"future({names}, after={printer._print(self.args[2])})({printer._print(self.args[0])})"
+
+    def _latex(self, printer, exp=None):
+        relation = r"\ge" if self.args[3] == 1 else ">"
+        time, *rest = self.args[1]
+        others = rf"\sum_{{{' '.join(printer._print(i) for i in rest)}}} " if rest else ""
+        body = printer._print(self.args[0])
+        return rf"\sum_{{{printer._print(time)} {relation} {printer._print(self.args[2])}}} {others}{body}"
+
+
+class IndexSum(Expr):
+    """Sum over indices other than time, or over all times; arguments: body, bound indices."""
+
+    is_real = True
+    is_commutative = True
+
+    @property
+    def body(self) -> Expr:
+        return self.args[0]
+
+    @property
+    def bound(self) -> tuple[Index, ...]:
+        return tuple(self.args[1])
+
+    def _sympystr(self, printer):
+        return f"sum_over({', '.join(printer._print(i) for i in self.bound)})({printer._print(self.body)})"
+
+    def _latex(self, printer, exp=None):
+        names = " ".join(printer._print(i) for i in self.bound)
+        body = printer._print(self.body)
+        if self.body.is_Add:
+            body = rf"\left[{body}\right]"
+        text = rf"\sum_{{{names}}} {body}"
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
+
+
+class SiteSymbol(AtomicExpr):
+    """The name of a site inside an expression."""
+
+    __slots__ = ("name",)
+
+    def __new__(cls, name: str):
+        obj = AtomicExpr.__new__(cls)
+        obj.name = name
+        return obj
+
+    def _hashable_content(self):
+        return ("SiteSymbol", self.name)
+
+    def _sympystr(self, printer):
+        return self.name
+
+    def _latex(self, printer):
+        return rf"\mathrm{{{self.name}}}"
+
+
+class LogZ(Expr):
+    """ln Z of a site; argument: the site."""
+
+    is_real = True
+    is_commutative = True
+
+    @property
+    def site(self) -> str:
+        return self.args[0].name
+
+    def _sympystr(self, printer):
+        return f"log_Z({self.site})"
+
+    def _latex(self, printer, exp=None):
+        return rf"\ln Z_{{{printer._print(self.args[0])}}}"
+
+
+def past(*indices: Index, before: Expr | None = None, inclusive: bool = False) -> Callable[[Expr], PastSum]:
+    """Sum over the past: ``past(s, nu)(X[nu, s])`` is Σ_{s<t} Σ_ν X_ν(s), causal by construction.
+
+    The first index is the time s, further indices are summed as well. The upper time t is the time of the response
+    field (or conjugate) that multiplies the sum, or `before`; `inclusive` adds s = t. In continuous time the sum is
+    the integral ∫_0^t ds. Raises `LanguageError` if the first index is not a time.
+    """
+    if not indices or not isinstance(indices[0], Index) or not indices[0].is_time:
+        raise LanguageError(f"past({', '.join(map(str, indices))}): the first index must be a time")
+    _check_plain("past", indices)
+    if before is not None:
+        index, _ = split_index(before)
+        if index is None or not index.is_time or index == indices[0]:
+            raise LanguageError(f"past(..., before={before}): the upper limit must be another time index")
+    upper = UNRESOLVED if before is None else before
+    return lambda body: PastSum(body, Tuple(*indices), upper, Integer(1 if inclusive else 0))
+
+
+def sum_over(*indices: Index) -> Callable[[Expr], IndexSum]:
+    """Sum explicitly over indices that appear once, or inside a function: ``sum_over(a)(x[a, t])``."""
+    _check_plain("sum_over", indices)
+    return lambda body: IndexSum(body, Tuple(*indices))
+
+
+def log_Z(site) -> LogZ:
+    """The logarithm of the single-site path integral of `site`, to be used in the action of the model."""
+    return LogZ(SiteSymbol(site.name))
+
+
+def _check_plain(name: str, indices) -> None:
+    for index in indices:
+        if not isinstance(index, Index):
+            raise LanguageError(f"{name}: {index} is not an index symbol")
+    if len(set(indices)) != len(indices):
+        raise LanguageError(f"{name}({', '.join(map(str, indices))}): an index is named twice")

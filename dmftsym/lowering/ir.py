@@ -1,0 +1,153 @@
+"""The typed intermediate representation: what a generated solver does, in order, without saying in which language.
+
+Expressions are SymPy; arrays are `Tensor` heads; indices keep the user's names. `now` is the time index of the step.
+"""
+
+from dataclasses import dataclass
+
+from sympy import Expr, Symbol
+
+from dmftsym.derivation.process import Covariance, Source
+from dmftsym.language.action import Data, Start
+from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Tensor
+from dmftsym.language.terms import Before, Term
+
+TIME_STEP = Symbol("dt", positive=True)
+
+ROLES = {
+    "field": "a site field, one value per sample path",
+    "definition": "a site definition named by the user, one value per sample path",
+    "factor": "a function of site fields that several sums need, one value per sample path",
+    "rate": "the time derivative of a field, one value per sample path",
+    "memory": "a sum over the past or over indices, one value per sample path",
+    "order parameter": "a site average",
+    "function": "a definition, observable or coefficient: a function of order parameters and data",
+}
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array of the solver: head, role, and for site arrays whether all times are kept (`history`)."""
+
+    tensor: Tensor
+    role: str
+    history: bool = False
+
+    @property
+    def site(self) -> str:
+        return self.tensor.site
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Elementwise update of a site array: target[indices] = expression, for every sample path.
+
+    `starts`: at the first step the target takes its initial value instead.
+    """
+
+    target: Entry
+    expression: Expr
+    equation: str
+    starts: bool = False
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Elementwise updates of one site that run in one loop over sample paths."""
+
+    name: str
+    site: str
+    assignments: tuple[Assign, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """scalar · Σ coefficient · Π operands, summed over every index that the target does not carry."""
+
+    scalar: Expr
+    coefficient: Expr
+    operands: tuple[Entry, ...]
+    constraints: tuple[Before, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """target = Σ pieces (+ explicit), a site average if `site` is set in `averaged`, else a sum that keeps the paths.
+
+    `accumulate` adds to the target instead of replacing it; `mirror` also fills the exchanged two-time entry.
+    """
+
+    target: Entry
+    pieces: tuple[Piece, ...]
+    explicit: tuple[Term, ...]
+    averaged: bool
+    equation: str
+    accumulate: bool = False
+    mirror: bool = False
+    constraints: tuple[Before, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """target = Σ terms, a function of quantities without sample paths."""
+
+    target: Entry
+    terms: tuple[Term, ...]
+    equation: str
+    constraints: tuple[Before, ...] = ()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Values at this step of an evolving or white group of sources."""
+
+    group: "SourceGroup"
+    equation: str
+
+
+Statement = Kernel | Assign | Contract | Evaluate | Draw
+
+
+@dataclass(frozen=True)
+class SourceGroup:
+    """Jointly Gaussian sources of one site: members and the blocks of their covariance.
+
+    `antithetic` groups are static, and flipping their sign flips the sign of an observable.
+    """
+
+    name: str
+    site: str
+    kind: str
+    members: tuple[Source, ...]
+    blocks: tuple[Covariance, ...]
+    antithetic: bool = False
+
+
+@dataclass(frozen=True)
+class Program:
+    """A discretised, scheduled model: what the code generator prints."""
+
+    name: str
+    description: str
+    now: Index
+    continuous: bool
+    scheme: str
+    time_step: float
+    axes: tuple[Axis, ...]
+    parameters: tuple[Parameter, ...]
+    data: tuple[Data, ...]
+    symmetric_data: tuple[str, ...]
+    arrays: tuple[Array, ...]
+    groups: tuple[SourceGroup, ...]
+    starts: tuple[Start, ...]
+    constants: tuple[Evaluate, ...]
+    step: tuple[Statement, ...]
+    epilogue: tuple[Contract, ...]
+    outputs: tuple[Tensor, ...]
+    sites: tuple[str, ...]
+    smooth: bool
+    equations: tuple[str, ...]
+
+    def array(self, name: str) -> Array:
+        """The array of that name."""
+        return next(a for a in self.arrays if a.tensor.name == name)

@@ -1,0 +1,189 @@
+"""`lower`: equations on a time grid, live quantities only, in causal order, as a `Program`."""
+
+from dataclasses import replace
+
+from sympy import Abs, Add, Expr, Heaviside, Integer, KroneckerDelta, Max, Min, Piecewise, sign
+
+from dmftsym.derivation.averages import SourceDerivative
+from dmftsym.derivation.process import EffectiveProcess, FieldEquation
+from dmftsym.derivation.saddle_point import SaddlePoint
+from dmftsym.derivation.symmetry import ends_of, symmetric_tensors
+from dmftsym.errors import LoweringError
+from dmftsym.language.action import Action, Start
+from dmftsym.language.symbols import Tensor
+from dmftsym.language.terms import Before, as_expression, entries_of, substitute_activations
+from dmftsym.lowering.assemble import history_arrays, kernels_of
+from dmftsym.lowering.equal_time import restrict_to_equal_time
+from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
+from dmftsym.lowering.liveness import Liveness, find_live
+from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.lowering.schedule import Schedule, build_causal_schedule
+from dmftsym.lowering.schemes import RATE, VALUE, Scheme
+from dmftsym.lowering.sources import group_sources
+
+
+def lower(
+    action: Action,
+    processes: tuple[EffectiveProcess, ...],
+    saddle: SaddlePoint,
+    scheme: Scheme,
+    requested: tuple[str, ...] = (),
+) -> tuple[Program, Schedule, Liveness]:
+    """Discretise, prune, split into contractions and elementwise updates, and order the equations of a model.
+
+    Raises `LoweringError` for acausal terms, instantaneous loops (named in the user's symbols) and averages of
+    response fields.
+    """
+    liveness = find_live(action, processes, saddle, requested)
+    equations = (*saddle.text().splitlines(), *(line for p in processes for line in p.text().splitlines()))
+    saddle, processes = restrict_to_equal_time(liveness.equal_time, saddle, processes)
+    builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1))
+    groups = tuple(g for p in processes for g in group_sources(action, p, saddle, liveness.live))
+    starts: list[Start] = []
+    for group in groups:
+        _add_draw(builder, group, scheme)
+    for process in processes:
+        starts += _add_site(builder, process, liveness, scheme)
+    _add_order_parameters(builder, action, saddle, liveness)
+    for definition in saddle.definitions:
+        if definition.tensor.name in liveness.live:
+            line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
+            builder.add_function(definition.tensor, definition.terms, line)
+    schedule = build_causal_schedule(builder.nodes)
+    _check_first_step(schedule)
+    return _program(action, scheme, builder, groups, starts, schedule, liveness, equations), schedule, liveness
+
+
+def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> None:
+    if group.kind == "static":
+        return
+    terms, constraints, lines = [], (), []
+    for block in group.blocks:
+        if group.kind == "evolving":
+            constraints = (*constraints, Before(block.right.times[0], builder.now, True))
+        terms += block.terms
+        lines.append(f"<{block.left} {block.right}> = {as_expression(block.terms)}")
+    if group.kind == "white":
+        blocks = tuple(
+            replace(b, terms=tuple(t.times(scheme.white_variance if builder.action.is_continuous else 1) for t in b.terms))
+            for b in group.blocks
+        )
+        group = replace(group, blocks=blocks)
+    builder.add_draw(group, terms, constraints, "; ".join(lines))
+
+
+def _add_site(builder: QuantityBuilder, process: EffectiveProcess, liveness: Liveness, scheme: Scheme) -> list[Start]:
+    now, starts = builder.now, []
+    given = {s.field.name: s for s in process.starts}
+    for tensor in [*(e.field for e in process.equations), *(d.tensor for d in process.definitions)]:
+        times = [tensor.indices[k] for k in tensor.time_slots]
+        if times != [now]:
+            raise LoweringError(f"{tensor[tensor.indices]} of site {process.site}: declare it with the one time {now}")
+    for equation in process.equations:
+        if equation.field.name not in liveness.live:
+            continue
+        right = builder.lower_terms(equation.terms, process.site, equation.field.name)
+        right += Add(*[s.amplitude * s.tensor[s.tensor.indices] for s in equation.sources])
+        lagged = _add_field(builder, equation, right, scheme)
+        start = given.get(equation.field.name)
+        if start and not lagged:
+            raise LoweringError(
+                f"field {equation.field} has an initial value but its equation does not continue from the previous time"
+            )
+        if lagged and not start and not equation.derivative:
+            raise LoweringError(f"field {equation.field} reads the previous time: give it an initial value, variance=...")
+        if lagged:
+            starts.append(start or Start(equation.field, Integer(0), Integer(0)))
+    for definition in process.definitions:
+        if definition.tensor.name in liveness.live:
+            value = builder.lower_terms(definition.terms, process.site, definition.tensor.name)
+            line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
+            builder.add_site_array(definition.tensor, "definition", value, line)
+    return starts
+
+
+def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme) -> bool:
+    """Add the update of a field; whether it continues from the previous time."""
+    field, now = equation.field, builder.now
+    own = field[field.indices]
+    line = f"{equation.left_side()} = {equation.right_side()}"
+    if not equation.derivative:
+        lagged = any(t == now - 1 for e in entries_of(right) for t in e.times)
+        builder.add_site_array(field, "field", right, line, starts=lagged)
+        return lagged
+    rate = Tensor(f"{field.name}_rate", "definition", field.indices, field.site)
+    builder.add_site_array(rate, "rate", right, line)
+    before = {now: now - 1}
+    step = scheme.advance.xreplace({VALUE: own.xreplace(before), RATE: rate[rate.indices].xreplace(before)})
+    builder.add_site_array(field, "field", step, f"{own} = {step}  ({scheme.name})", starts=True)
+    return True
+
+
+def _add_order_parameters(builder: QuantityBuilder, action: Action, saddle: SaddlePoint, liveness: Liveness) -> None:
+    symmetric = symmetric_tensors(action)
+    for equation in saddle.equations:
+        name = equation.tensor.name
+        if name not in liveness.live and name.removesuffix("_equal") not in liveness.equal_time:
+            continue
+        right = equation.right_side()
+        if right.has(SourceDerivative):
+            raise LoweringError(
+                f"order parameter {name} is a response function, {equation.tensor[equation.tensor.indices]} = {right}; "
+                f"response functions are derived but not yet solved numerically"
+            )
+        line = f"{equation.tensor[equation.tensor.indices]} = {right}"
+        builder.add_average(equation.tensor, equation.averages, equation.explicit, line, equation.tensor in symmetric)
+
+
+def _check_first_step(schedule: Schedule) -> None:
+    for node in (*schedule.step, *schedule.epilogue):
+        starts = any(getattr(s, "starts", False) for s in node.statements)
+        lagged = [name for name, moment in node.reads if moment is not None and moment.value == "t-1"]
+        if lagged and not starts:
+            raise LoweringError(f"{node.label} needs {lagged[0]} before time 0; only fields with an initial value may")
+
+
+def _program(action, scheme, builder, groups, starts, schedule, liveness, equations) -> Program:
+    constants = tuple(s for n in schedule.constants for s in n.statements if isinstance(s, Evaluate))
+    history = history_arrays(schedule, builder.arrays)
+    arrays = tuple(replace(a, history=name in history) for name, a in builder.arrays.items())
+    heads = {q.name: q for q in action.order_parameters} | {d.tensor.name: d.tensor for d in action.definitions}
+    covariances = [t for g in groups for b in g.blocks for t in b.terms]
+    symmetric = {e.tensor.name for t in covariances for e in entries_of(t.body, "data") if ends_of(e.tensor)}
+    diagonal = {e.tensor.name for t in covariances if t.body.has(KroneckerDelta) for e in entries_of(t.body, "data")}
+    return Program(
+        action.name,
+        action.description,
+        builder.now,
+        action.is_continuous,
+        scheme.name if action.is_continuous else "exact discrete time",
+        action.time_step or 1.0,
+        action.axes,
+        action.parameters,
+        action.data,
+        tuple(sorted(symmetric - diagonal)),
+        arrays,
+        _drawn_groups(groups, schedule),
+        tuple(starts),
+        constants,
+        kernels_of(schedule.step),
+        tuple(s for n in schedule.epilogue for s in n.statements),
+        tuple(heads[name] for name in liveness.outputs),
+        tuple(s.name for s in action.sites),
+        _is_smooth(builder),
+        equations,
+    )
+
+
+def _drawn_groups(groups, schedule: Schedule) -> tuple[SourceGroup, ...]:
+    """The groups as they are drawn: white ones carry their discretised variance."""
+    drawn = {n.name: n.statements[0].group for n in schedule.step if hasattr(n.statements[0], "group")}
+    return tuple(drawn.get(g.name, g) for g in groups)
+
+
+def _is_smooth(builder: QuantityBuilder) -> bool:
+    kinked = (Max, Min, Heaviside, Piecewise, Abs, sign)
+    bodies = [s.expression for n in builder.nodes.values() for s in n.statements if hasattr(s, "expression")]
+    return not any(substitute_activations(b).has(*kinked) for b in bodies)
+
+

@@ -1,0 +1,310 @@
+"""Turn equations into updates of arrays: products are split into per-path factors, sums become contractions.
+
+A sum over indices or over the past of (coefficient)·(factor per sample path) becomes one contraction; the factors
+become arrays of their own, shared between all sums that need them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sympy import Expr, Integer, Mul
+
+from dmftsym.errors import LoweringError
+from dmftsym.language.action import Action
+from dmftsym.language.activations import ActivationValue
+from dmftsym.language.sums import IndexSum
+from dmftsym.language.symbols import Entry, Index, Tensor, split_index
+from dmftsym.language.terms import Before, Term, as_expression, entries_of, flatten
+from dmftsym.lowering.ir import Array, Assign, Contract, Draw, Evaluate, Piece, SourceGroup, Statement
+from dmftsym.lowering.times import When, latest
+
+
+@dataclass(frozen=True)
+class Node:
+    """One quantity of the causal schedule: its updates, what it reads and when, and where it belongs in a step."""
+
+    name: str
+    label: str
+    statements: tuple[Statement, ...]
+    reads: tuple[tuple[str, When | None], ...]
+    site: str = ""
+    epilogue: bool = False
+    auxiliary: bool = False
+
+
+class QuantityBuilder:
+    """Collects arrays and schedule nodes while the equations of a model are lowered."""
+
+    def __init__(self, action: Action, integral_weight: Expr):
+        self.action, self.now = action, action.time
+        self.integral_weight = integral_weight
+        self.arrays: dict[str, Array] = {}
+        self.nodes: dict[str, Node] = {}
+        self.drawn: dict[str, str] = {}  # source -> the group whose draw it waits for; static sources wait for none
+        self._factors: dict[Expr, Tensor] = {}
+        self._names = {t.name for site in action.sites for t in site.fields}
+        self._names |= {d.tensor.name for site in action.sites for d in site.definitions}
+        self._names |= {d.tensor.name for d in (*action.data, *action.definitions)}
+        self._names |= {q.name for q in action.order_parameters} | {p.name for p in action.parameters}
+        self._names |= {i.name for i in action.indices}
+
+    # --- public: one method a kind of quantity --------------------------------------------------------------------
+
+    def add_site_array(self, tensor: Tensor, role: str, expression: Expr, equation: str, **options) -> None:
+        """An elementwise update target = expression for every sample path."""
+        self.arrays[tensor.name] = Array(tensor, role)
+        assign = Assign(tensor[tensor.indices], expression, equation, **options)
+        self._add_node(tensor, (assign,), [expression], (), site=tensor.site, auxiliary=role == "factor")
+
+    def add_average(self, tensor: Tensor, averages, explicit, equation: str, symmetric: bool) -> None:
+        """An order parameter: a row of site averages, with its mirror image if it has two times."""
+        self.arrays[tensor.name] = Array(tensor, "order parameter")
+        contracts = [self._average(tensor, averages, explicit, equation, mirror=symmetric)]
+        if len(tensor.time_slots) == 2 and not symmetric:
+            contracts.append(self._average(tensor, averages, explicit, equation, exchanged=True))
+        reads = [e for c in contracts for e in _contract_reads(c)]
+        self._add_node(tensor, tuple(contracts), reads, contracts[0].constraints)
+
+    def add_function(self, tensor: Tensor, terms: tuple[Term, ...], equation: str, auxiliary: bool = False) -> None:
+        """A function of order parameters and data (a definition, an observable, a coefficient)."""
+        self.arrays[tensor.name] = Array(tensor, "function")
+        statements = []
+        for exchanged in (False, True) if len(tensor.time_slots) == 2 else (False,):
+            target, constraints, mapping = self._row(tensor, exchanged)
+            moved = tuple(_exchange(t, mapping) for t in terms)
+            statements.append(Evaluate(target, moved, equation, constraints))
+        reads = [t for s in statements for t in s.terms]
+        self._add_node(tensor, tuple(statements), reads, statements[0].constraints, auxiliary=auxiliary)
+
+    def lower_terms(self, terms: tuple[Term, ...], site: str, target: str) -> Expr:
+        """The value at the current step of a sum of terms, as an elementwise expression; sums become memory arrays."""
+        merged: dict[tuple, Expr] = {}
+        for term in terms:
+            term = replace(term, body=self._lower_inner_sums(term.body, site, target))
+            inner, outer = self._split(term)
+            path = Mul(*[f for f in inner if _on_site(f, site)])
+            coefficient = Mul(*[f for f in inner if not _on_site(f, site)])
+            key = (outer, path, term.bound, term.constraints)
+            merged[key] = merged.get(key, Integer(0)) + coefficient
+        total = Integer(0)
+        for (outer, path, bound, constraints), coefficient in merged.items():
+            total += outer * self._sum(coefficient, path, bound, constraints, site, target)
+        return total
+
+    def add_draw(self, group: SourceGroup, terms: list[Term], constraints: tuple[Before, ...], equation: str) -> None:
+        """The values of an evolving or white group of sources at this step."""
+        label = ", ".join(str(s.tensor[s.tensor.indices]) for s in group.members)
+        reads = [(e.tensor.name, latest(e, self.now, (*constraints, *t.constraints), label))
+                 for t in terms for e in entries_of(t.body) if e.tensor.kind != "data"]
+        self.drawn |= {s.tensor.name: group.name for s in group.members}
+        self.nodes[group.name] = Node(group.name, label, (Draw(group, equation),), tuple(dict.fromkeys(reads)))
+
+    # --- sums ---------------------------------------------------------------------------------------------------------
+
+    def _split(self, term: Term) -> tuple[list[Expr], Expr]:
+        inner = [f for f in term.factors if any(f.has(i) for i in term.bound)]
+        outer = [f for f in term.factors if not any(f.has(i) for i in term.bound)]
+        return inner, Mul(*outer)
+
+    def _sum(self, coefficient: Expr, path: Expr, bound, constraints, site: str, target: str) -> Expr:
+        if not bound:
+            return coefficient * path
+        past = [c for c in constraints if c.time in bound]
+        if len(past) > 1 or any(i.is_time and i not in {c.time for c in past} for i in bound):
+            raise LoweringError(
+                f"the equation of {target} holds a sum over several times, "
+                f"{as_expression((Term(coefficient * path, bound, constraints),))}: "
+                f"name the inner sum with site.define"
+            )
+        if past:
+            coefficient *= self.integral_weight
+        term = Term(coefficient * path, bound, constraints)
+        free = tuple(i for i in _indices_in_order(term.body) if i not in bound and not i.is_time)
+        equation = as_expression((term,))
+        if path == 1:
+            tensor = Tensor(self._name(f"sum_{target}"), "definition", (*free, self.now))
+            self.add_function(tensor, (term,), f"{tensor[tensor.indices]} = {equation}", auxiliary=True)
+            return tensor[tensor.indices]
+        return self._memory(coefficient, path, term, free, past, site, target)
+
+    def _memory(self, coefficient, path, term: Term, free, past, site: str, target: str) -> Expr:
+        tensor = Tensor(self._name(f"memory_{target}"), "definition", (*free, self.now), site)
+        entry = tensor[tensor.indices]
+        accumulate = bool(past) and not term.body.has(self.now)
+        strict = accumulate and not past[0].inclusive
+        constraints = term.constraints
+        if accumulate:
+            at_now = {past[0].time: self.now}
+            coefficient, path, constraints = coefficient.xreplace(at_now), path.xreplace(at_now), ()
+        piece = self._piece(coefficient, path, site, constraints, target)
+        contract = Contract(
+            entry, (piece,), (), False, f"{entry} = {as_expression((term,))}", accumulate, constraints=constraints
+        )
+        self.arrays[tensor.name] = Array(tensor, "memory")
+        self._add_node(
+            tensor, (contract,), _contract_reads(contract), constraints, site=site, epilogue=strict, auxiliary=True
+        )
+        return entry
+
+    def _lower_inner_sums(self, body: Expr, site: str, target: str) -> Expr:
+        """Sums over indices that stand inside a function become arrays of their own."""
+        lower: Callable = lambda node: self.lower_terms(flatten(node), site, target)
+        return body.replace(lambda e: isinstance(e, IndexSum), lower)
+
+    def _piece(self, coefficient: Expr, path: Expr, site: str, constraints, target: str) -> Piece:
+        scalar, indexed = [], []
+        for factor in Mul.make_args(coefficient):
+            indices = [i for e in entries_of(factor) for i in e.atoms(Index) if i != self.now]
+            (indexed if indices else scalar).append(factor)
+        return Piece(Mul(*scalar), Mul(*indexed), self._operands(path, site, target), constraints)
+
+    def _operands(self, path: Expr, site: str, target: str) -> tuple[Entry, ...]:
+        """Group the per-path factors of a product by time and indices; each group becomes one array."""
+        groups: list[tuple[Expr, frozenset, Expr]] = []
+        factors = []
+        for factor in Mul.make_args(path):
+            local = [e for e in entries_of(factor) if e.tensor.site == site]
+            times = {t for e in local for t in e.times}
+            if len(times) > 1:
+                raise LoweringError(
+                    f"{target}: {factor} mixes the times {', '.join(sorted(map(str, times)))} in one function; "
+                    f"only products of functions of one time can be averaged"
+                )
+            indices = frozenset(i for e in entries_of(factor) for i in e.atoms(Index) if not i.is_time)
+            factors.append((times.pop(), indices, factor))
+        factors.sort(key=lambda f: (-len(f[1]), str(f[2])))
+        for time, indices, factor in factors:
+            for k, (other_time, others, product) in enumerate(groups):
+                if time == other_time and indices <= others:
+                    groups[k] = (time, others, product * factor)
+                    break
+            else:
+                groups.append((time, indices, factor))
+        return tuple(self._factor(product, time, site) for time, _, product in groups)
+
+    def _factor(self, product: Expr, time: Expr, site: str) -> Entry:
+        """The array that holds a function of site fields at one time."""
+        if isinstance(product, Entry):
+            return product
+        own = [i for i in _indices_in_order(product) if not i.is_time]
+        counts: dict = {}
+        canonical: dict[Expr, Expr] = {}
+        for index in own:
+            same_axis = [i for i in self.action.indices if i.axis == index.axis]
+            rank = counts[index.axis] = counts.get(index.axis, -1) + 1
+            canonical[index] = same_axis[rank] if rank < len(same_axis) else index
+        index, _ = split_index(time)
+        key = product.xreplace({time: self.now} if index else {Integer(0): self.now}).xreplace(canonical)
+        if index is None:
+            raise LoweringError(f"{product}: name this function of the initial state with site.define")
+        if key not in self._factors:
+            indices = (*[canonical[i] for i in own], self.now)
+            tensor = Tensor(self._name(_readable(key) or "factor"), "definition", indices, site)
+            self._factors[key] = tensor
+            self.add_site_array(tensor, "factor", key, f"{tensor[indices]} = {key}")
+        return self._factors[key][(*own, time)]
+
+    # --- rows -----------------------------------------------------------------------------------------------------------
+
+    def _row(self, tensor: Tensor, exchanged: bool) -> tuple[Entry, tuple[Before, ...], dict]:
+        """The entries (t, s ≤ t) of a two-time quantity, or (s ≤ t, t) if exchanged."""
+        times = [tensor.indices[k] for k in tensor.time_slots]
+        if len(times) < 2:
+            mapping = {} if not times or times[0] == self.now else {times[0]: self.now}
+            return tensor[tensor.indices].xreplace(mapping), (), mapping
+        if len(times) > 2:
+            raise LoweringError(f"{tensor}: quantities with more than two times are not supported")
+        other = next(i for i in self.action.indices if i.is_time and i != self.now)
+        first, second = (other, self.now) if exchanged else (self.now, other)
+        mapping = {times[0]: first, times[1]: second}
+        target = tensor[tensor.indices].xreplace(mapping)
+        return target, (Before(other, self.now, True),), mapping
+
+    def _average(self, tensor: Tensor, averages, explicit, equation: str, exchanged=False, mirror=False) -> Contract:
+        target, constraints, mapping = self._row(tensor, exchanged)
+        pieces, extra = [], [_exchange(t, mapping) for t in explicit]
+        for average in averages:
+            for term in average.terms:
+                term = _exchange(term, mapping)
+                body = self._lower_inner_sums(term.body, average.site, tensor.name)
+                if any(c.time in term.bound for c in term.constraints):
+                    body = self.lower_terms((replace(term, body=body),), average.site, tensor.name)
+                for part in flatten(body):
+                    factors = part.factors
+                    path = Mul(*[f for f in factors if _on_site(f, average.site)])
+                    rest = average.coefficient * Mul(*[f for f in factors if not _on_site(f, average.site)])
+                    if path == 1:
+                        extra.append(Term(rest, term.bound))
+                    else:
+                        pieces.append(self._piece(rest, path, average.site, constraints, tensor.name))
+        two_times = len(tensor.time_slots) == 2
+        return Contract(
+            target, tuple(pieces), tuple(extra), True, equation, mirror=mirror and two_times, constraints=constraints
+        )
+
+    # --- bookkeeping ------------------------------------------------------------------------------------------------------
+
+    def _add_node(self, tensor: Tensor, statements, reads, constraints, **options) -> None:
+        where = f"{tensor[tensor.indices]}"
+        found = []
+        for item in reads:
+            body, limits = (item.body, (*constraints, *item.constraints)) if isinstance(item, Term) else (item, constraints)
+            for entry in entries_of(body):
+                name = entry.tensor.name
+                if entry.tensor.kind == "source":
+                    name = self.drawn.get(name)
+                if entry.tensor.kind != "data" and name:
+                    found.append((name, latest(entry, self.now, limits, where)))
+        self.nodes[tensor.name] = Node(tensor.name, where, statements, tuple(dict.fromkeys(found)), **options)
+
+    def _name(self, wanted: str) -> str:
+        name, count = wanted, 2
+        while name in self._names:
+            name, count = f"{wanted}_{count}", count + 1
+        self._names.add(name)
+        return name
+
+
+def _exchange(term: Term, mapping: dict) -> Term:
+    """Rename the time indices of a term that stand for the times of its target."""
+    if not mapping or all(k == v for k, v in mapping.items()):
+        return term
+    constraints = tuple(replace(c, upper=c.upper.xreplace(mapping)) for c in term.constraints)
+    return Term(term.body.xreplace(mapping), term.bound, constraints)
+
+
+def _on_site(factor: Expr, site: str) -> bool:
+    return any(e.tensor.site == site for e in entries_of(factor))
+
+
+def _indices_in_order(expr: Expr) -> list[Index]:
+    """Indices in the order in which the printed expression shows them."""
+    text = str(expr)
+    return sorted(expr.atoms(Index), key=lambda i: (i.is_time, text.find(i.name), i.name))
+
+
+def _contract_reads(contract: Contract) -> list[Term | Expr]:
+    reads: list[Term | Expr] = []
+    for piece in contract.pieces:
+        body = piece.scalar * piece.coefficient * Mul(*piece.operands)
+        reads.append(Term(body, (), piece.constraints))
+    return reads + list(contract.explicit)
+
+
+def _readable(expr: Expr) -> str | None:
+    """A name that says what an expression is: phi_h, dphi_h_z."""
+    if isinstance(expr, Entry):
+        return expr.tensor.name
+    if isinstance(expr, ActivationValue):
+        inner = _readable(expr.argument)
+        return f"{'d' * expr.order}{expr.activation.name}_{inner}" if inner else None
+    if isinstance(expr, Mul):
+        parts = [_readable(a) for a in expr.args]
+        return "_".join(parts) if all(parts) and len(parts) < 4 else None
+    if expr.is_Pow and expr.exp.is_Integer and expr.exp > 0:
+        inner = _readable(expr.base)
+        return f"{inner}_power_{expr.exp}" if inner else None
+    if expr.is_Function and len(expr.args) == 1:
+        inner = _readable(expr.args[0])
+        return f"{type(expr).__name__}_{inner}" if inner else None
+    return None

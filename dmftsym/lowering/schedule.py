@@ -1,0 +1,102 @@
+"""The causal schedule: in which order the quantities of one time step are computed."""
+
+from dataclasses import dataclass
+
+from dmftsym.errors import LoweringError
+from dmftsym.language.display import Displayed
+from dmftsym.lowering.quantities import Node
+
+
+@dataclass(frozen=True)
+class Schedule(Displayed):
+    """Nodes that do not depend on time, nodes of a step in causal order, and sums over the past that end the step."""
+
+    constants: tuple[Node, ...]
+    step: tuple[Node, ...]
+    epilogue: tuple[Node, ...]
+
+    def text(self) -> str:
+        """One line a quantity: what it is and what it reads at this step, earlier, and up to now."""
+        lines = [f"before the first step: {n.label}" for n in self.constants]
+        lines += [f"{k}. {n.label}{_reads_text(n)}" for k, n in enumerate(self.step, 1)]
+        lines += [f"end of step: {n.label}{_reads_text(n)}" for n in self.epilogue]
+        return "\n".join(lines)
+
+    def latex_lines(self) -> list[str]:
+        """The same as text, one line a quantity."""
+        escape = str.maketrans({"_": r"\_", "<": r"$<$", ">": r"$>$"})
+        return [rf"\text{{{line.translate(escape)}}}" for line in self.text().splitlines()]
+
+
+def build_causal_schedule(nodes: dict[str, Node]) -> Schedule:
+    """Order the nodes so that everything is computed before it is read within a step.
+
+    Nodes of one site follow each other where possible, so that their updates share one loop over sample paths.
+    Raises `LoweringError` naming the cycle if a quantity needs itself at the same time. Cost: linear in the edges.
+    """
+    for node in nodes.values():
+        unknown = [name for name, _ in node.reads if name not in nodes]
+        if unknown:
+            raise LoweringError(f"{node.label} reads {unknown[0]}, which has no equation")
+    constants = tuple(n for n in nodes.values() if _is_constant(n))
+    early = {n.name for n in constants}
+    epilogue = tuple(n for n in nodes.values() if n.epilogue)
+    late = {n.name for n in epilogue}
+    pending = {n.name: n for n in nodes.values() if n.name not in early and n.name not in late}
+    waits = {name: _same_step(node, pending) for name, node in pending.items()}
+    order: list[Node] = []
+    site = ""
+    while pending:
+        ready = [n for n in pending.values() if not waits[n.name] & pending.keys()]
+        if not ready:
+            raise LoweringError(f"instantaneous loop: {_cycle(pending, waits)}; a sum over the past would break it")
+        chosen = next((n for n in ready if n.site and n.site == site), ready[0])
+        site = chosen.site
+        order.append(pending.pop(chosen.name))
+    return Schedule(_sorted_constants(constants), tuple(order), epilogue)
+
+
+def _same_step(node: Node, pending: dict[str, Node]) -> set[str]:
+    own_past = {name for name, moment in node.reads if moment is not None and moment.same_step}
+    return {name for name in own_past if name in pending}
+
+
+def _is_constant(node: Node) -> bool:
+    """Whether the node's quantity has no time at all (random sources always have)."""
+    target = getattr(node.statements[0], "target", None)
+    return target is not None and not target.tensor.time_slots
+
+
+def _sorted_constants(constants: tuple[Node, ...]) -> tuple[Node, ...]:
+    names = {n.name for n in constants}
+    done: list[Node] = []
+    waiting = list(constants)
+    while waiting:
+        ready = [n for n in waiting if not ({r for r, _ in n.reads} & names) - {d.name for d in done}]
+        timed = [n for n in waiting if {r for r, _ in n.reads} - names]
+        if timed:
+            raise LoweringError(f"{timed[0].label} has no time index but depends on time: declare it with one")
+        if not ready:
+            raise LoweringError(f"definitions that need each other: {', '.join(n.label for n in waiting)}")
+        done += ready
+        waiting = [n for n in waiting if n not in ready]
+    return tuple(done)
+
+
+def _cycle(pending: dict[str, Node], waits: dict[str, set[str]]) -> str:
+    """One cycle among the waiting nodes, in the user's symbols."""
+    name = next(iter(pending))
+    path: list[str] = []
+    while name not in path:
+        path.append(name)
+        name = next(n for n in pending if n in waits[name])
+    loop = path[path.index(name) :] + [name]
+    shown = [n for n in loop if not pending[n].auxiliary] or loop
+    if shown[0] != shown[-1]:
+        shown.append(shown[0])
+    return " <- ".join(pending[n].label for n in shown)
+
+
+def _reads_text(node: Node) -> str:
+    parts = [f"{name}({moment.value})" for name, moment in node.reads if moment is not None]
+    return f"  from {', '.join(parts)}" if parts else ""

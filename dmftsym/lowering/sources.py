@@ -1,0 +1,68 @@
+"""Groups of jointly Gaussian sources, and which static ones are worth drawing in pairs of opposite sign."""
+
+from sympy import Expr
+
+from dmftsym.derivation.process import Covariance, EffectiveProcess, Source
+from dmftsym.derivation.saddle_point import SaddlePoint
+from dmftsym.language.action import Action
+from dmftsym.language.terms import entries_of
+from dmftsym.lowering.ir import SourceGroup
+
+
+def group_sources(
+    action: Action, process: EffectiveProcess, saddle: SaddlePoint, live: tuple[str, ...]
+) -> tuple[SourceGroup, ...]:
+    """Connected components of the live sources of a site under their covariances; kinds never mix."""
+    sources = [s for e in process.equations if e.field.name in live for s in e.sources]
+    names = {s.tensor.name for s in sources}
+    blocks = [c for c in process.covariances if {c.left.tensor.name, c.right.tensor.name} <= names]
+    groups: list[list[Source]] = []
+    for source in sources:
+        linked = [g for g in groups if any(_joined(source, member, blocks) for member in g)]
+        merged = [m for g in linked for m in g] + [source]
+        groups = [g for g in groups if g not in linked] + [merged]
+    result = []
+    for members in groups:
+        members = sorted(members, key=sources.index)
+        own = tuple(b for b in blocks if b.left.tensor.name in {m.tensor.name for m in members})
+        kind = members[0].kind
+        antithetic = kind == "static" and _flips_an_observable(action, process, saddle, members)
+        name = "_".join(m.tensor.name for m in members)
+        result.append(SourceGroup(name, process.site, kind, tuple(members), own, antithetic))
+    return tuple(result)
+
+
+def _joined(one: Source, other: Source, blocks: list[Covariance]) -> bool:
+    return any({b.left.tensor.name, b.right.tensor.name} == {one.tensor.name, other.tensor.name} for b in blocks)
+
+
+def _flips_an_observable(action: Action, process: EffectiveProcess, saddle: SaddlePoint, members) -> bool:
+    """Whether some order parameter's observable is odd in the fields that these sources start.
+
+    Then pairs of opposite sources cancel its sampling error at the start, where the fields equal their sources.
+    """
+    odd = {m.field.name for m in members if m.amplitude == 1}
+    drawn_otherwise = {s.field.name for e in process.equations for s in e.sources if s not in members}
+    if not odd or odd & drawn_otherwise:
+        return False
+    for equation in saddle.equations:
+        terms = [t.body for a in equation.averages if a.site == process.site for t in a.terms]
+        if terms and all(_parity(body, odd, action) == -1 for body in terms):
+            return True
+    return False
+
+
+def _parity(body: Expr, odd: set[str], action: Action) -> int | None:
+    """+1 or -1 if the expression is even or odd when the named fields change sign, else None."""
+    flipped = {}
+    for entry in entries_of(body):
+        name = entry.tensor.name
+        if name in odd:
+            flipped[entry] = -entry
+        elif entry.tensor.site and entry.tensor.kind == "definition":
+            parities = {_parity(t.body, odd, action) for t in action.definition(name).terms}
+            if len(parities) != 1 or None in parities:
+                return None
+            flipped[entry] = parities.pop() * entry
+    image = body.xreplace(flipped)
+    return 1 if image == body else -1 if image == -body else None

@@ -1,0 +1,103 @@
+"""Find a model by its library name or the path of a Python file, and build it with the wanted structure."""
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from dmftsym.errors import LanguageError
+from dmftsym.language.model import Model
+
+_NOT_MODELS = ("__init__", "loading")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from: its module, which defines `model` or `build(**structure)`."""
+
+    name: str
+    module: ModuleType
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Structure options with their defaults."""
+        if not hasattr(self.module, "build"):
+            return {}
+        parameters = inspect.signature(self.module.build).parameters.values()
+        return {p.name: p.default for p in parameters}
+
+    @property
+    def summary(self) -> str:
+        """The first line of the module's documentation."""
+        return (self.module.__doc__ or "").strip().splitlines()[0] if self.module.__doc__ else ""
+
+    def build(self, settings: Mapping[str, str | object], shapes: Mapping[str, tuple] | None = None) -> Model:
+        """The model with the given structure; `shapes` of the data may settle what the user left open.
+
+        Raises `LanguageError` for an unknown option or a value of the wrong type.
+        """
+        options = self.options
+        unknown = [name for name in settings if name not in options]
+        if unknown:
+            known = ", ".join(f"{k}={v}" for k, v in options.items()) or "none"
+            raise LanguageError(f"model {self.name} has no structure option '{unknown[0]}'; it has {known}")
+        structure = {name: _convert(name, value, options[name]) for name, value in settings.items()}
+        if shapes and hasattr(self.module, "structure_from_data"):
+            structure = self.module.structure_from_data(shapes) | structure
+        return self.module.build(**structure) if hasattr(self.module, "build") else self.module.model
+
+
+def library() -> tuple[str, ...]:
+    """The names of the models in the library."""
+    return tuple(sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in _NOT_MODELS))
+
+
+def find_model(spec: str) -> ModelSource:
+    """Look up a library name or load a Python file.
+
+    Raises `LanguageError` if there is neither, or if the file defines no model.
+    """
+    if spec in library():
+        return ModelSource(spec, importlib.import_module(f"dmftsym.models.{spec}"))
+    path = Path(spec)
+    if not path.is_file():
+        raise LanguageError(f"no model '{spec}': neither a file nor one of the library ({', '.join(library())})")
+    module_spec = importlib.util.spec_from_file_location(f"dmftsym_user_{path.stem}", path)
+    if module_spec is None:
+        raise LanguageError(f"{spec} is not a Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise LanguageError(f"{spec}, line {error.lineno}: {error.msg}") from None
+    except (NameError, TypeError, AttributeError, ImportError, ValueError, KeyError) as error:
+        raise LanguageError(f"{spec}: {type(error).__name__}: {error}") from None
+    if not hasattr(module, "build") and not isinstance(getattr(module, "model", None), Model):
+        raise LanguageError(f"{spec} defines neither `model` (a dmftsym.Model) nor `build(**structure)`")
+    return ModelSource(path.stem, module)
+
+
+def build_model(spec: str, **structure) -> Model:
+    """Build a library model (or a model file) in one call: ``build_model("mlp", activation="relu")``."""
+    return find_model(spec).build(structure)
+
+
+def _convert(name: str, value, default):
+    """A command-line string as a value of the type of the default."""
+    if not isinstance(value, str) or isinstance(default, str):
+        return value
+    text = value.strip().lower()
+    if isinstance(default, bool):
+        if text in ("true", "yes", "1", "false", "no", "0"):
+            return text in ("true", "yes", "1")
+        raise LanguageError(f"structure option {name} is true or false, given: {value}")
+    if isinstance(default, int | float):
+        try:
+            return type(default)(text)
+        except ValueError:
+            kind = "whole number" if isinstance(default, int) else "number"
+            raise LanguageError(f"structure option {name} is a {kind}, given: {value}") from None
+    return value

@@ -1,0 +1,87 @@
+"""Results as labelled arrays: an xarray.Dataset, stored as netCDF-4."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import xarray as xr
+
+from dmftsym.errors import SolveError
+
+
+def dimensions(axes: tuple[str, ...]) -> tuple[str, ...]:
+    """Dimension names; a second index on the same axis gets the suffix 2, a third 3."""
+    names: list[str] = []
+    for axis in axes:
+        count = sum(n == axis or n[:-1] == axis for n in names)
+        names.append(f"{axis}{count + 1}" if count else axis)
+    return tuple(names)
+
+
+def to_dataset(module: ModuleType, arrays: Mapping[str, np.ndarray], attributes: Mapping) -> xr.Dataset:
+    """The arrays of a generated solver as a Dataset: quantities, their sampling errors, time, and how they were made.
+
+    Dimensions in declaration order, a second index of an axis with suffix 2; coordinate time = step·dt.
+    """
+    times = arrays["time"]
+    variables, coordinates = {}, {"time": times}
+    for name, axes in module.OUTPUTS.items():
+        names = dimensions(axes)
+        coordinates |= {n: times for n in names if n.startswith("time")}
+        variables[name] = (names, arrays[name])
+        if f"se_{name}" in arrays:
+            variables[f"se_{name}"] = (names, arrays[f"se_{name}"], {"long_name": f"sampling standard error of {name}"})
+    used = {n for names, *_ in variables.values() for n in names} | {"time"}
+    report = {k: arrays[k].item() for k in ("measure", "paths", "status", "estimated_error", "dropped_directions")}
+    return xr.Dataset(
+        variables, {k: v for k, v in coordinates.items() if k in used}, {**report, **{k: v for k, v in attributes.items()}}
+    )
+
+
+def save(dataset: xr.Dataset, path: str | Path) -> None:
+    """Write netCDF-4 beside the target and rename it; a failed write leaves an existing file untouched.
+
+    Raises `SolveError` if the path cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.is_dir():
+            raise OSError("it is a folder")
+        if not path.parent.is_dir():
+            raise OSError(f"there is no folder {path.parent}")
+        dataset.to_netcdf(temporary, format="NETCDF4", engine="netcdf4")
+        os.replace(temporary, path)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SolveError(f"cannot write {path}: {error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_data(path: str | Path) -> dict[str, np.ndarray]:
+    """Read an .npz file of plain arrays. Raises `SolveError` for anything else; pickled objects are never loaded."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not hasattr(file, "files"):
+                raise SolveError(f"{path} holds a single array; save named arrays with numpy.savez")
+            return {name: _plain(path, name, file) for name in file.files}
+    except SolveError:
+        raise
+    except Exception as error:  # a damaged archive raises errors of many libraries
+        raise SolveError(f"cannot read data from {path}: {error}") from None
+
+
+def _plain(path, name: str, file) -> np.ndarray:
+    try:
+        return file[name]
+    except ValueError:
+        raise SolveError(f"{path}: array '{name}' holds pickled objects, which are refused; store numbers") from None
+
+
+def stopwatch():
+    """A function that tells the seconds since it was made."""
+    begin = time.perf_counter()
+    return lambda: time.perf_counter() - begin

@@ -1,0 +1,68 @@
+"""`Solver`: a loaded generated module with a labelled interface. Nothing here needs SymPy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+import xarray as xr
+
+from dmftsym.errors import SolveError
+from dmftsym.runtime.cache import load_module
+from dmftsym.runtime.progress import progress_bar
+from dmftsym.runtime.results import stopwatch, to_dataset
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A generated module, ready to run."""
+
+    module: ModuleType
+
+    def solve(
+        self,
+        parameters: Mapping[str, float] | None = None,
+        data: Mapping[str, np.ndarray] | None = None,
+        *,
+        steps: int,
+        dt: float | None = None,
+        measure: str = "auto",
+        points: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> xr.Dataset:
+        """Solve the saddle-point equations at the times 0, dt, ..., (steps - 1) dt.
+
+        Returns a Dataset with one variable a quantity (dimensions in declaration order), `se_<name>` beside it where
+        sampling was used, and attributes model, parameters, measure, status, estimated_error, wall_time. A diverged
+        run returns what was computed (NaN afterwards) with the reason in `status`.
+        Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
+        quadratic for two-time ones, times the number of sample paths.
+        """
+        if measure == "gaussian":
+            raise SolveError("measure gaussian: this model has no exact Gaussian closure in this version; use auto")
+        elapsed = stopwatch()
+        options = {"steps": steps, "measure": measure, "points": points, "seed": seed}
+        options["dt"] = self.module.TIME_STEP if dt is None else dt
+        try:
+            with progress_bar(self.module.MODEL, enabled=progress) as report:
+                arrays = self.module.solve(parameters or {}, data or {}, progress=report, **options)
+        except ValueError as error:
+            raise SolveError(str(error)) from None
+        values = self.module.check_parameters(parameters or {})
+        attributes = {
+            "model": self.module.MODEL,
+            "model_hash": self.module.MODEL_HASH,
+            "version": self.module.GENERATED_BY,
+            "options": ", ".join(f"{k}={v}" for k, v in {**self.module.OPTIONS, **options}.items()),
+            "parameters": ", ".join(f"{name}={value!r}" for name, value in values.items()),
+            **{f"parameter_{name}": value for name, value in values.items()},
+            "seed": seed,
+            "wall_time": elapsed(),
+        }
+        return to_dataset(self.module, arrays, attributes)
+
+
+def load_solver(name: str, text: str) -> Solver:
+    """Load generated source through the cache of compiled code."""
+    return Solver(load_module(name, text))
