@@ -77,6 +77,7 @@ def derive_command(
 ) -> None:
     """Print the derived equations."""
     from dmftsym.derivation.document import code_page, document
+    from dmftsym.lowering.ir_printer import program_text
 
     part = show.value if show else None
     if part in ("hessian", "propagator"):
@@ -86,7 +87,7 @@ def derive_command(
         if part == "schedule":
             print(document(model, (compiled.liveness, compiled.schedule), form.value))
         else:
-            text = compiled.program.text() if part == "program" else compiled.source.text
+            text = program_text(compiled.program) if part == "program" else compiled.source.text
             print(code_page(model, text.rstrip(), form.value))
         return
     from dmftsym.compiler import derive

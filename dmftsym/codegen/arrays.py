@@ -15,10 +15,15 @@ PATH = "p"
 
 @dataclass(frozen=True)
 class View:
-    """Source code of an array and the indices that its axes carry, in order."""
+    """Source code of an array and the indices that its axes carry, in order.
+
+    `name` and `subscript` are the parts of the code, where it is a plain slice.
+    """
 
     code: str
     indices: tuple[Index, ...]
+    name: str = ""
+    subscript: tuple[str, ...] = ()
 
 
 def size_code(axis: Axis) -> str:
@@ -57,7 +62,7 @@ def view(entry: Entry, now: Index, constraints: tuple[Before, ...]) -> View:
     if len(set(kept)) < len(kept):
         return _diagonal(entry, codes, kept)
     subscript = "" if all(code == ":" for code in codes) else f"[{', '.join(codes)}]"
-    return View(f"{entry.tensor.name}{subscript}", kept)
+    return View(f"{entry.tensor.name}{subscript}", kept, entry.tensor.name, tuple(codes))
 
 
 def _diagonal(entry: Entry, codes: list[str], kept: tuple[Index, ...]) -> View:
@@ -72,11 +77,28 @@ def aligned(found: View, target: tuple[Index, ...]) -> str:
     order = [i for i in target if i in found.indices]
     if len(order) < len(found.indices):
         raise CodegenError(f"{found.code} has an index that {[str(i) for i in target]} lacks")
+    if order != list(found.indices) or not found.name:
+        return _transposed(found, order, target)
+    codes: list[str] = []
+    waiting = list(target)
+    kept = iter(found.indices)
+    for code in found.subscript:
+        if ":" in code:
+            index = next(kept)
+            # leading new axes broadcast by themselves
+            codes += ["None"] * waiting.index(index) if any(":" in c for c in codes) else []
+            waiting = waiting[waiting.index(index) + 1 :]
+        codes.append(code)
+    if order:
+        codes += ["None"] * len(waiting)
+    return found.name if all(c == ":" for c in codes) else f"{found.name}[{', '.join(codes)}]"
+
+
+def _transposed(found: View, order: list[Index], target: tuple[Index, ...]) -> str:
     code = found.code
-    if order != list(found.indices):
-        permutation = tuple(found.indices.index(i) for i in order)
+    permutation = tuple(found.indices.index(i) for i in order)
+    if permutation != tuple(range(len(order))):
         code = f"{code}.T" if permutation == (1, 0) else f"{code}.transpose{permutation}"
-    # numbers and leading new axes broadcast by themselves
     pattern = ["None" if i not in found.indices else ":" for i in target]
     while pattern and pattern[0] == "None":
         pattern.pop(0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dmftsym import __version__
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
+from dmftsym.codegen.kernels import wrapped
 from dmftsym.codegen.sobol import sobol_table
 from dmftsym.codegen.statements import StatementWriter, group_size
 from dmftsym.codegen.templates import render
@@ -119,8 +120,7 @@ def _is_read(data: Data, program: Program) -> bool:
 
 def _otherwise(data: Data, formula: ArrayFormula) -> list[str]:
     tensor = data.tensor
-    shape = ", ".join(size_code(i.axis) for i in tensor.indices)
-    lines = [f"{tensor.name} = np.empty(({shape},))"]
+    lines = [f"{tensor.name} = np.empty({_tuple([size_code(i.axis) for i in tensor.indices])})"]
     for entry, terms in data.otherwise:
         target = tuple(i for i in entry.indices if not i.is_Integer)
         lines.append(f"{tensor.name}[{_subscript(entry, formula)}] = {formula.sum_of_terms(terms, target)}")
@@ -199,8 +199,8 @@ def _constant(statement: Evaluate, writer: StatementWriter) -> list[str]:
     tensor = statement.target.tensor
     free = tensor.indices
     value = writer.formula.sum_of_terms(statement.terms, free)
-    shape = ", ".join(size_code(i.axis) for i in free)
-    full = f"np.broadcast_to({value}, ({shape},))" if free else f"float({value})"
+    shape = _tuple([size_code(i.axis) for i in free])
+    full = f"np.broadcast_to({value}, {shape})" if free else f"float({value})"
     return [f"# {statement.equation}", f"{tensor.name} = {full}"]
 
 
@@ -211,8 +211,8 @@ def _sweep(program: Program, writer: StatementWriter, step, epilogue) -> dict:
         allocate.append(f"paths_{site} = len(weight_{site})")
     timed = [a for a in program.arrays if not a.site and a.tensor.time_slots]
     for array in timed:
-        shape = ", ".join(size_code(i.axis) for i in array.tensor.indices)
-        allocate.append(f"{array.tensor.name} = np.full(({shape},), np.nan)")
+        shape = _tuple([size_code(i.axis) for i in array.tensor.indices])
+        allocate.append(f"{array.tensor.name} = np.full({shape}, np.nan)")
     for array in (a for a in program.arrays if a.site):
         name = array.tensor.name
         sizes = [size_code(i.axis) for i in array.tensor.indices if not i.is_time] + [f"paths_{array.site}"]
@@ -220,7 +220,7 @@ def _sweep(program: Program, writer: StatementWriter, step, epilogue) -> dict:
             allocate.append(f"{name}_history = np.zeros((steps, {', '.join(sizes)}))")
             views.append(f"{name} = {name}_history[{program.now}]")
         else:
-            allocate.append(f"{name} = np.zeros(({', '.join(sizes)},))")
+            allocate.append(f"{name} = np.zeros({_tuple(sizes)})")
     before = [line for c in program.constants for line in _constant(c, writer)]
     before += _initial_values(program, writer)
     finite = [f'("{a.tensor.name}", {_at_now(a.tensor, program)})' for a in timed]
@@ -232,9 +232,13 @@ def _sweep(program: Program, writer: StatementWriter, step, epilogue) -> dict:
         "history_views": views,
         "step": step,
         "epilogue": epilogue,
-        "finite": ", ".join(finite),
+        "finite": wrapped("failed = _first_non_finite(", tuple(finite), ")"),
         "results": "{" + results + "}",
     }
+
+
+def _tuple(items: list[str]) -> str:
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
 
 
 def _result(tensor: Tensor) -> str:

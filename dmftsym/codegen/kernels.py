@@ -22,13 +22,27 @@ class Loop:
 
 @dataclass(frozen=True)
 class KernelCode:
-    """A kernel as source: its name, its parameters in order, what the caller passes for them, and its loops."""
+    """A kernel as source: its name, the lines of its signature, what the caller passes, and its loops."""
 
     name: str
-    parameters: tuple[str, ...]
+    signature: tuple[str, ...]
     arguments: tuple[str, ...]
     paths_of: str
     loops: tuple[Loop, ...]
+
+
+def wrapped(head: str, items: tuple[str, ...], tail: str, width: int = 108) -> list[str]:
+    """``head item, item, ... tail`` on one line, or the items on indented lines of their own."""
+    line = f"{head}{', '.join(items)}{tail}"
+    if len(line) <= width:
+        return [line]
+    lines, current = [], ""
+    for item in items:
+        if current and len(current) + len(item) + 2 > width - 4:
+            lines.append(f"    {current}")
+            current = ""
+        current += f"{' ' if current else ''}{item},"
+    return [head, *lines, f"    {current}", tail]
 
 
 def kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> KernelCode:
@@ -43,7 +57,8 @@ def kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> Kernel
             loops.append((indices, [assign]))
     printed = tuple(_loop(indices, group, now, histories, arguments) for indices, group in loops)
     first = kernel.assignments[0].target.tensor.name
-    return KernelCode(kernel.name, tuple(arguments), tuple(arguments.values()), first, printed)
+    signature = tuple(wrapped(f"def {kernel.name}(", tuple(arguments), "):"))
+    return KernelCode(kernel.name, signature, tuple(arguments.values()), first, printed)
 
 
 def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, str]) -> Loop:
@@ -124,8 +139,8 @@ def _repeated_functions(bodies: list[Expr]) -> dict[Expr, str]:
             counts[function] = counts.get(function, 0) + body.count(function)
     names: dict[Expr, str] = {}
     for function in sorted((f for f, n in counts.items() if n > 1), key=lambda f: (f.count_ops(), str(f))):
-        argument = function.args[0]
-        label = argument.name.split("[")[0] if isinstance(argument, Symbol) else "common"
+        arguments = sorted({s.name.split("[")[0] for s in function.free_symbols})
+        label = "_".join(arguments) if len(arguments) < 4 else "common"
         name, k = f"{type(function).__name__.lower()}_{label}", 2
         while name in names.values():
             name, k = f"{type(function).__name__.lower()}_{label}_{k}", k + 1

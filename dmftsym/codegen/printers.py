@@ -1,6 +1,6 @@
 """Formulas as source code: one rule a function, for numbers inside kernels and for whole arrays."""
 
-from sympy import Expr, Symbol
+from sympy import Expr
 from sympy.printing.precedence import precedence
 from sympy.printing.pycode import PythonCodePrinter
 
@@ -25,8 +25,8 @@ RULES = {
     "erf": ("math.erf({0})", "_erf({0})"),
     "erfc": ("math.erfc({0})", "(1.0 - _erf({0}))"),
     "Abs": ("abs({0})", "{xp}.abs({0})"),
-    "sign": ("(float({0} > 0.0) - float({0} < 0.0))", "{xp}.sign({0})"),
-    "Heaviside": ("(0.5*(float({0} > 0.0) + float({0} >= 0.0)))", "{xp}.heaviside({0}, 0.5)"),
+    "sign": ("(1.0 if {0} > 0.0 else -1.0 if {0} < 0.0 else 0.0)", "{xp}.sign({0})"),
+    "Heaviside": ("(1.0 if {0} > 0.0 else 0.5 if {0} == 0.0 else 0.0)", "{xp}.heaviside({0}, 0.5)"),
     "logistic": ("(1.0/(1.0 + math.exp(-({0}))))", "{xp}.exp(-{xp}.logaddexp(0.0, -({0})))"),
     "softplus": ("(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", "{xp}.logaddexp(0.0, {0})"),
 }
@@ -48,8 +48,8 @@ class FormulaPrinter(PythonCodePrinter):
         return self.doprint(expr)
 
     def parenthesize(self, item, level, strict=False):
-        if isinstance(item, Symbol) and item.name.startswith("("):
-            return item.name
+        if item.is_Rational and item > 0:
+            return self._print(item)
         return super().parenthesize(item, level, strict)
 
     def _print_Symbol(self, expr):

@@ -3,7 +3,7 @@
 from sympy import Integer
 
 from dmftsym.codegen.arrays import PATH, ArrayFormula, part_slice, size_code, slot_code
-from dmftsym.codegen.kernels import KernelCode, kernel_code
+from dmftsym.codegen.kernels import KernelCode, kernel_code, wrapped
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before
 from dmftsym.lowering.ir import Contract, Draw, Evaluate, Kernel, Piece, Program, SourceGroup, Statement
@@ -38,11 +38,11 @@ class StatementWriter:
         code = kernel_code(kernel, self.now, self.histories)
         self.kernels.append(code)
         lines = [f"# {a.equation}" for a in kernel.assignments]
-        call = f"{code.name}({', '.join(code.arguments)})"
+        call = wrapped(f"{code.name}(", code.arguments, ")")
         if not kernel.assignments[0].starts:
-            return [*lines, call]
+            return [*lines, *call]
         starts = [f"    {a.target.tensor.name}[...] = {a.target.tensor.name}_start" for a in kernel.assignments]
-        return [*lines, f"if {self.now.name} == 0:", *starts, "else:", f"    {call}"]
+        return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
 
     # --- averages and sums --------------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class StatementWriter:
             else:
                 operands[small] = (f"{code}*{weight}", subscript)
         if piece.coefficient != 1:
-            indices = self._coefficient_indices(piece)
+            indices = self._coefficient_indices(piece, free)
             code = self.formula.expression(piece.coefficient, indices, piece.constraints)
             operands.insert(0, (code, "".join(_letter(letters, i) for i in indices)))
         output = "".join(_letter(letters, i) for i in free if i in letters) + ("" if weight else PATH)
@@ -93,10 +93,11 @@ class StatementWriter:
         code = self.formula.expression(piece.scalar, (), piece.constraints)
         return f"({code})" if any(sign in code for sign in "+-/ ") else code
 
-    def _coefficient_indices(self, piece: Piece) -> tuple[Index, ...]:
-        found = piece.coefficient.atoms(Index)
-        text = str(piece.coefficient)
-        return tuple(sorted((i for i in found if i != self.now), key=lambda i: (i.is_time, text.find(i.name), i.name)))
+    def _coefficient_indices(self, piece: Piece, free: tuple[Index, ...]) -> tuple[Index, ...]:
+        """The axes of a coefficient: those of the target first, then the summed ones."""
+        found = [i for i in piece.coefficient.atoms(Index) if i != self.now]
+        rank = {index: k for k, index in enumerate(free)}
+        return tuple(sorted(found, key=lambda i: (rank.get(i, len(free)), i.is_time, i.name)))
 
     def _path_operand(self, entry: Entry, constraints, letters: dict[Index, str]) -> tuple[str, str]:
         """Source and einsum subscript of a site array; the path axis is last, the time axis (if any) first."""

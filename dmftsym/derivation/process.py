@@ -177,11 +177,11 @@ def _read_noise(site: SiteAction, terms: list[Term], symmetric: frozenset[Tensor
                     sources[key] = _make_source(site, response.tensor.name, kind, amplitude, sources.values())
                 pair.append(sources[key])
             blocks.setdefault(tuple(pair), []).append(covariance)
-    covariances = []
-    for (left, right), pieces in blocks.items():
-        entries = _covariance_entries(left, right)
-        covariances.append(Covariance(*entries, tuple(pieces)))
-    return tuple(sources.values()), tuple(covariances)
+    order = [f.name for f in site.fields]
+    ranked = sorted(blocks, key=lambda pair: [order.index(source.field.name) for source in pair])
+    covariances = tuple(Covariance(*_covariance_entries(*pair), tuple(blocks[pair])) for pair in ranked)
+    ordered = sorted(sources.values(), key=lambda source: order.index(source.field.name))
+    return tuple(ordered), covariances
 
 
 def _make_source(site: SiteAction, field: str, kind: str, amplitude: Expr, existing: Iterable[Source]) -> Source:

@@ -67,9 +67,13 @@ class SaddlePoint(Displayed):
     definitions: tuple[Definition, ...]
     conjugates: tuple[ConjugateEquation, ...]
 
+    def equation_lines(self) -> list[str]:
+        """The equations of order parameters and definitions in plain text."""
+        return [f"{left} = {right}" for left, right in self._pairs()]
+
     def text(self) -> str:
         """Equations in plain text, then each conjugate with the reason why it vanishes."""
-        lines = [f"{left} = {right}" for left, right in self._pairs()]
+        lines = self.equation_lines()
         for c in self.conjugates:
             lines.append(f"{c.conjugate} = 0" if c.vanishes else f"{c.conjugate} does not vanish")
             lines += [f"    {t.expression}: {t.reason}" for t in c.terms]

@@ -37,10 +37,13 @@ class PastSum(Expr):
         return self.args[3] == 1
 
     def _sympystr(self, printer):
-        names = ", ".join(printer._print(i) for i in self.bound)
-        upper = "" if self.upper == UNRESOLVED else f", before={printer._print(self.upper)}"
-        inclusive = ", inclusive=True" if self.inclusive else ""
-        return f"past({names}{upper}{inclusive})({printer._print(self.body)})"
+        if self.upper == UNRESOLVED:
+            names = ", ".join(printer._print(i) for i in self.bound)
+            return f"past({names}{', inclusive=True' if self.inclusive else ''})({printer._print(self.body)})"
+        time, *rest = (printer._print(i) for i in self.bound)
+        limit = f"{time}{'<=' if self.inclusive else '<'}{printer._print(self.upper)}"
+        kind = "int" if self.bound[0].axis.continuous else "sum"
+        return f"{kind}_{{{', '.join([limit, *rest])}}}({printer._print(self.body)})"
 
     def _latex(self, printer, exp=None):
         time, *rest = self.bound
@@ -67,8 +70,9 @@ class FutureSum(Expr):
     is_commutative = True
 
     def _sympystr(self, printer):
-        names = ", ".join(printer._print(i) for i in self.args[1])
-        return f"future({names}, after={printer._print(self.args[2])})({printer._print(self.args[0])})"
+        time, *rest = (printer._print(i) for i in self.args[1])
+        limit = f"{time}{'>=' if self.args[3] == 1 else '>'}{printer._print(self.args[2])}"
+        return f"sum_{{{', '.join([limit, *rest])}}}({printer._print(self.args[0])})"
 
     def _latex(self, printer, exp=None):
         relation = r"\ge" if self.args[3] == 1 else ">"
@@ -93,7 +97,7 @@ class IndexSum(Expr):
         return tuple(self.args[1])
 
     def _sympystr(self, printer):
-        return f"sum_over({', '.join(printer._print(i) for i in self.bound)})({printer._print(self.body)})"
+        return f"sum_{{{', '.join(printer._print(i) for i in self.bound)}}}({printer._print(self.body)})"
 
     def _latex(self, printer, exp=None):
         names = " ".join(printer._print(i) for i in self.bound)

@@ -143,6 +143,8 @@ class Tensor(_Named):
         text = wrap % self.latex_name
         return text if exp is None else f"{text}^{{{exp}}}"
 
+    __iter__ = None  # h[mu, t] is an entry, not an invitation to iterate
+
     def __getitem__(self, indices) -> "Entry":
         indices = indices if isinstance(indices, tuple) else (indices,)
         return Entry(self, *indices)

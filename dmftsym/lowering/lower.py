@@ -35,7 +35,7 @@ def lower(
     response fields.
     """
     liveness = find_live(action, processes, saddle, requested)
-    equations = (*saddle.text().splitlines(), *(line for p in processes for line in p.text().splitlines()))
+    equations = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
     saddle, processes = restrict_to_equal_time(liveness.equal_time, saddle, processes)
     builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1))
     groups = tuple(g for p in processes for g in group_sources(action, p, saddle, liveness.live))

@@ -45,15 +45,25 @@ def build_causal_schedule(nodes: dict[str, Node]) -> Schedule:
     pending = {n.name: n for n in nodes.values() if n.name not in early and n.name not in late}
     waits = {name: _same_step(node, pending) for name, node in pending.items()}
     order: list[Node] = []
-    site = ""
     while pending:
         ready = [n for n in pending.values() if not waits[n.name] & pending.keys()]
         if not ready:
             raise LoweringError(f"instantaneous loop: {_cycle(pending, waits)}; a sum over the past would break it")
-        chosen = next((n for n in ready if n.site and n.site == site), ready[0])
-        site = chosen.site
+        chosen = min(ready, key=lambda n: _distance(n, order[-1] if order else None))
         order.append(pending.pop(chosen.name))
     return Schedule(_sorted_constants(constants), tuple(order), epilogue)
+
+
+def _distance(node: Node, last: Node | None) -> tuple[bool, bool, bool, int]:
+    """How badly a node fits after the last one: updates that share a site, then loops over the same indices, come first."""
+    same_site = last is not None and bool(node.site) and node.site == last.site
+    same_loops = same_site and _loops(node) == _loops(last)
+    return not same_site, not same_loops, not node.site, len(_loops(node))
+
+
+def _loops(node: Node) -> tuple[str, ...]:
+    target = getattr(node.statements[0], "target", None)
+    return tuple(i.name for i in target.indices if getattr(i, "axis", None) and not i.is_time) if target else ()
 
 
 def _same_step(node: Node, pending: dict[str, Node]) -> set[str]:

@@ -1,0 +1,64 @@
+"""The intermediate representation as text: arrays, sources and statements in order, in the user's symbols."""
+
+from sympy import Mul
+
+from dmftsym.language.terms import as_expression
+from dmftsym.lowering.ir import Contract, Draw, Evaluate, Kernel, Piece, Program, SourceGroup, Statement
+
+
+def program_text(program: Program) -> str:
+    """A program, one statement a line, grouped by when it runs."""
+    lines = [f"program {program.name}: {program.scheme}, results {', '.join(t.name for t in program.outputs)}"]
+    lines.append("arrays")
+    for array in program.arrays:
+        shape = ", ".join(str(i) for i in array.tensor.indices)
+        kept = ", all times kept" if array.history else ""
+        paths = f", per sample path of {array.site}" if array.site else ""
+        lines.append(f"  {array.tensor.name}[{shape}]: {array.role}{paths}{kept}")
+    lines.append("sources")
+    lines += [f"  {line}" for group in program.groups for line in _group_lines(group)]
+    lines += [f"  {s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in program.starts]
+    sections = (("before the first step", program.constants), ("step", program.step), ("end of step", program.epilogue))
+    for title, statements in sections:
+        if statements:
+            lines.append(title)
+            lines += [f"  {line}" for s in statements for line in statement_lines(s)]
+    return "\n".join(lines)
+
+
+def statement_lines(statement: Statement) -> list[str]:
+    """One statement as lines of text."""
+    match statement:
+        case Kernel():
+            updates = [
+                f"  {a.target} = {a.expression}{' (after its start)' if a.starts else ''}" for a in statement.assignments
+            ]
+            return [f"for every path of {statement.site} ({statement.name}):", *updates]
+        case Contract():
+            sign = "+=" if statement.accumulate else "="
+            parts = [_piece_text(p, statement.averaged) for p in statement.pieces]
+            parts += [str(as_expression(statement.explicit))] if statement.explicit else []
+            mirrored = "  (and its mirror image)" if statement.mirror else ""
+            return [f"{statement.target} {sign} {' + '.join(parts) or '0'}{mirrored}"]
+        case Evaluate():
+            return [f"{statement.target} = {as_expression(statement.terms)}"]
+        case Draw():
+            return [f"draw {', '.join(str(m.tensor[m.tensor.indices]) for m in statement.group.members)}"]
+    raise TypeError(f"unknown statement {statement!r}")
+
+
+def _piece_text(piece: Piece, averaged: bool) -> str:
+    inside = " ".join(str(o) for o in piece.operands)
+    front = piece.scalar * piece.coefficient
+    front_text = "" if front == 1 else f"{front} * "
+    limits = "".join(f" [{c}]" for c in piece.constraints)
+    return f"{front_text}{f'<{inside}>' if averaged else f'sum {inside}'}{limits}"
+
+
+def _group_lines(group: SourceGroup) -> list[str]:
+    names = ", ".join(m.tensor.name for m in group.members)
+    pairs = ", in pairs of opposite sign" if group.antithetic else ""
+    lines = [f"{names}: {group.kind}{pairs}"]
+    lines += [f"  <{b.left} {b.right}> = {as_expression(b.terms)}" for b in group.blocks]
+    amplitudes = [f"  {m.tensor.name} times {m.amplitude}" for m in group.members if m.amplitude != Mul()]
+    return lines + amplitudes
