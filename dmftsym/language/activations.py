@@ -3,12 +3,12 @@
 from functools import lru_cache
 
 import sympy
-from sympy import Expr, Heaviside, Integer, Max, Rational, Symbol, erf, sqrt, tanh
+from sympy import Expr, Heaviside, Integer, Max, Symbol, erf, sqrt, tanh
 from sympy.core.expr import AtomicExpr
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.functions import logistic, softplus
-from dmftsym.language.grammar import parse_expression
+from dmftsym.language.grammar import exact, parse_expression
 
 ARGUMENT = Symbol("h", real=True)
 
@@ -121,10 +121,9 @@ def make_activation(name: str, function) -> Activation:
         known = NAMED.get(function.strip())
         formula = known(ARGUMENT) if known else parse_expression(function, ("h",))
     elif callable(function):
-        formula = sympy.sympify(function(ARGUMENT))
+        formula = exact(function(ARGUMENT))
     else:
         raise LanguageError(f"activation {name}: give a name, a formula in h or a function, not {function!r}")
-    formula = formula.replace(lambda e: e.is_Float, lambda e: Rational(str(e)))
     unknown = sorted(str(s) for s in formula.free_symbols - {ARGUMENT})
     if unknown:
         raise LanguageError(f"activation {name}: unknown symbol {', '.join(unknown)} in {formula}")

@@ -38,6 +38,11 @@ CONSTANTS = {"pi": sympy.pi, "E": sympy.E}
 MAX_LENGTH, MAX_DEPTH, MAX_EXPONENT, MAX_DIGITS = 500, 40, 20, 30
 
 
+def exact(value) -> Expr:
+    """A SymPy expression in which decimal numbers are rationals: 0.5 is 1/2, so that nothing is rounded early."""
+    return sympy.sympify(value).replace(lambda e: e.is_Float, lambda e: Rational(str(e)))
+
+
 def parse_expression(text: str, variables: tuple[str, ...]) -> Expr:
     """Read a formula in the given variables, e.g. ``tanh(0.4*h)/0.4`` with ``variables=("h",)``.
 

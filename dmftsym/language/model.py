@@ -9,6 +9,7 @@ from sympy import Expr, Integer
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import Activation, make_activation
+from dmftsym.language.grammar import exact
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, log_Z
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Tensor
@@ -119,7 +120,7 @@ class Model:
         """Say how data are computed when they are not given, block by block: ``otherwise(Kx[a, nu], ...)``."""
         if not isinstance(entry, Entry) or entry.tensor.kind != "data":
             raise LanguageError(f"otherwise({entry}): only data can be computed from other data")
-        self.data_sources.setdefault(entry.tensor.name, []).append((entry, sympy.sympify(formula)))
+        self.data_sources.setdefault(entry.tensor.name, []).append((entry, exact(formula)))
 
     def order_parameter(self, name: str, *indices: Index, on_request: bool = False, latex: str = "") -> Tensor:
         """Declare an order parameter q; its conjugate is ``q.hat``.
@@ -148,7 +149,7 @@ class Model:
         *indices, formula = indices_and_formula
         if isinstance(formula, Index):
             raise LanguageError(f"{kind} {name}: the formula is missing after its indices")
-        formula = sympy.sympify(formula)
+        formula = exact(formula)
         if not indices:
             once = {i for term in flatten(formula) for i, n in count_indices(term.body).items() if n == 1}
             indices = sorted(once, key=lambda i: (i.is_time, list(self.index_symbols.values()).index(i)))
@@ -188,7 +189,7 @@ class Model:
 
     @action.setter
     def action(self, expr: Expr) -> None:
-        expr = sympy.sympify(expr)
+        expr = exact(expr)
         unknown = [node.site for node in sorted(expr.atoms(LogZ), key=str) if node.site not in self.sites]
         if unknown:
             raise LanguageError(f"the action holds log_Z({unknown[0]}), but the model has no site of that name")

@@ -6,6 +6,7 @@ import sympy
 from sympy import Expr, Integer
 
 from dmftsym.errors import LanguageError
+from dmftsym.language.grammar import exact
 from dmftsym.language.symbols import Entry, Index, Tensor, TimeDerivative
 
 
@@ -33,7 +34,7 @@ class Site:
             raise LanguageError(f"field {name}: a field has one time index, given: [{', '.join(map(str, indices))}]")
         self.tensors[name] = self._tensor(name, "field", indices, latex)
         if variance is not None or mean != 0:
-            self.starts[name] = (sympy.sympify(mean), sympy.sympify(variance if variance is not None else 0))
+            self.starts[name] = (exact(mean), exact(variance if variance is not None else 0))
         return self.tensors[name]
 
     def define(self, name: str, *indices_and_formula, latex: str = "") -> Tensor:
@@ -43,19 +44,19 @@ class Site:
         if not indices or isinstance(formula, Index):
             raise LanguageError(f"definition {name} of site {self.name}: give its indices, then the formula")
         self.tensors[name] = self._tensor(name, "definition", indices, latex)
-        self.definitions[name] = sympy.sympify(formula)
+        self.definitions[name] = exact(formula)
         return self.tensors[name]
 
     def action(self, expr: Expr) -> None:
         """Add to the site action: terms linear and quadratic in response fields, and q̂·O(x)."""
-        self.terms.append(sympy.sympify(expr))
+        self.terms.append(exact(expr))
 
     def equation(self, left: Entry | TimeDerivative, right: Expr) -> None:
         """Add the equation left = right (x[t] = ... or x.dot[t] = ...) to the action, without its noise."""
         entry = left.entry if isinstance(left, TimeDerivative) else left
         if not isinstance(entry, Entry) or entry.tensor.kind != "field":
             raise LanguageError(f"site {self.name}: the left side of an equation is a field, not {left}")
-        self.terms.append(-entry.tensor.tilde[entry.indices] * (left - right))
+        self.terms.append(-entry.tensor.tilde[entry.indices] * (left - exact(right)))
 
     def noise(self, one: Entry, other: Entry, covariance: Expr) -> None:
         """Add Gaussian noise with ⟨u_one u_other⟩ = covariance to the right-hand sides of two fields (or of one)."""
@@ -63,13 +64,13 @@ class Site:
             if not isinstance(entry, Entry) or entry.tensor.kind != "field":
                 raise LanguageError(f"site {self.name}: noise acts on fields, not on {entry}")
         factor = sympy.Rational(1, 2) if one.tensor == other.tensor else Integer(1)
-        self.terms.append(factor * one.tensor.tilde[one.indices] * covariance * other.tensor.tilde[other.indices])
+        self.terms.append(factor * one.tensor.tilde[one.indices] * exact(covariance) * other.tensor.tilde[other.indices])
 
     def observe(self, order_parameter: Entry, observable: Expr) -> None:
         """Add q̂·O: the order parameter is the site average of the observable."""
         if not isinstance(order_parameter, Entry) or order_parameter.tensor.kind != "order parameter":
             raise LanguageError(f"site {self.name}: {order_parameter} is not an order parameter")
-        self.terms.append(order_parameter.tensor.hat[order_parameter.indices] * observable)
+        self.terms.append(order_parameter.tensor.hat[order_parameter.indices] * exact(observable))
 
     def _tensor(self, name: str, kind: str, indices, latex: str) -> Tensor:
         for index in indices:
