@@ -196,11 +196,11 @@ class StatementWriter:
         if group.kind == "evolving":
             lines += [
                 f"row = {self.covariance(group)}.reshape(({group_size(group)}), -1)",
-                f"lost = _extend_factor(factor_{name}, row, {now})",
-                "if lost < 0:",
+                f"found = _extend_factor(factor_{name}, row, {now})",
+                "if found < 0:",
                 f"    status = f\"diverged: the covariance of {name} is not positive at step {{{now}}}\"",
                 "    break",
-                "dropped += lost",
+                "null_directions += found",
                 f"drawn = _row_of(factor_{name}, {now}, {group_size(group)}) @ normals_{name}[: ({now} + 1)*({group_size(group)})]",
             ]
         else:

@@ -5,8 +5,19 @@ from dataclasses import replace
 from sympy import Dummy, Expr, Integer, KroneckerDelta
 
 from dmftsym.language.action import Action
+from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import Entry, Index, Tensor, split_index
-from dmftsym.language.terms import Before, Term, avoid, collapse_deltas, entries_of, indices_of, rename, substitute
+from dmftsym.language.terms import (
+    Before,
+    Term,
+    avoid,
+    collapse_deltas,
+    entries_of,
+    flatten,
+    indices_of,
+    rename,
+    substitute,
+)
 
 
 def functional_derivative(terms: tuple[Term, ...], tensor: Tensor, at: tuple[Expr, ...], action: Action):
@@ -19,22 +30,32 @@ def functional_derivative(terms: tuple[Term, ...], tensor: Tensor, at: tuple[Exp
     result = []
     for term in terms:
         term = avoid(term, taken)
-        for entry in entries_of(term.body):
-            outer = _partial(term, entry)
-            if outer.body == 0:
-                continue
+        sums = sorted((n for n in term.body.atoms(IndexSum) if not _inside_another(n, term.body)), key=str)
+        hidden = {n: Dummy(real=True) for n in sums}
+        for entry in entries_of(term.body.xreplace(hidden)):
             if entry.tensor == tensor:
-                result.append(_collapse(outer, entry, at))
+                result.append(_collapse(_partial(term, entry, hidden), entry, at))
             elif entry.tensor.kind in ("definition", "observable"):
                 inner = _derivative_of_definition(entry, tensor, at, action)
+                outer = _partial(term, entry, hidden) if inner else term
                 result += [collapse_deltas(_chain(outer, term)) for term in inner]
+        for node in sums:
+            inner = functional_derivative(flatten(node), tensor, at, action)
+            outer = _partial(term, node, {n: d for n, d in hidden.items() if n != node}) if inner else term
+            result += [collapse_deltas(_chain(outer, term)) for term in inner]
     return tuple(t for t in result if t.body != 0)
 
 
-def _partial(term: Term, entry: Entry) -> Term:
-    """The sum with the product differentiated by one of its entries."""
+def _inside_another(node: IndexSum, body: Expr) -> bool:
+    return any(other != node and other.has(node) for other in body.atoms(IndexSum))
+
+
+def _partial(term: Term, part: Expr, hidden: dict[Expr, Expr]) -> Term:
+    """The sum with the product differentiated by one of its parts; `hidden` parts are held fixed."""
     symbol = Dummy(real=True)
-    return replace(term, body=term.body.xreplace({entry: symbol}).diff(symbol).xreplace({symbol: entry}))
+    replaced = {**hidden, part: symbol}
+    back = {dummy: original for original, dummy in replaced.items()}
+    return replace(term, body=term.body.xreplace(replaced).diff(symbol).xreplace(back))
 
 
 def _chain(outer: Term, inner: Term) -> Term:

@@ -45,7 +45,7 @@ class Activation(AtomicExpr):
         return obj
 
     def _hashable_content(self):
-        return ("Activation", self.name, str(self.formula))
+        return ("Activation", self.name, sympy.srepr(self.formula))
 
     def _sympystr(self, printer):
         return self.name

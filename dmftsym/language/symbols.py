@@ -29,19 +29,31 @@ class Axis:
     continuous: bool = False
     parts: tuple["Axis", ...] = ()
 
+    def key(self) -> str:
+        """All that distinguishes this axis from others, as text."""
+        parts = "+".join(p.key() for p in self.parts)
+        return f"{self.name}:{self.size}:{self.is_time}:{self.continuous}:{parts}"
+
     def accepts(self, other: "Axis") -> bool:
         """Whether an index that runs over `other` may stand where this axis is declared."""
         return other == self or other in self.parts
 
 
 class _Named(AtomicExpr):
-    """An atom that is equal to another exactly if kind and name agree."""
+    """An atom that is equal to another exactly if everything about it agrees.
+
+    SymPy caches results by equality across the whole process, so atoms of different models must differ if any of
+    their attributes does.
+    """
 
     __slots__ = ("latex_name", "name")
     is_real = True
 
     def _hashable_content(self):
-        return (type(self).__name__, self.name)
+        return (type(self).__name__, self.name, self.latex_name, *self._details())
+
+    def _details(self) -> tuple[str, ...]:
+        return ()
 
     def _sympystr(self, printer):
         return self.name
@@ -70,8 +82,8 @@ class Index(_Named):
         obj.name, obj.axis, obj.latex_name = name, axis, _latex_of(name)
         return obj
 
-    def _hashable_content(self):
-        return ("Index", self.name, self.axis.name)
+    def _details(self):
+        return (self.axis.key(),)
 
     @property
     def size(self) -> "Size":
@@ -95,6 +107,9 @@ class Size(_Named):
         obj.name, obj.axis, obj.latex_name = axis.size, axis, _latex_of(axis.size)
         return obj
 
+    def _details(self):
+        return (self.axis.key(),)
+
 
 class Parameter(_Named):
     """A number that the user gives at run time.
@@ -110,6 +125,9 @@ class Parameter(_Named):
         obj.name, obj.latex_name = name, _latex_of(name)
         obj.default, obj.lower, obj.strict, obj.only, obj.reason = default, lower, strict, only, reason
         return obj
+
+    def _details(self):
+        return (str((self.default, self.lower, self.strict, self.only, self.reason)),)
 
     def _eval_is_positive(self):
         return True if self.lower == 0 and self.strict else None
@@ -132,8 +150,8 @@ class Tensor(_Named):
         obj.latex_name = latex_name or _latex_of(name)
         return obj
 
-    def _hashable_content(self):
-        return ("Tensor", self.kind, self.name, self.site)
+    def _details(self):
+        return (self.kind, self.site, *(f"{i.name}:{i.axis.key()}" for i in self.indices))
 
     def _sympystr(self, printer):
         return self.name + {"conjugate": ".hat", "response field": ".tilde"}.get(self.kind, "")

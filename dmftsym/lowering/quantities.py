@@ -4,7 +4,6 @@ A sum over indices or over the past of (coefficient)·(factor per sample path) b
 become arrays of their own, shared between all sums that need them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sympy import Expr, Integer, Mul
@@ -110,7 +109,13 @@ class QuantityBuilder:
         if not bound:
             return coefficient * path
         past = [c for c in constraints if c.time in bound]
-        if len(past) > 1 or any(i.is_time and i not in {c.time for c in past} for i in bound):
+        loose = [i for i in bound if i.is_time and i not in {c.time for c in past}]
+        if loose:
+            raise LoweringError(
+                f"acausal: {target} at time {self.now} needs every time {loose[0]}, later ones too, in the term "
+                f"{coefficient * path}; sum over the past with ds.past({loose[0]})(...)"
+            )
+        if len(past) > 1:
             raise LoweringError(
                 f"the equation of {target} holds a sum over several times, "
                 f"{as_expression((Term(coefficient * path, bound, constraints),))}: "
@@ -147,8 +152,17 @@ class QuantityBuilder:
         return entry
 
     def _lower_inner_sums(self, body: Expr, site: str, target: str) -> Expr:
-        """Sums over indices that stand inside a function become arrays of their own."""
-        lower: Callable = lambda node: self.lower_terms(flatten(node), site, target)
+        """Sums over indices that stand inside a function become arrays of their own, at the time of their body."""
+
+        def lower(node: IndexSum) -> Expr:
+            times = sorted({t for e in entries_of(node.body) for t in e.times if t != self.now}, key=str)
+            if not times:
+                return self.lower_terms(flatten(node), site, target)
+            if len(times) > 1 or node.has(self.now) or not isinstance(times[0], Index):
+                raise LoweringError(f"{target}: {node} mixes several times inside a function; name it with site.define")
+            at_now = {times[0]: self.now}
+            return self.lower_terms(flatten(node.xreplace(at_now)), site, target).xreplace({self.now: times[0]})
+
         return body.replace(lambda e: isinstance(e, IndexSum), lower)
 
     def _piece(self, coefficient: Expr, path: Expr, site: str, constraints, target: str) -> Piece:

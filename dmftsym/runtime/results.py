@@ -12,6 +12,9 @@ import xarray as xr
 from dmftsym.errors import SolveError
 
 
+REPORT = ("measure", "paths", "status", "estimated_error", "null_directions", "covariance_jitter")
+
+
 def dimensions(axes: tuple[str, ...]) -> tuple[str, ...]:
     """Dimension names; a second index on the same axis gets the suffix 2, a third 3."""
     names: list[str] = []
@@ -35,7 +38,7 @@ def to_dataset(module: ModuleType, arrays: Mapping[str, np.ndarray], attributes:
         if f"se_{name}" in arrays:
             variables[f"se_{name}"] = (names, arrays[f"se_{name}"], {"long_name": f"sampling standard error of {name}"})
     used = {n for names, *_ in variables.values() for n in names} | {"time"}
-    report = {k: arrays[k].item() for k in ("measure", "paths", "status", "estimated_error", "dropped_directions")}
+    report = {k: arrays[k].item() for k in REPORT}
     return xr.Dataset(
         variables, {k: v for k, v in coordinates.items() if k in used}, {**report, **{k: v for k, v in attributes.items()}}
     )

@@ -47,7 +47,7 @@ class Solver:
         try:
             with progress_bar(self.module.MODEL, enabled=progress) as report:
                 arrays = self.module.solve(parameters or {}, data or {}, progress=report, **options)
-        except ValueError as error:
+        except self.module.InputError as error:
             raise SolveError(str(error)) from None
         values = self.module.check_parameters(parameters or {})
         attributes = {

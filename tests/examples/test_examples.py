@@ -1,0 +1,92 @@
+"""Every example runs; models in examples/ agree with their own finite-size simulation."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dmftsym as ds
+from dmftsym.models.loading import find_model
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def compiled(name):
+    return ds.compile_model(find_model(str(EXAMPLES / f"{name}.py")).build({}))
+
+
+def test_digits(tmp_path):
+    result = load("digits").main(steps=40, points=4096, folder=tmp_path)
+    assert (tmp_path / "digits.png").stat().st_size > 20_000
+    labels = np.load(EXAMPLES / "digits.npz")
+    late = result.isel(time=-1)
+    assert (np.sign(late.f) == labels["y"]).all()
+    assert result.f_test.dims == ("test", "time") and result.K.shape == (12, 12, 40)
+    assert float(result.loss[-1]) < 0.2 * float(result.loss[0])
+
+
+def simulate_populations(units, networks, steps, dt, g_E, g_I, nu_E, seed):
+    rng = np.random.default_rng(seed)
+    N_E = round(nu_E * units)
+    g = np.where(np.arange(units) < N_E, g_E, g_I)
+    tau = np.where(np.arange(units) < N_E, 1.0, 0.5)
+    x = np.zeros((networks, steps, units))
+    for e in range(networks):
+        J = rng.standard_normal((units, units)) / np.sqrt(units)
+        x[e, 0, :N_E] = 0.5 + rng.standard_normal(N_E)
+        x[e, 0, N_E:] = 0.5 * rng.standard_normal(units - N_E)
+        for t in range(steps - 1):
+            rates = np.tanh(x[e, t])
+            drive = nu_E * rates[:N_E].mean() - (1 - nu_E) * rates[N_E:].mean()
+            x[e, t + 1] = x[e, t] + dt / tau * (-x[e, t] + 0.2 + drive + g * (J @ rates))
+    return np.tanh(x[:, :, :N_E]), np.tanh(x[:, :, N_E:])
+
+
+def test_two_populations_agree_with_their_simulation():
+    parameters = {"g_E": 1.2, "g_I": 0.8, "nu_E": 0.8, "nu_I": 0.2}
+    result = compiled("two_populations").solve(parameters, steps=40)
+    E, I = simulate_populations(1000, 24, 40, 0.1, 1.2, 0.8, 0.8, seed=1)
+    pairs = [(0, 0), (10, 10), (20, 5), (39, 39), (39, 20)]
+    for rates, mean, kernel in ((E, "m_E", "C_E"), (I, "m_I", "C_I")):
+        samples = rates.mean(-1)
+        error = samples.std(0, ddof=1) / np.sqrt(len(samples))
+        assert (np.abs(result[mean] - samples.mean(0)) < 4 * error + 1e-3).all()
+        for t, s in pairs:
+            products = (rates[:, t] * rates[:, s]).mean(-1)
+            bound = 4 * products.std(ddof=1) / np.sqrt(len(products)) + 1e-3
+            assert abs(result[kernel].values[t, s] - products.mean()) < bound
+    equal_widths = compiled("two_populations").solve({**parameters, "nu_E": 0.5, "nu_I": 0.5}, steps=40)
+    samples = E.mean(-1)
+    error = samples.std(0, ddof=1) / np.sqrt(len(samples))
+    assert not (np.abs(equal_widths.m_E - samples.mean(0)) < 4 * error + 1e-3).all(), "the widths must matter"
+
+
+def test_lotka_volterra_agrees_with_its_simulation():
+    steps, S, mu, sigma = 120, 1000, 4.0, 0.5
+    result = compiled("lotka_volterra").solve({"mu": mu, "sigma": sigma}, steps=steps)
+    rng = np.random.default_rng(2)
+    samples = np.zeros((20, steps, 2))
+    for e in range(20):
+        A = mu / S + sigma / np.sqrt(S) * rng.standard_normal((S, S))
+        n = 0.5 + 0.1 * rng.standard_normal(S)
+        for t in range(steps):
+            samples[e, t] = n.mean(), (n * n).mean()
+            n = n + 0.05 * (n * (1 - n - A @ n) + 0.01)
+    error = samples.std(0, ddof=1) / np.sqrt(20)
+    theory = np.stack([result.M.values, np.diag(result.C)], 1)
+    assert (np.abs(theory - samples.mean(0)) < 4 * error + 5e-4).all()
+    assert result.attrs["status"] == "ok"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.stem)
+def test_every_example_is_tested(path):
+    assert f'"{path.stem}"' in Path(__file__).read_text()
+    assert path.read_text().startswith('"""')

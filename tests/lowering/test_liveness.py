@@ -1,0 +1,85 @@
+"""What is computed, and at which times: nothing that no result needs."""
+
+import pytest
+from test_schedule import lowered
+
+import dmftsym as ds
+from dmftsym.lowering.ir_printer import program_text
+from dmftsym.models.loading import build_model
+
+
+def test_kernels_on_request_are_needed_at_equal_times_only():
+    program, _, liveness = lowered(build_model("mlp"))
+    assert set(liveness.equal_time) == {"Phi1", "G1"}
+    assert set(liveness.outputs) == {"f", "K", "loss"}
+    assert not any(a.history for a in program.arrays), "one-time results need no history of the fields"
+    program, _, liveness = lowered(build_model("mlp"), ("Phi1",))
+    assert liveness.equal_time == ("G1",) and "Phi1" in liveness.outputs
+    assert {a.tensor.name for a in program.arrays if a.history} == {"phi_h"}
+
+
+def test_unused_order_parameters_are_not_computed():
+    m = ds.Model("probe")
+    t, s = m.times("t s")
+    unused = m.order_parameter("Unused", t, s, on_request=True)
+    q = m.order_parameter("q", t)
+    site = m.site("one")
+    x, extra = site.field("x", t), site.field("extra", t)
+    site.equation(x[t], 0)
+    site.noise(x[t], x[s], 1)
+    site.equation(extra[t], ds.past(s)(x[s] ** 3))
+    site.observe(q[t], x[t] ** 2)
+    site.observe(unused[t, s], extra[t] * extra[s])
+    program, _, liveness = lowered(m)
+    assert liveness.unused == ("Unused",)
+    assert not any("extra" in a.tensor.name for a in program.arrays)
+    assert "Unused" in liveness.text()
+    program, _, liveness = lowered(m, ("Unused",))
+    assert {"extra", "Unused"} <= {a.tensor.name for a in program.arrays}
+
+
+def test_unknown_outputs_are_named():
+    with pytest.raises(ds.LoweringError, match=r"'Phi7'.*Phi1"):
+        lowered(build_model("mlp"), ("Phi7",))
+
+
+def test_response_functions_are_derived_but_not_solved():
+    m = ds.Model("probe")
+    t, s = m.times("t s")
+    R = m.order_parameter("R", t, s)
+    site = m.site("one")
+    x = site.field("x", t)
+    site.equation(x[t], ds.past(s)(x[s]))
+    site.noise(x[t], x[s], 1)
+    site.terms.append(R.hat[t, s] * x[t] * x.tilde[s])
+    with pytest.raises(ds.LoweringError, match="R is a response function"):
+        lowered(m)
+
+
+def test_every_stage_can_be_printed():
+    program, schedule, liveness = lowered(build_model("recurrent"))
+    text = program_text(program)
+    for piece in ("C[t, s] = <phi_x[s] phi_x[t]>", "draw u_x[t]", "x_rate[t] = u_x[t] - x[t]", "all times kept"):
+        assert piece in text
+    assert schedule.text() and liveness.text()
+
+
+def test_initial_values_must_fit_the_equation():
+    m = ds.Model("probe")
+    t, s = m.times("t s")
+    q = m.order_parameter("q", t)
+    site = m.site("one")
+    x = site.field("x", t)
+    site.equation(x[t], x[t - 1] / 2)
+    site.observe(q[t], x[t])
+    with pytest.raises(ds.LoweringError, match="initial value"):
+        lowered(m)
+    two = ds.Model("probe")
+    t, s = two.times("t s")
+    q = two.order_parameter("q", t)
+    site = two.site("one")
+    x = site.field("x", t, variance=1)
+    site.equation(x[t], 1)
+    site.observe(q[t], x[t])
+    with pytest.raises(ds.LoweringError, match="does not continue"):
+        lowered(two)
