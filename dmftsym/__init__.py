@@ -1,9 +1,9 @@
 """dmftsym: a compiler for the equations of dynamical mean-field theory.
 
-    import dmftsym as ds
-    model = ds.Model("my_model")          # axes, parameters, data, order parameters, sites, the action
-    ds.derive(model).saddle_point         # the equations, as SymPy and LaTeX
-    ds.compile_model(model).solve(...)    # a labelled result
+import dmftsym as ds
+model = ds.Model("my_model")          # axes, parameters, data, order parameters, sites, the action
+ds.derive(model).saddle_point         # the equations, as SymPy and LaTeX
+ds.compile_model(model).solve(...)    # a labelled result
 """
 
 __version__ = "0.1.0"

@@ -4,9 +4,10 @@ import hashlib
 from dataclasses import dataclass
 
 from dmftsym.codegen.generate import Source, generate_source
-from dmftsym.derivation.process import EffectiveProcess, derive_processes
+from dmftsym.derivation.process import Processes, derive_processes
 from dmftsym.derivation.saddle_point import SaddlePoint, derive_saddle_point
 from dmftsym.language.action import Action, read_action
+from dmftsym.language.display import Displayed
 from dmftsym.language.model import Model
 from dmftsym.lowering.ir import Program
 from dmftsym.lowering.liveness import Liveness
@@ -18,12 +19,20 @@ from dmftsym.runtime.solver import Solver, load_solver
 
 
 @dataclass(frozen=True)
-class Derivation:
+class Derivation(Displayed):
     """The equations of a model: action, effective process of every site, saddle point."""
 
     action: Action
-    process: tuple[EffectiveProcess, ...]
+    process: Processes
     saddle_point: SaddlePoint
+
+    def text(self) -> str:
+        """Everything in plain text."""
+        return "\n\n".join(part.text() for part in (self.action, self.process, self.saddle_point))
+
+    def latex_lines(self) -> list[str]:
+        """Everything as LaTeX."""
+        return [line for part in (self.action, self.process, self.saddle_point) for line in part.latex_lines()]
 
 
 @dataclass(frozen=True)

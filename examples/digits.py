@@ -1,7 +1,7 @@
 """A two-layer network learns to tell handwritten threes from fives, in the limit of infinite width.
 
-Compiles the library model `mlp` (arXiv:2304.03408), solves it on the twelve training images of digits.npz with four test
-images, and draws the predictions and the tangent kernel before and after training into out/digits.png.
+Compiles the library model `mlp` (arXiv:2304.03408), solves it on the twelve training images of digits.npz with four
+test images, and draws the predictions and the tangent kernel before and after training into out/digits.png.
 
     python examples/digits.py
 """
@@ -25,7 +25,8 @@ def load_images():
     with np.load(HERE / "digits.npz") as file:
         images = dict(file)
     mean, spread = images["X"].mean(), images["X"].std()
-    return {"X": (images["X"] - mean)/spread, "X_test": (images["X_test"] - mean)/spread, "y": images["y"]}, images["y_test"]
+    scaled = {name: (images[name] - mean)/spread for name in ("X", "X_test")}
+    return {**scaled, "y": images["y"]}, images["y_test"]
 
 
 def main(steps=120, points=None, folder=HERE / "out"):
@@ -41,7 +42,8 @@ def main(steps=120, points=None, folder=HERE / "out"):
     ):
         for curve, error, label in zip(values, errors, labels, strict=True):
             axes[0].plot(result.time, curve, style, color=colour[int(label)], lw=1)
-            axes[0].fill_between(result.time, curve - 2*error, curve + 2*error, color=colour[int(label)], alpha=0.2, lw=0)
+            band = curve - 2*error, curve + 2*error
+            axes[0].fill_between(result.time, *band, color=colour[int(label)], alpha=0.2, lw=0)
     axes[0].set(xlabel="step", ylabel="$f_\\mu(t)$", title="threes up, fives down; dashed: test images")
     limit = float(abs(result.K).max())
     for axis, when, title in ((axes[1], 0, "before"), (axes[2], -1, "after")):

@@ -1,6 +1,6 @@
 """Two coupled populations of different width: excitatory and inhibitory rate units with random couplings.
 
-Kadmon & Sompolinsky, Phys. Rev. X 5, 041030 (2015), two populations. With N units in all, N_E = nu_E N and N_I = nu_I N,
+Kadmon & Sompolinsky, Phys. Rev. X 5, 041030 (2015). With N units in all, N_E = nu_E N and N_I = nu_I N,
 
     tau_a dx_i/dt = -x_i + I_a + sum_b w_ab nu_b <phi(x)>_b + g_a sum_j J_ij phi(x_j),   J_ij ~ N(0, 1/N),
 
@@ -26,7 +26,7 @@ m_E, m_I = model.order_parameter("m_E", t), model.order_parameter("m_I", t)
 S = model.define("S", t, s, nu_E*C_E[t, s] + nu_I*C_I[t, s])
 drive = model.define("drive", t, w_E*nu_E*m_E[t] - w_I*nu_I*m_I[t])
 
-E, I = model.site("E"), model.site("I")
+E, I = model.site("E"), model.site("I")  # noqa: E741  the names of the paper
 x, v = E.field("x", t, variance=1, mean=0.5), I.field("v", t, variance=0.25)
 E.action(
     -x.tilde[t] * (x.dot[t] + x[t] - I_E - drive[t]) + g_E**2 * x.tilde[t]*S[t, s]*x.tilde[s]/2

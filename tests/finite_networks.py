@@ -3,8 +3,10 @@
 import numpy as np
 
 
-def train_two_layers(width, networks, phi, dphi, X, y, gamma, eta, steps, seed, minus_dloss=None, centred=False, X_test=None):
-    """Train two-layer networks as theory says: f (networks, steps, P + Q) and tangent kernel (networks, steps, P, P)."""
+def train_two_layers(
+    width, networks, phi, dphi, X, y, gamma, eta, steps, seed, minus_dloss=None, centred=False, X_test=None
+):
+    """Train two-layer networks: f (networks, steps, P + Q) and tangent kernel (networks, steps, P, P)."""
     rng = np.random.default_rng(seed)
     minus_dloss = minus_dloss or (lambda f, y: y - f)
     P, D = X.shape

@@ -54,7 +54,7 @@ def compile_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The module to write.")] = Path("solver.py"),
 ) -> None:
     """Write a standalone solver module."""
-    from dmftsym.runtime.cache import write_atomically
+    from dmftsym.files import write_atomically
 
     source = _compiled(model, settings, outputs, backend).source
     try:
@@ -93,8 +93,8 @@ def derive_command(
     from dmftsym.compiler import derive
 
     derivation = derive(_model(model, settings))
-    parts = {"action": (derivation.action,), "process": derivation.process, "saddle": (derivation.saddle_point,)}
-    records = parts[part] if part else tuple(r for records in parts.values() for r in records)
+    parts = {"action": derivation.action, "process": derivation.process, "saddle": derivation.saddle_point}
+    records = (parts[part],) if part else tuple(parts.values())
     print(document(derivation.action.name, records, form.value))
 
 
@@ -155,7 +155,8 @@ def models_command() -> None:
         print(f"  data        {', '.join(_data_text(model, t) for t in data) or 'none'}")
         quantities = [t for t in model.tensors.values() if t.kind in ("order parameter", "observable")]
         on_request = [t.name for t in quantities if t.name not in model.outputs]
-        print(f"  results     {', '.join(model.outputs)}{f' (on request: {chr(44).join(on_request)})' if on_request else ''}")
+        more = f" (on request: {', '.join(on_request)})" if on_request else ""
+        print(f"  results     {', '.join(model.outputs)}{more}")
 
 
 def _parameter_text(parameter) -> str:
@@ -165,7 +166,9 @@ def _parameter_text(parameter) -> str:
 
 def _data_text(model, tensor) -> str:
     shape = " x ".join(i.axis.size for i in tensor.indices)
-    sources = {str(e.tensor) for _, f in model.data_sources.get(tensor.name, ()) for e in f.atoms(type(tensor[tensor.indices]))}
+    sources = {
+        str(e.tensor) for _, f in model.data_sources.get(tensor.name, ()) for e in f.atoms(type(tensor[tensor.indices]))
+    }
     return f"{tensor.name} ({shape}{', or from ' + ', '.join(sorted(sources)) if sources else ''})"
 
 

@@ -1,0 +1,1 @@
+"""Source code: printers for formulas, templates for structure."""

@@ -96,13 +96,17 @@ def _data(program: Program, formula: ArrayFormula) -> dict:
     derived = []
     for data in (d for d in program.data if d.otherwise):
         needs = sorted({e.tensor.name for _, terms in data.otherwise for t in terms for e in entries_of(t.body)})
-        lines = [f"{name} = arrays[\"{name}\"]" for name in needs]
+        lines = [f'{name} = arrays["{name}"]' for name in needs]
         lines += _otherwise(data, formula)
         derived.append({"name": data.tensor.name, "needs": tuple(needs), "lines": lines})
     text = " ".join(line for d in derived for line in d["lines"])
     return {
         "data": [
-            {"name": d.tensor.name, "axes": repr(_axes_of(d.tensor)), "symmetric": d.tensor.name in program.symmetric_data}
+            {
+                "name": d.tensor.name,
+                "axes": repr(_axes_of(d.tensor)),
+                "symmetric": d.tensor.name in program.symmetric_data,
+            }
             for d in program.data
         ],
         "derived_data": derived,
@@ -151,7 +155,8 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
     for group in program.groups:
         if group.kind == "static":
             factors += [f"# {_covariance_text(group)}"]
-            factors += [f'factors["{group.name}"] = _factor({writer.covariance(group)}.reshape({group_size(group)}, -1), "{group.name}")']
+            matrix = f"{writer.covariance(group)}.reshape({group_size(group)}, -1)"
+            factors += [f'factors["{group.name}"] = _factor({matrix}, "{_covariance_text(group)}")']
     constants = [line for c in program.constants for line in _constant(c, writer)]
     for site in program.sites:
         inside: list[str] = []
@@ -172,9 +177,15 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
             moving.append((site, size))
         split += [f'if site == "{site}":', *[f"    {line}" for line in inside]] if inside else []
     if any("steps" in line for line in split):
-        split.insert(0, "steps = len(moving) // max(1, _moving_dimensions(site, values, 1)) if moving is not None else 0")
+        split.insert(
+            0, "steps = len(moving) // max(1, _moving_dimensions(site, values, 1)) if moving is not None else 0"
+        )
     totals = {s: " + ".join(f"steps*({size})" for site, size in moving if site == s) or "0" for s in program.sites}
-    needed = constants if any(re.search(rf"\b{c.target.tensor.name}\b", f) for c in program.constants for f in factors) else []
+    needed = (
+        constants
+        if any(re.search(rf"\b{c.target.tensor.name}\b", f) for c in program.constants for f in factors)
+        else []
+    )
     return {
         "static_factors": [*needed, *factors],
         "signs": signs,

@@ -146,5 +146,3 @@ def _repeated_functions(bodies: list[Expr]) -> dict[Expr, str]:
             name, k = f"{type(function).__name__.lower()}_{label}_{k}", k + 1
         names[function] = name
     return names
-
-

@@ -48,6 +48,7 @@ class FormulaPrinter(PythonCodePrinter):
         return self.doprint(expr)
 
     def parenthesize(self, item, level, strict=False):
+        """Positive rationals are literals: they need no parentheses."""
         if item.is_Rational and item > 0:
             return self._print(item)
         return super().parenthesize(item, level, strict)
@@ -127,5 +128,3 @@ class FormulaPrinter(PythonCodePrinter):
 
     for _name in RULES:
         locals()[f"_print_{_name}"] = _print_Function
-
-

@@ -4,17 +4,32 @@ import base64
 from functools import lru_cache
 
 import numpy as np
+import scipy
+
+from dmftsym.files import cache_folder, write_atomically
 
 DIMENSIONS, BITS = 64, 17
 
 
 @lru_cache(maxsize=1)
 def sobol_table() -> tuple[tuple[str, ...], tuple[int, int]]:
-    """The table as lines of base-85 text, and its shape (dimensions, bits).
+    """The table as lines of base-85 text, and its shape (dimensions, bits)."""
+    text = _cached_table()
+    width = 100
+    return tuple(text[k : k + width] for k in range(0, len(text), width)), (DIMENSIONS, BITS)
 
-    Point 2^(j+1) - 1 of the Gray-code sequence is the j-th direction number of every dimension.
-    """
-    from scipy.stats import qmc  # takes a third of a second to import, needed here only
+
+def _cached_table() -> str:
+    """The table as text, computed once a SciPy version: importing SciPy's statistics takes half a second."""
+    path = cache_folder() / f"sobol-{DIMENSIONS}-{BITS}-scipy-{scipy.__version__}.txt"
+    if not path.exists():
+        write_atomically(path, base64.b85encode(_direction_numbers().tobytes()).decode())
+    return path.read_text(encoding="utf-8")
+
+
+def _direction_numbers() -> np.ndarray:
+    """Point 2^(j+1) - 1 of the Gray-code sequence is the j-th direction number of every dimension."""
+    from scipy.stats import qmc
 
     sampler = qmc.Sobol(DIMENSIONS, scramble=False, bits=32)
     table, position = np.zeros((DIMENSIONS, BITS), dtype="<u4"), 0
@@ -23,6 +38,4 @@ def sobol_table() -> tuple[tuple[str, ...], tuple[int, int]]:
         sampler.fast_forward(index - position)
         table[:, bit] = np.round(sampler.random(1)[0] * 2.0**32).astype("<u4")
         position = index + 1
-    text = base64.b85encode(table.tobytes()).decode()
-    width = 100
-    return tuple(text[k : k + width] for k in range(0, len(text), width)), table.shape
+    return table

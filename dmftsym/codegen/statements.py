@@ -32,7 +32,7 @@ class StatementWriter:
                 return self._draw(statement)
         raise TypeError(f"unknown statement {statement!r}")
 
-    # --- elementwise ------------------------------------------------------------------------------------------------
+    # --- elementwise ------------------------------------------------------------------------------
 
     def _kernel(self, kernel: Kernel) -> list[str]:
         code = kernel_code(kernel, self.now, self.histories)
@@ -44,7 +44,7 @@ class StatementWriter:
         starts = [f"    {a.target.tensor.name}[...] = {a.target.tensor.name}_start" for a in kernel.assignments]
         return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
 
-    # --- averages and sums --------------------------------------------------------------------------------------------
+    # --- averages and sums ------------------------------------------------------------------------
 
     def _contract(self, contract: Contract) -> list[str]:
         free = self._free(contract.target, contract.constraints)
@@ -65,7 +65,14 @@ class StatementWriter:
         letters: dict[Index, str] = {}
         operands = [self._path_operand(o, piece.constraints, letters) for o in piece.operands]
         if weight:
-            small = next((k for k, o in enumerate(piece.operands) if when(o.times[0], self.now, piece.constraints, "") is When.NOW), 0)
+            small = next(
+                (
+                    k
+                    for k, o in enumerate(piece.operands)
+                    if when(o.times[0], self.now, piece.constraints, "") is When.NOW
+                ),
+                0,
+            )
             code, subscript = operands[small]
             if len(operands) == 1:
                 operands.append((weight, PATH))
@@ -146,14 +153,14 @@ class StatementWriter:
         permutation = tuple(free.index(i) for i in exchanged if i in free)
         return f"{contract.target.tensor.name}[{', '.join(codes)}]", permutation
 
-    # --- functions of order parameters -----------------------------------------------------------------------------------
+    # --- functions of order parameters ------------------------------------------------------------
 
     def _evaluate(self, statement: Evaluate) -> list[str]:
         free = self._free(statement.target, statement.constraints)
         value = self.formula.sum_of_terms(statement.terms, free, statement.constraints)
         return [f"# {statement.equation}", f"{self._target(statement.target, statement.constraints)} = {value}"]
 
-    # --- sources -----------------------------------------------------------------------------------------------------------
+    # --- sources ----------------------------------------------------------------------------------
 
     def covariance(self, group: SourceGroup) -> str:
         """The covariance of a group at one time, or its rows against all times up to now, as one matrix."""
@@ -186,26 +193,29 @@ class StatementWriter:
         target = (*spatial[0], *time, *spatial[1])
         code = self.formula.sum_of_terms(terms, target, constraints)
         full = ", ".join([size_code(i.axis) if not i.is_time else f"{self.now.name} + 1" for i in target])
-        broadcast = f"np.broadcast_to({code}, ({full}{',' if len(target) == 1 else ''}))" if target else f"np.array({code})"
+        broadcast = (
+            f"np.broadcast_to({code}, ({full}{',' if len(target) == 1 else ''}))" if target else f"np.array({code})"
+        )
         return f"{broadcast}.reshape({shape})"
 
     def _draw(self, statement: Draw) -> list[str]:
         group, now = statement.group, self.now.name
         name = group.name
+        size = group_size(group) if group_size(group).isidentifier() else f"({group_size(group)})"
         lines = [f"# {statement.equation}"]
         if group.kind == "evolving":
             lines += [
-                f"row = {self.covariance(group)}.reshape(({group_size(group)}), -1)",
+                f"row = {self.covariance(group)}.reshape({size}, -1)",
                 f"found = _extend_factor(factor_{name}, row, {now})",
                 "if found < 0:",
-                f"    status = f\"diverged: the covariance of {name} is not positive at step {{{now}}}\"",
+                f'    status = f"failed: the covariance of {name} is not positive at step {{{now}}}"',
                 "    break",
                 "null_directions += found",
-                f"drawn = _row_of(factor_{name}, {now}, {group_size(group)}) @ normals_{name}[: ({now} + 1)*({group_size(group)})]",
+                f"drawn = _row_of(factor_{name}, {now}, {size}) @ normals_{name}[: ({now} + 1)*{size}]",
             ]
         else:
             lines += [
-                f"factor_{name} = _factor({self.covariance(group)}, \"{name}\")",
+                f'factor_{name} = _factor({self.covariance(group)}, "{statement.equation}")',
                 f"drawn = factor_{name} @ normals_{name}[{now}, :factor_{name}.shape[1]]",
             ]
         return lines + self.members(group)

@@ -1,0 +1,1 @@
+"""Mathematics only, no grid: effective process, saddle point, causality, LaTeX."""

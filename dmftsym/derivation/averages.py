@@ -23,19 +23,19 @@ class Average(Expr):
 
     @property
     def observable(self) -> Expr:
+        """What is averaged, or differentiated."""
         return self.args[0]
 
     @property
     def site(self) -> str:
+        """The name of the site."""
         return self.args[1].name
 
     def _sympystr(self, printer):
         return f"<{printer._print(self.observable)}>_{self.site}"
 
     def _latex(self, printer, exp=None):
-        text = (
-            rf"\left\langle {printer._print(self.observable)} \right\rangle_{{{printer._print(self.args[1])}}}"
-        )
+        text = rf"\left\langle {printer._print(self.observable)} \right\rangle_{{{printer._print(self.args[1])}}}"
         return text if exp is None else rf"{{{text}}}^{{{exp}}}"
 
 
@@ -47,10 +47,12 @@ class SourceDerivative(Expr):
 
     @property
     def observable(self) -> Expr:
+        """What is averaged, or differentiated."""
         return self.args[0]
 
     @property
     def sources(self) -> tuple[Entry, ...]:
+        """The sources with respect to which it is differentiated."""
         return tuple(self.args[1])
 
     def _sympystr(self, printer):

@@ -18,7 +18,7 @@ def document(title: str, records: tuple[Displayed, ...], form: str) -> str:
     lines = [line for r in records for line in r.latex_lines()]
     body = "\n".join(f"<p>{convert(line, display='block')}</p>" for line in lines)
     return (
-        f"<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{escape(title)}</title></head>\n"
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title></head>\n'
         f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>"
     )
 
@@ -29,7 +29,7 @@ def code_page(title: str, text: str, form: str) -> str:
         return f"\\begin{{verbatim}}\n{text}\n\\end{{verbatim}}"
     if form == "html":
         return (
-            f"<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{escape(title)}</title></head>\n"
+            f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title></head>\n'
             f"<body>\n<h1>{escape(title)}</h1>\n<pre>{escape(text)}</pre>\n</body>\n</html>"
         )
     return text

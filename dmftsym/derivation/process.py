@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from sympy import Add, Expr, Integer, KroneckerDelta, Mul, latex
+from sympy import Add, Eq, Expr, Integer, KroneckerDelta, Mul, latex
 
 from dmftsym.derivation.symmetry import ordered_ends, symmetric_tensors
 from dmftsym.errors import DerivationError, LanguageError
@@ -45,10 +45,12 @@ class FieldEquation:
     sources: tuple[Source, ...]
 
     def right_side(self) -> Expr:
+        """Everything that drives the field, its noise included."""
         noise = [s.amplitude * s.tensor[s.tensor.indices] for s in self.sources]
         return as_expression(self.terms) + Add(*noise)
 
     def left_side(self) -> Expr:
+        """The field, or its time derivative."""
         entry = self.field[self.field.indices]
         return TimeDerivative(entry) if self.derivative else entry
 
@@ -63,6 +65,11 @@ class EffectiveProcess(Displayed):
     definitions: tuple[Definition, ...]
     starts: tuple[Start, ...]
     observables: tuple[Term, ...]
+
+    @property
+    def sympy(self) -> tuple[Eq, ...]:
+        """The equations of the fields as SymPy equalities, noise included."""
+        return tuple(Eq(e.left_side(), e.right_side(), evaluate=False) for e in self.equations)
 
     def text(self) -> str:
         """One equation a line, in plain text."""
@@ -91,7 +98,21 @@ class EffectiveProcess(Displayed):
         return "".join(f"\n{s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in self.starts)
 
 
-def derive_processes(action: Action) -> tuple[EffectiveProcess, ...]:
+class Processes(Displayed, tuple):
+    """The effective processes of all sites, in the order of their declaration."""
+
+    __slots__ = ()
+
+    def text(self) -> str:
+        """All processes in plain text."""
+        return "\n\n".join(p.text() for p in self)
+
+    def latex_lines(self) -> list[str]:
+        """All processes as LaTeX."""
+        return [line for p in self for line in p.latex_lines()]
+
+
+def derive_processes(action: Action) -> Processes:
     """The effective process of every site (theory.md §1).
 
     Data that stand as a covariance are taken to be symmetric (the solver checks it).
@@ -99,7 +120,7 @@ def derive_processes(action: Action) -> tuple[EffectiveProcess, ...]:
     order in response fields or its noise is not symmetric in its two times.
     """
     symmetric = symmetric_tensors(action)
-    return tuple(derive_process(site, symmetric) for site in action.sites)
+    return Processes(derive_process(site, symmetric) for site in action.sites)
 
 
 def derive_process(site: SiteAction, symmetric: frozenset[Tensor]) -> EffectiveProcess:
@@ -109,7 +130,7 @@ def derive_process(site: SiteAction, symmetric: frozenset[Tensor]) -> EffectiveP
         responses = [f for f in term.factors if _is_response(f)]
         conjugates = entries_of(term.body, "conjugate")
         hidden = entries_of(Mul(*[f for f in term.factors if not _is_response(f)]), "response field")
-        if hidden or len(responses) > 2 and not conjugates:
+        if hidden or (len(responses) > 2 and not conjugates):
             raise DerivationError(
                 f"site {site.name}: the term {term.body} is not of first or second order in response fields"
             )
@@ -165,7 +186,9 @@ def _move_to(term: Term, response: Entry, indices: tuple[Index, ...]) -> Term:
     return rename(avoid(term, foreign), dict(zip(own, indices, strict=True)))
 
 
-def _read_noise(site: SiteAction, terms: list[Term], symmetric: frozenset[Tensor]) -> tuple[tuple[Source, ...], tuple[Covariance, ...]]:
+def _read_noise(
+    site: SiteAction, terms: list[Term], symmetric: frozenset[Tensor]
+) -> tuple[tuple[Source, ...], tuple[Covariance, ...]]:
     sources: dict[tuple, Source] = {}
     blocks: dict[tuple[Source, Source], list[Term]] = {}
     for term in terms:
@@ -209,7 +232,9 @@ def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):
             continue
         at = {t for e in local for t in e.times}
         if len(at) != 1 or not at <= set(times):
-            raise DerivationError(f"site {site.name}: the noise amplitude {factor} must stand at one of the times {times}")
+            raise DerivationError(
+                f"site {site.name}: the noise amplitude {factor} must stand at one of the times {times}"
+            )
         amplitudes[times.index(at.pop())] *= factor
     if kind == "white" and amplitudes[0] != 1:
         raise DerivationError(f"site {site.name}: white noise with the amplitude {amplitudes[0]} needs a convention")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sympy import Add, Expr, latex
+from sympy import Add, Eq, Expr, latex
 
 from dmftsym.derivation.averages import average
 from dmftsym.derivation.functional import functional_derivative, strictly_before, without
@@ -22,6 +22,7 @@ class SiteAverage:
     terms: tuple[Term, ...]
 
     def expression(self) -> Expr:
+        """The contribution with its average as a symbolic object."""
         averaged = tuple(Term(average(t.body, self.site), t.bound, t.constraints) for t in self.terms)
         return self.coefficient * as_expression(averaged)
 
@@ -35,6 +36,7 @@ class OrderParameterEquation:
     explicit: tuple[Term, ...]
 
     def right_side(self) -> Expr:
+        """Averages plus explicit terms."""
         return Add(*[a.expression() for a in self.averages]) + as_expression(self.explicit)
 
 
@@ -56,6 +58,7 @@ class ConjugateEquation:
 
     @property
     def vanishes(self) -> bool:
+        """Whether causality kills every term."""
         return all(t.vanishes for t in self.terms)
 
 
@@ -70,6 +73,11 @@ class SaddlePoint(Displayed):
     def equation_lines(self) -> list[str]:
         """The equations of order parameters and definitions in plain text."""
         return [f"{left} = {right}" for left, right in self._pairs()]
+
+    @property
+    def sympy(self) -> tuple[Eq, ...]:
+        """The equations of order parameters and definitions as SymPy equalities."""
+        return tuple(Eq(left, right, evaluate=False) for left, right in self._pairs())
 
     def text(self) -> str:
         """Equations in plain text, then each conjugate with the reason why it vanishes."""
@@ -114,7 +122,9 @@ def _order_parameter_equation(action: Action, q: Tensor) -> OrderParameterEquati
     mine = [t for t in explicit if t.body.has(own)]
     coefficient = Add(*[t.body / own for t in mine])
     if coefficient == 0 or coefficient.has(Entry) or any(t.bound for t in mine):
-        raise DerivationError(f"order parameter {q}: its equation {as_expression(explicit)} + ... = 0 is not linear in {own}")
+        raise DerivationError(
+            f"order parameter {q}: its equation {as_expression(explicit)} + ... = 0 is not linear in {own}"
+        )
     averages = []
     for site in action.sites:
         terms = without(functional_derivative(site.terms, q.hat, at, action), "conjugate")
@@ -158,5 +168,3 @@ def _site_fate(term: Term, site: str, weight: Expr) -> CausalTerm:
     if all(any(strictly_before(s, t, term.constraints) for t in latest) for e in local for s in e.times):
         return CausalTerm(averaged, True, "a response field is the latest factor, so the average vanishes")
     return CausalTerm(averaged, False, "the latest factor need not be a response field, does not vanish")
-
-

@@ -81,6 +81,7 @@ class Action(Displayed):
 
     @property
     def is_continuous(self) -> bool:
+        """Whether time derivatives (rather than steps) live on the time axis."""
         return self.time.axis.continuous
 
     def definition(self, name: str) -> Definition | None:
@@ -104,7 +105,9 @@ class Action(Displayed):
         lines += [f"{latex(d.tensor[d.tensor.indices])} = {latex(as_expression(d.terms))}" for d in self.definitions]
         for site in self.sites:
             lines.append(rf"S_{{\mathrm{{{site.name}}}}} = {latex(site.expression)}")
-            lines += [f"{latex(d.tensor[d.tensor.indices])} = {latex(as_expression(d.terms))}" for d in site.definitions]
+            lines += [
+                f"{latex(d.tensor[d.tensor.indices])} = {latex(as_expression(d.terms))}" for d in site.definitions
+            ]
             lines += [
                 rf"{latex(s.field)}(0) \sim \mathcal{{N}}\left({latex(s.mean)}, {latex(s.variance)}\right)"
                 for s in site.starts

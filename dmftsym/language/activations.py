@@ -78,14 +78,17 @@ class ActivationValue(sympy.Expr):
 
     @property
     def activation(self) -> Activation:
+        """The activation that is applied."""
         return self.args[0]
 
     @property
     def order(self) -> int:
+        """The order of its derivative."""
         return int(self.args[1])
 
     @property
     def argument(self) -> Expr:
+        """What it is applied to."""
         return self.args[2]
 
     def expanded(self) -> Expr:

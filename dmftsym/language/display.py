@@ -12,6 +12,8 @@ def latex_block(lines: list[str]) -> str:
 class Displayed:
     """Gives a record with `latex_lines()` its notebook display and `text()` its ``str``."""
 
+    __slots__ = ()
+
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {latex_block(self.latex_lines())}$"
 

@@ -9,10 +9,12 @@ class logistic(Function):
     nargs = 1
 
     def fdiff(self, argindex=1):
+        """The derivative."""
         return self * (1 - self)
 
     @classmethod
     def eval(cls, x):
+        """The value at zero."""
         return S.Half if x.is_zero else None
 
     def _eval_is_real(self):
@@ -32,6 +34,7 @@ class softplus(Function):
     nargs = 1
 
     def fdiff(self, argindex=1):
+        """The derivative."""
         return logistic(self.args[0])
 
     def _eval_is_real(self):

@@ -17,9 +17,7 @@ from dmftsym.language.functions import logistic, softplus
 FUNCTIONS = {
     **{
         name: getattr(sympy, name)
-        for name in (
-            "exp log sqrt sin cos tan asin acos atan sinh cosh tanh asinh atanh erf erfc sign".split()
-        )
+        for name in ("exp log sqrt sin cos tan asin acos atan sinh cosh tanh asinh atanh erf erfc sign".split())
     },
     "abs": sympy.Abs,
     "Abs": sympy.Abs,

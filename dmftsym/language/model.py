@@ -15,10 +15,14 @@ from dmftsym.language.sums import LogZ, log_Z
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Tensor
 from dmftsym.language.terms import count_indices, flatten
 
+# names of the generated code and of results, which the user's names must not shadow
 RESERVED = frozenset(
-    "time status measure paths path seed steps dt points estimated_error step data parameters normals weight progress "
+    "time status measure paths path seed steps dt points estimated_error step data parameters normals weights factors "
+    "values progress row found drawn failed null_directions covariance_jitter sweep solve main "
     "np math range len min max abs float int tuple list dict print njit prange".split()
 )
+RESERVED_PREFIXES = ("se_", "cov_", "u_", "weight_", "paths_", "factor_", "normals_", "memory_", "update_", "advance_")
+RESERVED_SUFFIXES = ("_history", "_start", "_rate", "_equal", "_previous", "_initial")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -42,7 +46,7 @@ class Model:
         self.time_step: float | None = None
         self._action: Expr | None = None
 
-    # --- axes and indices ---------------------------------------------------------------------------------------
+    # --- axes and indices -------------------------------------------------------------------------
 
     def times(self, names: str, *, continuous: bool = False, dt: float | None = None) -> tuple[Index, ...]:
         """Declare time indices: ``t, s = m.times("t s")``.
@@ -83,7 +87,7 @@ class Model:
             result.append(self.index_symbols[name])
         return tuple(result)
 
-    # --- numbers and functions ----------------------------------------------------------------------------------
+    # --- numbers and functions --------------------------------------------------------------------
 
     def parameters(self, names: str, *, default=None, positive=False, nonnegative=False, only=None, reason=""):
         """Declare numbers given at run time: ``gamma, eta = m.parameters("gamma eta", positive=True)``.
@@ -104,7 +108,7 @@ class Model:
         self.activations[name] = make_activation(name, function)
         return self.activations[name]
 
-    # --- arrays ---------------------------------------------------------------------------------------------------
+    # --- arrays -----------------------------------------------------------------------------------
 
     def data(self, name: str, *indices: Index, otherwise: Expr | None = None, latex: str = "") -> Tensor:
         """Declare an array given at run time, its shape the sizes of `indices`.
@@ -167,7 +171,7 @@ class Model:
         self.tensors[name] = Tensor(name, kind, tuple(indices), latex_name=latex)
         return self.tensors[name]
 
-    # --- sites and action -----------------------------------------------------------------------------------------
+    # --- sites and action -------------------------------------------------------------------------
 
     def site(self, name: str) -> Site:
         """Open a population of statistically equal units with its own effective process."""
@@ -198,7 +202,8 @@ class Model:
     def _check_name(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise LanguageError(f"'{name}' is not a usable name: letters, digits and underscores, a letter first")
-        if name in RESERVED or keyword.iskeyword(name) or name.startswith(("se_", "cov_", "u_")):
+        affixed = name.startswith(RESERVED_PREFIXES) or name.endswith(RESERVED_SUFFIXES)
+        if name in RESERVED or keyword.iskeyword(name) or affixed:
             raise LanguageError(f"the name '{name}' is reserved for results and generated code")
         sizes = {axis.size for axis in self.axes.values() if not axis.is_time}
         taken = (self.index_symbols, self.parameter_symbols, self.activations, self.tensors, self.sites, sizes)

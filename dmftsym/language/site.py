@@ -23,7 +23,9 @@ class Site:
         self.starts: dict[str, tuple[Expr, Expr]] = {}
         self.terms: list[Expr] = []
 
-    def field(self, name: str, *indices: Index, latex: str = "", mean: Expr = 0, variance: Expr | None = None) -> Tensor:
+    def field(
+        self, name: str, *indices: Index, latex: str = "", mean: Expr = 0, variance: Expr | None = None
+    ) -> Tensor:
         """Declare a field x with response field ``x.tilde``; it has exactly one time index.
 
         `variance` (and `mean`) give the Gaussian initial value x(0) of a field with an equation of motion or a lag.
@@ -64,7 +66,9 @@ class Site:
             if not isinstance(entry, Entry) or entry.tensor.kind != "field":
                 raise LanguageError(f"site {self.name}: noise acts on fields, not on {entry}")
         factor = sympy.Rational(1, 2) if one.tensor == other.tensor else Integer(1)
-        self.terms.append(factor * one.tensor.tilde[one.indices] * exact(covariance) * other.tensor.tilde[other.indices])
+        self.terms.append(
+            factor * one.tensor.tilde[one.indices] * exact(covariance) * other.tensor.tilde[other.indices]
+        )
 
     def observe(self, order_parameter: Entry, observable: Expr) -> None:
         """Add q̂·O: the order parameter is the site average of the observable."""

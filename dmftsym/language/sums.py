@@ -22,18 +22,22 @@ class PastSum(Expr):
 
     @property
     def body(self) -> Expr:
+        """What is summed."""
         return self.args[0]
 
     @property
     def bound(self) -> tuple[Index, ...]:
+        """The indices that are summed, the time first."""
         return tuple(self.args[1])
 
     @property
     def upper(self) -> Expr:
+        """The time before which the sum runs."""
         return self.args[2]
 
     @property
     def inclusive(self) -> bool:
+        """Whether the upper time itself is part of the sum."""
         return self.args[3] == 1
 
     def _sympystr(self, printer):
@@ -90,10 +94,12 @@ class IndexSum(Expr):
 
     @property
     def body(self) -> Expr:
+        """What is summed."""
         return self.args[0]
 
     @property
     def bound(self) -> tuple[Index, ...]:
+        """The indices that are summed, the time first."""
         return tuple(self.args[1])
 
     def _sympystr(self, printer):
@@ -136,6 +142,7 @@ class LogZ(Expr):
 
     @property
     def site(self) -> str:
+        """The name of the site."""
         return self.args[0].name
 
     def _sympystr(self, printer):

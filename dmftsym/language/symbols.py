@@ -92,6 +92,7 @@ class Index(_Named):
 
     @property
     def is_time(self) -> bool:
+        """Whether the index is a time."""
         return self.axis.is_time
 
 
@@ -176,7 +177,9 @@ class Tensor(_Named):
     def hat(self) -> "Tensor":
         """The conjugate of an order parameter."""
         if self.kind != "order parameter":
-            raise LanguageError(f"{self.name}.hat: only order parameters have a conjugate, {self.name} is a {self.kind}")
+            raise LanguageError(
+                f"{self.name}.hat: only order parameters have a conjugate, {self.name} is a {self.kind}"
+            )
         return Tensor(self.name, "conjugate", self.indices, latex_name=self.latex_name)
 
     @property
@@ -217,10 +220,12 @@ class Entry(Expr):
 
     @property
     def tensor(self) -> Tensor:
+        """The head."""
         return self.args[0]
 
     @property
     def indices(self) -> tuple[Expr, ...]:
+        """The arguments."""
         return self.args[1:]
 
     @property
@@ -270,6 +275,7 @@ class TimeDerivative(Expr):
 
     @property
     def entry(self) -> Entry:
+        """The field whose derivative it is."""
         return self.args[0]
 
     def _sympystr(self, printer):

@@ -107,9 +107,7 @@ def multiply(terms: tuple[Term, ...]) -> Term:
         free = [i for i in indices_of(result.body) if i not in result.bound]
         term = avoid(term, [*result.bound, *free])
         result = avoid(result, [i for i in indices_of(term.body) if i not in term.bound])
-        result = Term(
-            result.body * term.body, result.bound + term.bound, result.constraints + term.constraints
-        )
+        result = Term(result.body * term.body, result.bound + term.bound, result.constraints + term.constraints)
     return result
 
 
@@ -173,7 +171,8 @@ def _check_no_time_sum_inside(plain: Expr) -> None:
     inside = sorted(plain.atoms(PastSum), key=str)
     if inside:
         raise LanguageError(
-            f"{inside[0]} stands inside a function in {plain}: give the sum a name with site.define or a field of its own"
+            f"{inside[0]} stands inside a function in {plain}: "
+            "give the sum a name with site.define or a field of its own"
         )
 
 
@@ -275,9 +274,7 @@ def collapse_deltas(term: Term) -> Term:
     for delta in (f for f in term.factors if isinstance(f, KroneckerDelta)):
         for index, value in (delta.args, delta.args[::-1]):
             if index in term.bound:
-                rest = replace(
-                    term, body=term.body / delta, bound=tuple(i for i in term.bound if i != index)
-                )
+                rest = replace(term, body=term.body / delta, bound=tuple(i for i in term.bound if i != index))
                 return collapse_deltas(substitute(rest, index, value))
     return term
 

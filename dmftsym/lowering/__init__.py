@@ -1,0 +1,1 @@
+"""Time grid, liveness, causal schedule and the typed intermediate representation."""

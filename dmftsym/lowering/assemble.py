@@ -25,8 +25,7 @@ def kernels_of(nodes: tuple[Node, ...]) -> tuple[Statement, ...]:
     for node in nodes:
         for statement in node.statements:
             fits = isinstance(statement, Assign) and (
-                not pending
-                or (pending[0].starts == statement.starts and pending[0].target.tensor.site == node.site)
+                not pending or (pending[0].starts == statement.starts and pending[0].target.tensor.site == node.site)
             )
             if not fits:
                 flush()
@@ -55,5 +54,3 @@ def history_arrays(schedule: Schedule, arrays: dict[str, Array]) -> set[str]:
             if not in_place and not (accumulated and moment is When.PAST):
                 result.add(name)
     return result
-
-

@@ -35,6 +35,7 @@ class Array:
 
     @property
     def site(self) -> str:
+        """The site of a per-path array, empty for others."""
         return self.tensor.site
 
 

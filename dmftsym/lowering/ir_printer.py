@@ -31,7 +31,8 @@ def statement_lines(statement: Statement) -> list[str]:
     match statement:
         case Kernel():
             updates = [
-                f"  {a.target} = {a.expression}{' (after its start)' if a.starts else ''}" for a in statement.assignments
+                f"  {a.target} = {a.expression}{' (after its start)' if a.starts else ''}"
+                for a in statement.assignments
             ]
             return [f"for every path of {statement.site} ({statement.name}):", *updates]
         case Contract():

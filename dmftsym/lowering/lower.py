@@ -65,7 +65,9 @@ def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> N
         lines.append(f"<{block.left} {block.right}> = {as_expression(block.terms)}")
     if group.kind == "white":
         blocks = tuple(
-            replace(b, terms=tuple(t.times(scheme.white_variance if builder.action.is_continuous else 1) for t in b.terms))
+            replace(
+                b, terms=tuple(t.times(scheme.white_variance if builder.action.is_continuous else 1) for t in b.terms)
+            )
             for b in group.blocks
         )
         group = replace(group, blocks=blocks)
@@ -91,7 +93,9 @@ def _add_site(builder: QuantityBuilder, process: EffectiveProcess, liveness: Liv
                 f"field {equation.field} has an initial value but its equation does not continue from the previous time"
             )
         if lagged and not start and not equation.derivative:
-            raise LoweringError(f"field {equation.field} reads the previous time: give it an initial value, variance=...")
+            raise LoweringError(
+                f"field {equation.field} reads the previous time: give it an initial value, variance=..."
+            )
         if lagged:
             starts.append(start or Start(equation.field, Integer(0), Integer(0)))
     for definition in process.definitions:
@@ -185,5 +189,3 @@ def _is_smooth(builder: QuantityBuilder) -> bool:
     kinked = (Max, Min, Heaviside, Piecewise, Abs, sign)
     bodies = [s.expression for n in builder.nodes.values() for s in n.statements if hasattr(s, "expression")]
     return not any(substitute_activations(b).has(*kinked) for b in bodies)
-
-

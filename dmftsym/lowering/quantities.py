@@ -47,7 +47,7 @@ class QuantityBuilder:
         self._names |= {q.name for q in action.order_parameters} | {p.name for p in action.parameters}
         self._names |= {i.name for i in action.indices}
 
-    # --- public: one method a kind of quantity --------------------------------------------------------------------
+    # --- public: one method a kind of quantity ----------------------------------------------------
 
     def add_site_array(self, tensor: Tensor, role: str, expression: Expr, equation: str, **options) -> None:
         """An elementwise update target = expression for every sample path."""
@@ -93,12 +93,16 @@ class QuantityBuilder:
     def add_draw(self, group: SourceGroup, terms: list[Term], constraints: tuple[Before, ...], equation: str) -> None:
         """The values of an evolving or white group of sources at this step."""
         label = ", ".join(str(s.tensor[s.tensor.indices]) for s in group.members)
-        reads = [(e.tensor.name, latest(e, self.now, (*constraints, *t.constraints), label))
-                 for t in terms for e in entries_of(t.body) if e.tensor.kind != "data"]
+        reads = [
+            (e.tensor.name, latest(e, self.now, (*constraints, *t.constraints), label))
+            for t in terms
+            for e in entries_of(t.body)
+            if e.tensor.kind != "data"
+        ]
         self.drawn |= {s.tensor.name: group.name for s in group.members}
         self.nodes[group.name] = Node(group.name, label, (Draw(group, equation),), tuple(dict.fromkeys(reads)))
 
-    # --- sums ---------------------------------------------------------------------------------------------------------
+    # --- sums -------------------------------------------------------------------------------------
 
     def _split(self, term: Term) -> tuple[list[Expr], Expr]:
         inner = [f for f in term.factors if any(f.has(i) for i in term.bound)]
@@ -218,7 +222,7 @@ class QuantityBuilder:
             self.add_site_array(tensor, "factor", key, f"{tensor[indices]} = {key}")
         return self._factors[key][(*own, time)]
 
-    # --- rows -----------------------------------------------------------------------------------------------------------
+    # --- rows -------------------------------------------------------------------------------------
 
     def _row(self, tensor: Tensor, exchanged: bool) -> tuple[Entry, tuple[Before, ...], dict]:
         """The entries (t, s ≤ t) of a two-time quantity, or (s ≤ t, t) if exchanged."""
@@ -256,13 +260,15 @@ class QuantityBuilder:
             target, tuple(pieces), tuple(extra), True, equation, mirror=mirror and two_times, constraints=constraints
         )
 
-    # --- bookkeeping ------------------------------------------------------------------------------------------------------
+    # --- bookkeeping ------------------------------------------------------------------------------
 
     def _add_node(self, tensor: Tensor, statements, reads, constraints, **options) -> None:
         where = f"{tensor[tensor.indices]}"
         found = []
         for item in reads:
-            body, limits = (item.body, (*constraints, *item.constraints)) if isinstance(item, Term) else (item, constraints)
+            body, limits = (
+                (item.body, (*constraints, *item.constraints)) if isinstance(item, Term) else (item, constraints)
+            )
             for entry in entries_of(body):
                 name = entry.tensor.name
                 if entry.tensor.kind == "source":

@@ -55,7 +55,7 @@ def build_causal_schedule(nodes: dict[str, Node]) -> Schedule:
 
 
 def _distance(node: Node, last: Node | None) -> tuple[bool, bool, bool, int]:
-    """How badly a node fits after the last one: updates that share a site, then loops over the same indices, come first."""
+    """How badly a node fits after the last one: the same site comes first, then loops over the same indices."""
     same_site = last is not None and bool(node.site) and node.site == last.site
     same_loops = same_site and _loops(node) == _loops(last)
     return not same_site, not same_loops, not node.site, len(_loops(node))
@@ -100,7 +100,7 @@ def _cycle(pending: dict[str, Node], waits: dict[str, set[str]]) -> str:
     while name not in path:
         path.append(name)
         name = next(n for n in pending if n in waits[name])
-    loop = path[path.index(name) :] + [name]
+    loop = [*path[path.index(name) :], name]
     shown = [n for n in loop if not pending[n].auxiliary] or loop
     if shown[0] != shown[-1]:
         shown.append(shown[0])

@@ -1,0 +1,1 @@
+"""Load and cache generated code, label and store results; no SymPy here."""

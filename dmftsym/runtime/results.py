@@ -11,7 +11,6 @@ import xarray as xr
 
 from dmftsym.errors import SolveError
 
-
 REPORT = ("measure", "paths", "status", "estimated_error", "null_directions", "covariance_jitter")
 
 
@@ -40,7 +39,9 @@ def to_dataset(module: ModuleType, arrays: Mapping[str, np.ndarray], attributes:
     used = {n for names, *_ in variables.values() for n in names} | {"time"}
     report = {k: arrays[k].item() for k in REPORT}
     return xr.Dataset(
-        variables, {k: v for k, v in coordinates.items() if k in used}, {**report, **{k: v for k, v in attributes.items()}}
+        variables,
+        {k: v for k, v in coordinates.items() if k in used},
+        {**report, **{k: v for k, v in attributes.items()}},
     )
 
 

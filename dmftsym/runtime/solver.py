@@ -53,7 +53,7 @@ class Solver:
         attributes = {
             "model": self.module.MODEL,
             "model_hash": self.module.MODEL_HASH,
-            "version": self.module.GENERATED_BY,
+            "version": self.module.GENERATED_BY.split()[-1],
             "options": ", ".join(f"{k}={v}" for k, v in {**self.module.OPTIONS, **options}.items()),
             "parameters": ", ".join(f"{name}={value!r}" for name, value in values.items()),
             **{f"parameter_{name}": value for name, value in values.items()},

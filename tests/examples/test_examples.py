@@ -53,9 +53,9 @@ def simulate_populations(units, networks, steps, dt, g_E, g_I, nu_E, seed):
 def test_two_populations_agree_with_their_simulation():
     parameters = {"g_E": 1.2, "g_I": 0.8, "nu_E": 0.8, "nu_I": 0.2}
     result = compiled("two_populations").solve(parameters, steps=40)
-    E, I = simulate_populations(1000, 24, 40, 0.1, 1.2, 0.8, 0.8, seed=1)
+    exc, inh = simulate_populations(1000, 24, 40, 0.1, 1.2, 0.8, 0.8, seed=1)
     pairs = [(0, 0), (10, 10), (20, 5), (39, 39), (39, 20)]
-    for rates, mean, kernel in ((E, "m_E", "C_E"), (I, "m_I", "C_I")):
+    for rates, mean, kernel in ((exc, "m_E", "C_E"), (inh, "m_I", "C_I")):
         samples = rates.mean(-1)
         error = samples.std(0, ddof=1) / np.sqrt(len(samples))
         assert (np.abs(result[mean] - samples.mean(0)) < 4 * error + 1e-3).all()
@@ -64,7 +64,7 @@ def test_two_populations_agree_with_their_simulation():
             bound = 4 * products.std(ddof=1) / np.sqrt(len(products)) + 1e-3
             assert abs(result[kernel].values[t, s] - products.mean()) < bound
     equal_widths = compiled("two_populations").solve({**parameters, "nu_E": 0.5, "nu_I": 0.5}, steps=40)
-    samples = E.mean(-1)
+    samples = exc.mean(-1)
     error = samples.std(0, ddof=1) / np.sqrt(len(samples))
     assert not (np.abs(equal_widths.m_E - samples.mean(0)) < 4 * error + 1e-3).all(), "the widths must matter"
 

@@ -31,7 +31,7 @@ def test_discrete_recursion_with_a_lag():
 def test_langevin_equation_reaches_its_stationary_variance():
     """dx/dt = -k x + white noise 2T: Euler's stationary variance is T/(k (1 - k dt/2))."""
     m = ds.Model("ornstein_uhlenbeck")
-    t, s = m.times("t s", continuous=True, dt=0.1)
+    t, _ = m.times("t s", continuous=True, dt=0.1)
     k, T = m.parameters("k T", positive=True)
     v = m.order_parameter("v", t)
     site = m.site("one")

@@ -66,7 +66,7 @@ def test_every_stage_can_be_printed():
 
 def test_initial_values_must_fit_the_equation():
     m = ds.Model("probe")
-    t, s = m.times("t s")
+    t, _ = m.times("t s")
     q = m.order_parameter("q", t)
     site = m.site("one")
     x = site.field("x", t)
@@ -75,7 +75,7 @@ def test_initial_values_must_fit_the_equation():
     with pytest.raises(ds.LoweringError, match="initial value"):
         lowered(m)
     two = ds.Model("probe")
-    t, s = two.times("t s")
+    t, _ = two.times("t s")
     q = two.order_parameter("q", t)
     site = two.site("one")
     x = site.field("x", t, variance=1)

@@ -48,7 +48,6 @@ def test_two_time_functions_agree_with_simulated_networks(tanh_network):
     assert result.C.dims == ("time", "time2") and float(result.time2[1]) == dt
 
 
-
 def test_linear_network_agrees_with_its_exact_recursion():
     """phi(x) = x: <x(t+1) x(s)> = (1 - dt) <x(t) x(s)> + dt <u(t) x(s)>, u Gaussian with covariance g^2 C."""
     g, dt, steps = 0.8, 0.1, 40
