@@ -92,10 +92,8 @@ class SaddlePoint(Displayed):
         lines = [f"{latex(left)} = {latex(right)}" for left, right in self._pairs()]
         for c in self.conjugates:
             relation = "= 0" if c.vanishes else r"\ne 0"
-            reasons = r" \quad ".join(
-                rf"{latex(t.expression)}:\ \text{{{t.reason.replace('~', ' ')}}}" for t in c.terms
-            )
-            lines.append(rf"{latex(c.conjugate)} {relation} \qquad {reasons}")
+            lines.append(f"{latex(c.conjugate)} {relation}")
+            lines += [rf"\qquad {latex(t.expression)}: \quad \text{{{t.reason}}}" for t in c.terms]
         return lines
 
     def _pairs(self) -> list[tuple[Expr, Expr]]:

@@ -33,6 +33,8 @@ class Model:
     """
 
     def __init__(self, name: str, description: str = ""):
+        if not _NAME.fullmatch(name):
+            raise LanguageError(f"model name '{name}': letters, digits and underscores, a letter first; it names a file")
         self.name, self.description = name, description
         self.axes: dict[str, Axis] = {}
         self.index_symbols: dict[str, Index] = {}

@@ -68,7 +68,10 @@ class _Named(AtomicExpr):
 
 def _latex_of(name: str) -> str:
     stem = name.rstrip("'")
-    return latex(Symbol(stem)) + name[len(stem) :]
+    text = latex(Symbol(stem))
+    if len(text) > 1 and text.isalpha():
+        text = rf"\mathrm{{{text}}}"
+    return text + name[len(stem) :]
 
 
 class Index(_Named):
@@ -159,8 +162,9 @@ class Tensor(_Named):
 
     def _latex(self, printer, exp=None):
         wrap = {"conjugate": r"\hat{%s}", "response field": r"\tilde{%s}"}.get(self.kind, "%s")
-        text = wrap % self.latex_name
-        return text if exp is None else f"{text}^{{{exp}}}"
+        base, caret, superscript = self.latex_name.partition("^")
+        text = wrap % base + caret + superscript
+        return text if exp is None else f"{{{text}}}^{{{exp}}}"
 
     __iter__ = None  # h[mu, t] is an entry, not an invitation to iterate
 
@@ -243,7 +247,7 @@ class Entry(Expr):
         others = [printer._print(i) for s, i in zip(slots, self.indices, strict=True) if not s.is_time]
         text = printer._print(self.tensor)
         if others:
-            text = (f"{{{text}}}" if "_" in text or "^" in text else text) + f"_{{{' '.join(others)}}}"
+            text = (f"{{{text}}}" if "_" in text else text) + f"_{{{' '.join(others)}}}"
         if exp is not None:
             text = f"{{{text}}}^{{{exp}}}" if others or "^" in text else f"{text}^{{{exp}}}"
         return text + (f"({','.join(times)})" if times else "")
