@@ -6,8 +6,6 @@ ds.derive(model).saddle_point         # the equations, as SymPy and LaTeX
 ds.compile_model(model).solve(...)    # a labelled result
 """
 
-__version__ = "0.1.0"
-
 from dmftsym.compiler import CompiledModel, Derivation, compile_model, derive
 from dmftsym.errors import (
     CodegenError,
@@ -22,6 +20,7 @@ from dmftsym.language.grammar import parse_expression
 from dmftsym.language.model import Model
 from dmftsym.language.sums import log_Z, past, sum_over
 from dmftsym.options import Options
+from dmftsym.version import __version__
 
 __all__ = [
     "CodegenError",
@@ -34,6 +33,7 @@ __all__ = [
     "Model",
     "Options",
     "SolveError",
+    "__version__",
     "compile_model",
     "derive",
     "log_Z",

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from dmftsym import __version__
 from dmftsym.errors import DmftsymError, SolveError
 from dmftsym.options import BACKENDS, Options
+from dmftsym.version import __version__
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="From a DMFT action to equations and solvers.")
 

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from dmftsym import __version__
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
 from dmftsym.codegen.kernels import wrapped
 from dmftsym.codegen.sobol import sobol_table
@@ -13,6 +12,7 @@ from dmftsym.language.action import Data
 from dmftsym.language.symbols import Axis, Entry, Tensor
 from dmftsym.language.terms import as_expression, entries_of
 from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
+from dmftsym.version import __version__
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
     return {
         "name": program.name,
         "version": __version__,
-        "description": _docstring_safe(program.description.strip()) or f"Dynamical mean-field theory of {program.name}.",
+        "description": _docstring_safe(program.description.strip())
+        or f"Dynamical mean-field theory of {program.name}.",
         "equations": [_docstring_safe(e) for e in program.equations],
         "scheme": program.scheme,
         "model_hash": model_hash,

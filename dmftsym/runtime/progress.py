@@ -32,4 +32,5 @@ def progress_bar(title: str, enabled: bool):
     try:
         yield report
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
