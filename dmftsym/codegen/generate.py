@@ -48,7 +48,7 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
         "name": program.name,
         "version": __version__,
         "description": _docstring_safe(program.description.strip())
-        or f"Dynamical mean-field theory of {program.name}.",
+        or f"Mean-field theory of {program.name}.",
         "equations": [_docstring_safe(e) for e in program.equations],
         "scheme": program.scheme,
         "model_hash": model_hash,

@@ -34,7 +34,7 @@ class Model:
 
     def __init__(self, name: str, description: str = ""):
         if not _NAME.fullmatch(name):
-            raise LanguageError(f"model name '{name}': letters, digits and underscores, a letter first; it names a file")
+            raise LanguageError(f"model name '{name}' names a file: letters, digits, underscores, a letter first")
         self.name, self.description = name, description
         self.axes: dict[str, Axis] = {}
         self.index_symbols: dict[str, Index] = {}

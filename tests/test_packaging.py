@@ -1,0 +1,31 @@
+"""The wheel holds the templates, and a model compiles from the installed layout, away from the checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_model_compiles_from_the_wheel(tmp_path):
+    build = f"from hatchling.build import build_wheel; print(build_wheel({str(tmp_path)!r}))"
+    subprocess.run([sys.executable, "-c", build], cwd=ROOT, check=True, capture_output=True)
+    wheel = next(tmp_path.glob("*.whl"))
+    names = zipfile.ZipFile(wheel).namelist()
+    templates = {f"dmftsym/templates/numba/{p.name}" for p in (ROOT / "templates" / "numba").glob("*.jinja")}
+    assert templates and templates <= set(names)
+    assert not any(name.startswith(("tests/", "examples/")) for name in names)
+
+    installed = tmp_path / "installed"
+    zipfile.ZipFile(wheel).extractall(installed)
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    where = "import dmftsym, pathlib; print(pathlib.Path(dmftsym.__file__).parents[1])"
+    found = subprocess.run(
+        [sys.executable, "-c", where], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
+    assert Path(found.stdout.strip()) == installed, "the installed copy is imported, not the checkout"
+    command = [sys.executable, "-m", "dmftsym.cli.main", "compile", "mlp", "-o", "solver.py"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert "def solve(" in (tmp_path / "solver.py").read_text()
