@@ -1,24 +1,27 @@
 """The command line: compile, derive, solve, models."""
 
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from dmftsym.errors import DmftsymError, SolveError
-from dmftsym.options import BACKENDS, Options
+from dmftsym.options import Options
 from dmftsym.version import __version__
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="From a DMFT action to equations and solvers.")
-
-Show = Enum(
-    "Show", {k: k for k in ("action", "process", "saddle", "hessian", "propagator", "schedule", "program", "code")}
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="From a DMFT action to equations and solvers.",
 )
-Format = Enum("Format", {k: k for k in ("text", "latex", "html")})
-Measure = Enum("Measure", {k: k for k in ("auto", "gaussian", "hermite", "sobol", "monte-carlo")})
-Backend = Enum("Backend", {k: k for k in BACKENDS})
+
+Show = Literal["action", "process", "saddle", "hessian", "propagator", "schedule", "program", "code"]
+Format = Literal["text", "latex", "html"]
+Measure = Literal["auto", "gaussian", "hermite", "sobol", "monte-carlo"]
+Backend = Literal["numba"]
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A library name or the path of a Python file.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="Structure, e.g. activation=relu.")]
@@ -49,7 +52,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 def compile_command(
     model: ModelArgument,
     settings: SetOption = [],  # noqa: B006  Typer reads the default
-    backend: BackendOption = Backend.numba,
+    backend: BackendOption = "numba",
     outputs: OutputsOption = "",
     output: Annotated[Path, typer.Option("-o", "--output", help="The module to write.")] = Path("solver.py"),
 ) -> None:
@@ -71,31 +74,30 @@ def derive_command(
     model: ModelArgument,
     settings: SetOption = [],  # noqa: B006
     show: Annotated[Show | None, typer.Option(help="One part; default: action, process and saddle.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="Format of the equations.")] = Format.text,
+    form: Annotated[Format, typer.Option("--format", help="Format of the equations.")] = "text",
     outputs: OutputsOption = "",
-    backend: BackendOption = Backend.numba,
+    backend: BackendOption = "numba",
 ) -> None:
     """Print the derived equations."""
     from dmftsym.derivation.document import code_page, document
     from dmftsym.lowering.ir_printer import program_text
 
-    part = show.value if show else None
-    if part in ("hessian", "propagator"):
-        raise DmftsymError(f"--show {part}: this version derives the saddle point, not yet the {part}")
-    if part in ("schedule", "program", "code"):
+    if show in ("hessian", "propagator"):
+        raise DmftsymError(f"--show {show}: this version derives the saddle point, not yet the {show}")
+    if show in ("schedule", "program", "code"):
         compiled = _compiled(model, settings, outputs, backend)
-        if part == "schedule":
-            print(document(model, (compiled.liveness, compiled.schedule), form.value))
+        if show == "schedule":
+            print(document(model, (compiled.liveness, compiled.schedule), form))
         else:
-            text = program_text(compiled.program) if part == "program" else compiled.source.text
-            print(code_page(model, text.rstrip(), form.value))
+            text = program_text(compiled.program) if show == "program" else compiled.source.text
+            print(code_page(model, text.rstrip(), form))
         return
     from dmftsym.compiler import derive
 
     derivation = derive(_model(model, settings))
     parts = {"action": derivation.action, "process": derivation.process, "saddle": derivation.saddle_point}
-    records = (parts[part],) if part else tuple(parts.values())
-    print(document(derivation.action.name, records, form.value))
+    records = (parts[show],) if show else tuple(parts.values())
+    print(document(derivation.action.name, records, form))
 
 
 @app.command("solve")
@@ -107,12 +109,12 @@ def solve_command(
     data: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Arrays by name.")] = None,
     steps: Annotated[int, typer.Option(help="Number of times, the initial one included.")] = 100,
     dt: Annotated[float | None, typer.Option(help="Time step; default: that of the model.")] = None,
-    measure: Annotated[Measure, typer.Option(help="Averaging rule.")] = Measure.auto,
+    measure: Annotated[Measure, typer.Option(help="Averaging rule.")] = "auto",
     points: Annotated[int | None, typer.Option(help="Sample paths in all, or nodes a dimension.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     covariance: Annotated[str, typer.Option(metavar="A,B,...", help="Finite-width covariances N·Cov.")] = "",
     outputs: OutputsOption = "",
-    backend: BackendOption = Backend.numba,
+    backend: BackendOption = "numba",
 ) -> None:
     """Compile a model, solve it and write the result."""
     from dmftsym.runtime.results import load_data, save
@@ -128,7 +130,7 @@ def solve_command(
         arrays,
         steps=steps,
         dt=dt,
-        measure=measure.value,
+        measure=measure,
         points=points,
         seed=seed,
         progress=sys.stderr.isatty(),
@@ -176,7 +178,7 @@ def _pairs(option: str, texts: list[str]) -> list[tuple[str, str]]:
     for text in texts:
         if "=" not in text or not text.split("=", 1)[0].strip():
             raise DmftsymError(f"{option} takes NAME=VALUE, given: {text}")
-    pairs = [tuple(part.strip() for part in text.split("=", 1)) for text in texts]
+    pairs = [(text.split("=", 1)[0].strip(), text.split("=", 1)[1].strip()) for text in texts]
     names = [name for name, _ in pairs]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
@@ -201,7 +203,7 @@ def _compiled(spec: str, settings: list[str], outputs: str, backend, shapes=None
     from dmftsym.compiler import compile_model
 
     names = tuple(name.strip() for name in outputs.split(",") if name.strip())
-    return compile_model(_model(spec, settings, shapes), Options(backend=backend.value, outputs=names))
+    return compile_model(_model(spec, settings, shapes), Options(backend=backend, outputs=names))
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def _read_noise(
                 if key not in sources:
                     sources[key] = _make_source(site, response.tensor.name, kind, amplitude, sources.values())
                 pair.append(sources[key])
-            blocks.setdefault(tuple(pair), []).append(covariance)
+            blocks.setdefault((pair[0], pair[1]), []).append(covariance)
     order = [f.name for f in site.fields]
     ranked = sorted(blocks, key=lambda pair: [order.index(source.field.name) for source in pair])
     covariances = tuple(Covariance(*_covariance_entries(*pair), tuple(blocks[pair])) for pair in ranked)

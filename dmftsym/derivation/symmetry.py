@@ -16,9 +16,15 @@ def ends_of(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     return tuple(range(half)), tuple(range(half, 2 * half))
 
 
+def _ends(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    ends = ends_of(tensor)
+    assert ends is not None, f"{tensor} has no two ends"
+    return ends
+
+
 def exchange_ends(entry: Entry) -> Entry:
     """The entry with its two ends exchanged."""
-    first, second = ends_of(entry.tensor)
+    first, second = _ends(entry.tensor)
     return entry.tensor[tuple(entry.indices[k] for k in (*second, *first))]
 
 
@@ -50,7 +56,7 @@ def _is_symmetric(q: Tensor, action: Action) -> bool:
             continue
         if len(hats) > 1 or term.constraints:
             return False
-        one, other = (tuple(hats[0].indices[k] for k in ends) for ends in ends_of(q))
+        one, other = (tuple(hats[0].indices[k] for k in ends) for ends in _ends(q))
         exchange = dict(zip(one, other, strict=True)) | dict(zip(other, one, strict=True))
         rest = term.body / hats[0]
         if rest.xreplace(exchange) != rest:

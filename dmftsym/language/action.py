@@ -84,10 +84,10 @@ class Action(Displayed):
         """Whether time derivatives (rather than steps) live on the time axis."""
         return self.time.axis.continuous
 
-    def definition(self, name: str) -> Definition | None:
+    def definition(self, name: str) -> Definition:
         """The definition of that name, of the model or of a site."""
         local = [d for site in self.sites for d in site.definitions]
-        return next((d for d in (*self.definitions, *local) if d.tensor.name == name), None)
+        return next(d for d in (*self.definitions, *local) if d.tensor.name == name)
 
     def text(self) -> str:
         """The action in plain text: S, then the action of every site."""
@@ -230,7 +230,7 @@ def _check_symbols(model: Model, body: Expr, where: str, site: Site | None, kind
         home = model.tensors.get(entry.tensor.name)
         if entry.tensor.site:
             home = site.tensors.get(entry.tensor.name) if site else None
-            if home is None or entry.tensor.site != site.name:
+            if site is None or home is None or entry.tensor.site != site.name:
                 raise LanguageError(f"{where}: {entry} belongs to site {entry.tensor.site} and cannot stand here")
         if home is None:
             raise LanguageError(f"{where}: {entry.tensor.name} is not declared in model {model.name}")

@@ -14,6 +14,14 @@ class Displayed:
 
     __slots__ = ()
 
+    def text(self) -> str:
+        """Plain text, one equation a line."""
+        raise NotImplementedError
+
+    def latex_lines(self) -> list[str]:
+        """LaTeX, one equation an item."""
+        raise NotImplementedError
+
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {latex_block(self.latex_lines())}$"
 

@@ -81,6 +81,7 @@ class _Reader:
         raise self._refuse(ast.unparse(node), "is not allowed in a formula")
 
     def _number(self, node: ast.Constant) -> Expr:
+        assert isinstance(node.value, int | float)
         literal = ast.get_source_segment(self.text.strip(), node) or repr(node.value)
         if len(literal) > MAX_DIGITS or abs(node.value) > 1e100 or 0 < abs(node.value) < 1e-100:
             raise self._refuse(literal[:MAX_DIGITS], "is not a reasonable number")

@@ -124,7 +124,7 @@ def flatten(expr: Expr, upper: Expr | None = None) -> tuple[Term, ...]:
         plain = Mul(*[f for f in factors if not isinstance(f, PastSum | IndexSum)])
         _check_no_time_sum_inside(plain)
         outer = _time_of_responses(plain) or upper
-        parts = [(Term(plain),)]
+        parts: list[tuple[Term, ...]] = [(Term(plain),)]
         for node in sums:
             clash = [i for i in node.bound if plain.has(i)]
             if clash:
@@ -250,7 +250,8 @@ def _with_sums(body: Expr, bound: tuple[Index, ...], constraints: tuple[Before, 
 
 def _sum_out(kind, body: Expr, bound: tuple[Index, ...], *limits) -> Expr:
     """Build a sum with the factors that it does not bind in front of it."""
-    outside, inside = [], []
+    outside: list[Expr] = []
+    inside: list[Expr] = []
     for factor in Mul.make_args(body):
         (inside if any(factor.has(i) for i in bound) else outside).append(factor)
     return Mul(*outside) * kind(Mul(*inside), Tuple(*bound), *limits)

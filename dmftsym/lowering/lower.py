@@ -11,7 +11,7 @@ from dmftsym.derivation.symmetry import ends_of, symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
 from dmftsym.language.symbols import Tensor
-from dmftsym.language.terms import Before, as_expression, entries_of, substitute_activations
+from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.assemble import history_arrays, kernels_of
 from dmftsym.lowering.equal_time import restrict_to_equal_time
 from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
@@ -57,7 +57,9 @@ def lower(
 def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> None:
     if group.kind == "static":
         return
-    terms, constraints, lines = [], (), []
+    terms: list[Term] = []
+    constraints: tuple[Before, ...] = ()
+    lines: list[str] = []
     for block in group.blocks:
         if group.kind == "evolving":
             constraints = (*constraints, Before(block.right.times[0], builder.now, True))

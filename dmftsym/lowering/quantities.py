@@ -43,7 +43,7 @@ class QuantityBuilder:
         self._factors: dict[Expr, Tensor] = {}
         self._names = {t.name for site in action.sites for t in site.fields}
         self._names |= {d.tensor.name for site in action.sites for d in site.definitions}
-        self._names |= {d.tensor.name for d in (*action.data, *action.definitions)}
+        self._names |= {d.tensor.name for d in action.data} | {d.tensor.name for d in action.definitions}
         self._names |= {q.name for q in action.order_parameters} | {p.name for p in action.parameters}
         self._names |= {i.name for i in action.indices}
 
@@ -170,7 +170,8 @@ class QuantityBuilder:
         return body.replace(lambda e: isinstance(e, IndexSum), lower)
 
     def _piece(self, coefficient: Expr, path: Expr, site: str, constraints, target: str) -> Piece:
-        scalar, indexed = [], []
+        scalar: list[Expr] = []
+        indexed: list[Expr] = []
         for factor in Mul.make_args(coefficient):
             indices = [i for e in entries_of(factor) for i in e.atoms(Index) if i != self.now]
             (indexed if indices else scalar).append(factor)
@@ -211,9 +212,9 @@ class QuantityBuilder:
             same_axis = [i for i in self.action.indices if i.axis == index.axis]
             rank = counts[index.axis] = counts.get(index.axis, -1) + 1
             canonical[index] = same_axis[rank] if rank < len(same_axis) else index
-        index, _ = split_index(time)
-        key = product.xreplace({time: self.now} if index else {Integer(0): self.now}).xreplace(canonical)
-        if index is None:
+        time_index, _ = split_index(time)
+        key = product.xreplace({time: self.now} if time_index else {Integer(0): self.now}).xreplace(canonical)
+        if time_index is None:
             raise LoweringError(f"{product}: name this function of the initial state with site.define")
         if key not in self._factors:
             indices = (*[canonical[i] for i in own], self.now)
@@ -319,8 +320,8 @@ def _readable(expr: Expr) -> str | None:
         inner = _readable(expr.argument)
         return f"{'d' * expr.order}{expr.activation.name}_{inner}" if inner else None
     if isinstance(expr, Mul):
-        parts = [_readable(a) for a in expr.args]
-        return "_".join(parts) if all(parts) and len(parts) < 4 else None
+        parts = [part for part in map(_readable, expr.args) if part]
+        return "_".join(parts) if len(parts) == len(expr.args) < 4 else None
     if expr.is_Pow and expr.exp.is_Integer and expr.exp > 0:
         inner = _readable(expr.base)
         return f"{inner}_power_{expr.exp}" if inner else None

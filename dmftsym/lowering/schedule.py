@@ -57,7 +57,7 @@ def build_causal_schedule(nodes: dict[str, Node]) -> Schedule:
 def _distance(node: Node, last: Node | None) -> tuple[bool, bool, bool, int]:
     """How badly a node fits after the last one: the same site comes first, then loops over the same indices."""
     same_site = last is not None and bool(node.site) and node.site == last.site
-    same_loops = same_site and _loops(node) == _loops(last)
+    same_loops = last is not None and same_site and _loops(node) == _loops(last)
     return not same_site, not same_loops, not node.site, len(_loops(node))
 
 

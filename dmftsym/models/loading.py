@@ -66,7 +66,7 @@ def find_model(spec: str) -> ModelSource:
     if not path.is_file():
         raise LanguageError(f"no model '{spec}': neither a file nor one of the library ({', '.join(library())})")
     module_spec = importlib.util.spec_from_file_location(f"dmftsym_user_{path.stem}", path)
-    if module_spec is None:
+    if module_spec is None or module_spec.loader is None:
         raise LanguageError(f"{spec} is not a Python file")
     module = importlib.util.module_from_spec(module_spec)
     try:

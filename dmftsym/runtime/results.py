@@ -29,7 +29,8 @@ def to_dataset(module: ModuleType, arrays: Mapping[str, np.ndarray], attributes:
     Dimensions in declaration order, a second index of an axis with suffix 2; coordinate time = step·dt.
     """
     times = arrays["time"]
-    variables, coordinates = {}, {"time": times}
+    variables: dict[str, tuple] = {}
+    coordinates = {"time": times}
     for name, axes in module.OUTPUTS.items():
         names = dimensions(axes)
         coordinates |= {n: times for n in names if n.startswith("time")}
