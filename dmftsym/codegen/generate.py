@@ -267,7 +267,8 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
         lines.append(f'normals_{group.name} = normals["{group.name}"]')
         if group.kind == "evolving":
             size = f"steps*({group_size(group)})"
-            lines.append(f"factor_{group.name} = np.zeros({size}*({size} + 1)//2)")
+            lines.append(f"factor_{group.name} = np.zeros(({size}, {size}))")
+            lines.append(f"active_{group.name}, rank_{group.name} = np.zeros({size}, dtype=int), 0")
     for start in program.starts:
         name = start.field.name
         target = tuple(i for i in start.field.indices if not i.is_time)
@@ -299,7 +300,7 @@ def _memory(program: Program) -> dict:
     per_path += [f"steps*({group_size(g)})" for g in program.groups if g.kind != "static"]
     per_path += [f"2*({group_size(g)})" for g in program.groups if g.kind == "static"]
     shared = [product([i.axis for i in a.tensor.indices], False) for a in program.arrays if not a.site]
-    shared += [f"(steps*({group_size(g)}))**2//2" for g in program.groups if g.kind == "evolving"]
+    shared += [f"(steps*({group_size(g)}))**2" for g in program.groups if g.kind == "evolving"]
     return {
         "memory_per_path": " + ".join(per_path) or "0",
         "memory_shared": " + ".join(shared) or "0",

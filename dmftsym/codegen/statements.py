@@ -206,12 +206,12 @@ class StatementWriter:
         if group.kind == "evolving":
             lines += [
                 f"row = {self.covariance(group)}.reshape({size}, -1)",
-                f"found = _extend_factor(factor_{name}, row, {now})",
-                "if found < 0:",
+                f"opened = _extend_factor(factor_{name}, active_{name}, rank_{name}, row, {now})",
+                "if opened < 0:",
                 f'    status = f"failed: the covariance of {name} is not positive at step {{{now}}}"',
                 "    break",
-                "null_directions += found",
-                f"drawn = _row_of(factor_{name}, {now}, {size}) @ normals_{name}[: ({now} + 1)*{size}]",
+                f"rank_{name}, null_directions = rank_{name} + opened, null_directions + {size} - opened",
+                f"drawn = factor_{name}[{now}*{size} :][:{size}, :rank_{name}] @ normals_{name}[:rank_{name}]",
             ]
         else:
             lines += [
