@@ -77,7 +77,8 @@ def hash_of(action: Action) -> str:
         *[f"{a.name}={a.formula}" for a in action.activations],
         *[f"{p.name}:{p.default}:{p.lower}:{p.strict}:{p.only}" for p in action.parameters],
         *[f"{d.tensor[d.tensor.indices]}:{d.otherwise}" for d in action.data],
-        *[f"{a.name}:{a.size}:{a.continuous}" for a in action.axes],
+        *[a.key() for a in action.axes],
+        *[f"{i.name}:{i.axis.name}" for i in action.indices],
         *action.outputs,
         str(action.time_step),
     ]

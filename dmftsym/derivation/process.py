@@ -179,11 +179,16 @@ def _take_left_side(own: Expr, terms: list[Term]) -> tuple[Expr, list[Term]]:
 def _move_to(term: Term, response: Entry, indices: tuple[Index, ...]) -> Term:
     """Divide out a response field and rename its (bound) indices to the declared ones of its field."""
     own = response.indices
-    if any(not isinstance(i, Index) for i in own) or len(set(own)) != len(own):
-        raise DerivationError(f"{response}: response fields carry distinct plain indices, found {list(own)}")
+    _check_plain_indices(response)
     term = replace(term, body=term.body / response, bound=tuple(i for i in term.bound if i not in own))
     foreign = [i for i in indices if i not in own]
     return rename(avoid(term, foreign), dict(zip(own, indices, strict=True)))
+
+
+def _check_plain_indices(response: Entry) -> None:
+    own = response.indices
+    if any(not isinstance(i, Index) for i in own) or len(set(own)) != len(own):
+        raise DerivationError(f"{response}: response fields carry distinct plain indices, found {list(own)}")
 
 
 def _read_noise(
@@ -211,18 +216,21 @@ def _make_source(site: SiteAction, field: str, kind: str, amplitude: Expr, exist
     tensor = next(f for f in site.fields if f.name == field)
     rank = sum(s.field == tensor for s in existing)
     indices = tuple(i for i in tensor.indices if not i.is_time) if kind == "static" else tensor.indices
-    name = f"u_{field}" + (str(rank + 1) if rank else "")
-    symbol = Tensor(name, "source", indices, site.name, f"u^{{{tensor.latex_name}}}" if not rank else "")
-    return Source(symbol, tensor, kind, amplitude)
+    number = str(rank + 1) if rank else ""
+    base, caret, superscript = tensor.latex_name.partition("^")
+    latex_name = f"u_{{{number}}}^{{{base}{caret}{superscript}}}" if number else f"u^{{{tensor.latex_name}}}"
+    return Source(Tensor(f"u{number}_{field}", "source", indices, site.name, latex_name), tensor, kind, amplitude)
 
 
 def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):
-    """The covariance that one term ½ x̃ C x̃ (or x̃ C ỹ) contributes, symmetrised for a single field."""
+    """The covariance that one term ½ x̃ C x̃ (or x̃ C ỹ) contributes, symmetrised for a single source."""
     one, other = (f for f in term.factors if _is_response(f))
     body = term.body / (one * other)
     if term.constraints:
         raise DerivationError(f"site {site.name}: the noise term {term.body} cannot stand under a sum over the past")
-    times = [next(i for i in r.times) for r in (one, other)]
+    for response in (one, other):
+        _check_plain_indices(response)
+    times = [r.times[0] for r in (one, other)]
     kind = "white" if times[0] == times[1] else "evolving" if any(body.has(t) for t in times) else "static"
     inner, amplitudes = Integer(1), [Integer(1), Integer(1)]
     for factor in Term(body).factors:
@@ -235,36 +243,41 @@ def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):
             raise DerivationError(
                 f"site {site.name}: the noise amplitude {factor} must stand at one of the times {times}"
             )
-        amplitudes[times.index(at.pop())] *= factor
+        end = times.index(at.pop())
+        foreign = [i for e in local for i in e.atoms(Index) if i not in (one, other)[end].indices]
+        if foreign:
+            raise DerivationError(
+                f"site {site.name}: the noise amplitude {factor} sums over {foreign[0]}; name the sum with site.define"
+            )
+        amplitudes[end] *= factor
     if kind == "white" and amplitudes[0] != 1:
         raise DerivationError(f"site {site.name}: white noise with the amplitude {amplitudes[0]} needs a convention")
     if kind == "evolving" and not any(inner.has(t) for t in times):
         kind = "static"
-    yield from _oriented(site, term, kind, (one, other), tuple(amplitudes), inner, symmetric)
+    yield from _oriented(site, term, kind, (one, other), amplitudes, inner, symmetric)
 
 
 def _oriented(site: SiteAction, term: Term, kind: str, pair, amplitudes, inner: Expr, symmetric):
-    same = pair[0].tensor == pair[1].tensor
+    """One block for two different sources, in a fixed order; for one source both orientations, unless symmetric."""
+    order = [f.name for f in site.fields]
+    ends = []
+    for response, amplitude in zip(pair, amplitudes, strict=True):
+        declared = dict(zip(response.indices, _field_indices(site, response.tensor.name), strict=True))
+        ends.append(
+            (order.index(response.tensor.name), str(amplitude.xreplace(declared)), response, amplitude, declared)
+        )
+    ends.sort(key=lambda end: end[:2])
+    same = ends[0][:2] == ends[1][:2]
     if same and _is_symmetric(inner, pair, symmetric):
         same, inner = False, 2 * inner
-    order = [f.name for f in site.fields]
-    if not same and order.index(pair[0].tensor.name) > order.index(pair[1].tensor.name):
-        pair, amplitudes = pair[::-1], amplitudes[::-1]
-    for first, second in ((0, 1), (1, 0)) if same else ((0, 1),):
-        left, right = pair[first], pair[second]
-        ends = _field_indices(site, left.tensor.name), _second_indices(site, right.tensor.name, kind)
+    for (_, _, left, a, own), (_, _, right, b, declared) in (ends, ends[::-1]) if same else (ends,):
+        targets = _field_indices(site, left.tensor.name), _second_indices(site, right.tensor.name, kind)
         bound = tuple(i for i in term.bound if i not in left.indices and i not in right.indices)
-        moved = avoid(Term(inner, bound), [*ends[0], *ends[1]])
-        mapping = dict(zip(right.indices, ends[1], strict=True)) | dict(zip(left.indices, ends[0], strict=True))
-        moved = moved.times(_independent_components(left, right, ends))
-        shifted = tuple(
-            a.xreplace(dict(zip(r.indices, _field_indices(site, r.tensor.name), strict=True)))
-            for a, r in ((amplitudes[first], left), (amplitudes[second], right))
-        )
-        if same and shifted[0] != shifted[1]:
-            raise DerivationError(f"site {site.name}: the noise term {term.body} is not symmetric in its two times")
-        moved = rename(moved, mapping)
-        yield left, right, kind, shifted, replace(moved, body=ordered_ends(moved.body, symmetric))
+        moved = avoid(Term(inner, bound), [*targets[0], *targets[1]])
+        mapping = dict(zip(right.indices, targets[1], strict=True)) | dict(zip(left.indices, targets[0], strict=True))
+        moved = rename(moved.times(_independent_components(left, right, targets)), mapping)
+        moved = replace(moved, body=ordered_ends(moved.body, symmetric))
+        yield left, right, kind, (a.xreplace(own), b.xreplace(declared)), moved
 
 
 def _is_symmetric(inner: Expr, pair: tuple[Entry, Entry], symmetric: frozenset[Tensor]) -> bool:

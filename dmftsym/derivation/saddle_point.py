@@ -9,8 +9,8 @@ from dmftsym.derivation.functional import functional_derivative, strictly_before
 from dmftsym.errors import DerivationError
 from dmftsym.language.action import Action, Definition
 from dmftsym.language.display import Displayed
-from dmftsym.language.symbols import Entry, Tensor
-from dmftsym.language.terms import Term, as_expression, entries_of
+from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.terms import Before, Term, as_expression, avoid, entries_of, rename
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _conjugate_equation(action: Action, q: Tensor) -> ConjugateEquation:
             terms.append(_pair_fate(term))
     for site in action.sites:
         for term in functional_derivative(site.terms, q, q.indices, action):
-            terms.append(_site_fate(term, site.name, site.weight))
+            terms.append(_site_fate(term, site.name, site.weight, action))
     return ConjugateEquation(own, tuple(terms))
 
 
@@ -150,7 +150,7 @@ def _pair_fate(term: Term) -> CausalTerm:
     return CausalTerm(as_expression((term,)), False, "explicit term, does not vanish")
 
 
-def _site_fate(term: Term, site: str, weight: Expr) -> CausalTerm:
+def _site_fate(term: Term, site: str, weight: Expr, action: Action) -> CausalTerm:
     """Decide by causality whether ⟨term⟩ vanishes; a response field must be the latest factor (Itô)."""
     averaged = weight * as_expression((Term(average(term.body, site), term.bound, term.constraints),))
     if entries_of(term.body, "conjugate"):
@@ -163,6 +163,19 @@ def _site_fate(term: Term, site: str, weight: Expr) -> CausalTerm:
     if not local:
         shown = as_expression((term,))
         return CausalTerm(shown, True, "an average of response fields alone vanishes")
-    if all(any(strictly_before(s, t, term.constraints) for t in latest) for e in local for s in e.times):
+    if all(_is_before(e, latest, term.constraints, action) for e in local):
         return CausalTerm(averaged, True, "a response field is the latest factor, so the average vanishes")
     return CausalTerm(averaged, False, "the latest factor need not be a response field, does not vanish")
+
+
+def _is_before(entry: Entry, latest: list[Expr], constraints: tuple[Before, ...], action: Action) -> bool:
+    """Whether a field, or every field that a definition reads, is strictly earlier than one of the latest times."""
+    if entry.tensor.kind == "field":
+        return all(any(strictly_before(s, t, constraints) for t in latest) for s in entry.times)
+    taken = [i for t in (*latest, *entry.indices) for i in t.atoms(Index)]
+    for term in action.definition(entry.tensor.name).terms:
+        moved = rename(avoid(term, taken), dict(zip(entry.tensor.indices, entry.indices, strict=True)))
+        inside = [e for e in entries_of(moved.body) if e.tensor.site]
+        if not all(_is_before(e, latest, (*constraints, *moved.constraints), action) for e in inside):
+            return False
+    return True

@@ -4,7 +4,7 @@ from sympy import Expr
 
 from dmftsym.language.action import Action
 from dmftsym.language.symbols import Entry, Tensor
-from dmftsym.language.terms import entries_of
+from dmftsym.language.terms import Term, entries_of, indices_of
 
 
 def ends_of(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
@@ -38,14 +38,32 @@ def ordered_ends(expr: Expr, symmetric: frozenset[Tensor]) -> Expr:
 
 
 def symmetric_tensors(action: Action) -> frozenset[Tensor]:
-    """Two-ended data (a covariance by assumption, checked at run time) and order parameters shown to be symmetric.
+    """Data that are the covariance of a field (checked at run time) and order parameters shown to be symmetric.
 
+    Data are such a covariance if their two ends carry the indices of two response fields of the same field.
     An order parameter is symmetric if every term of the action that holds its conjugate is unchanged when the two
     ends of the conjugate are exchanged together with the indices of the rest.
     """
-    data = {d.tensor for d in action.data if ends_of(d.tensor)}
+    data = {tensor for site in action.sites for term in site.terms for tensor in _covariances(term)}
     shown = {q for q in action.order_parameters if ends_of(q) and _is_symmetric(q, action)}
     return frozenset(data | shown)
+
+
+def _covariances(term: Term) -> set[Tensor]:
+    """The data of a noise term whose two ends carry the indices of its two response fields."""
+    responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "response field"]
+    if len(responses) != 2 or responses[0].tensor != responses[1].tensor or entries_of(term.body, "conjugate"):
+        return set()
+    spatial = [{i for i in r.indices if not i.is_time} for r in responses]
+    found = set()
+    for entry in entries_of(term.body, "data"):
+        if ends_of(entry.tensor):
+            ends = [
+                {entry.indices[k] for k in end if not entry.tensor.indices[k].is_time} for end in _ends(entry.tensor)
+            ]
+            if ends in (spatial, spatial[::-1]) and ends[0] != ends[1]:
+                found.add(entry.tensor)
+    return found
 
 
 def _is_symmetric(q: Tensor, action: Action) -> bool:

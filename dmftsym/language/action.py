@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sympy import Expr, Integer, Symbol, latex
 
 from dmftsym.errors import LanguageError
-from dmftsym.language.activations import Activation
+from dmftsym.language.activations import Activation, ActivationValue
 from dmftsym.language.display import Displayed
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
@@ -154,6 +154,8 @@ def _split_action(model: Model) -> tuple[tuple[Term, ...], dict[str, Expr]]:
     for term in flatten(model.action):
         nodes = [f for f in term.factors if isinstance(f, LogZ)]
         if not nodes:
+            if term.body.has(LogZ):
+                raise LanguageError(f"{where}: log_Z can only stand alone, times a weight, found {term}")
             explicit.append(term)
             continue
         weight = term.body / nodes[0]
@@ -161,6 +163,7 @@ def _split_action(model: Model) -> tuple[tuple[Term, ...], dict[str, Expr]]:
             raise LanguageError(f"{where}: {term} must be a number or parameter times one log_Z")
         if nodes[0].site in weights:
             raise LanguageError(f"{where} holds log_Z({nodes[0].site}) twice")
+        _check_symbols(model, weight, where, None, ())
         weights[nodes[0].site] = weight
     missing = [name for name in model.sites if name not in weights]
     if missing:
@@ -178,6 +181,9 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
     terms = flatten(sum(site.terms, Integer(0)))
     for term in terms:
         _check_symbols(model, term.body, where, site, kinds)
+    for name, moments in site.starts.items():
+        for moment in moments:
+            _check_symbols(model, moment, f"the initial value of {name}", None, ("data", "definition"))
     definitions = []
     for name, formula in site.definitions.items():
         tensor = site.tensors[name]
@@ -226,18 +232,33 @@ def _check_symbols(model: Model, body: Expr, where: str, site: Site | None, kind
     for size in sorted(body.atoms(Size), key=str):
         if size.axis not in model.axes.values():
             raise LanguageError(f"{where}: {size} is not the size of an axis of model {model.name}")
+    bare = body.xreplace({e: Integer(1) for e in entries_of(body)})
+    for tensor in sorted(bare.atoms(Tensor), key=str):
+        expected = ", ".join(i.name for i in tensor.indices)
+        raise LanguageError(f"{where}: {tensor} stands without its indices [{expected}], in {body}")
+    for activation in sorted(
+        bare.xreplace({v: Integer(1) for v in bare.atoms(ActivationValue)}).atoms(Activation), key=str
+    ):
+        raise LanguageError(f"{where}: the activation {activation} stands without an argument, in {body}")
     for entry in entries_of(body):
         home = model.tensors.get(entry.tensor.name)
         if entry.tensor.site:
             home = site.tensors.get(entry.tensor.name) if site else None
             if site is None or home is None or entry.tensor.site != site.name:
                 raise LanguageError(f"{where}: {entry} belongs to site {entry.tensor.site} and cannot stand here")
-        if home is None:
+        if home is None or entry.tensor not in _forms_of(home):
             raise LanguageError(f"{where}: {entry.tensor.name} is not declared in model {model.name}")
         if entry.tensor.kind not in kinds:
             raise LanguageError(f"{where}: the {entry.tensor.kind} {entry} cannot stand here, in {body}")
     if body.has(TimeDerivative) and site is None:
         raise LanguageError(f"{where}: a time derivative can only stand in a site action, found {body}")
+
+
+def _forms_of(tensor: Tensor) -> tuple[Tensor, ...]:
+    """A declared tensor and what may stand for it: its conjugate or its response field."""
+    if tensor.kind == "order parameter":
+        return tensor, tensor.hat
+    return (tensor, tensor.tilde) if tensor.kind == "field" else (tensor,)
 
 
 def _check_conjugates(action: Action) -> None:

@@ -124,7 +124,10 @@ def make_activation(name: str, function) -> Activation:
         known = NAMED.get(function.strip())
         formula = known(ARGUMENT) if known else parse_expression(function, ("h",))
     elif callable(function):
-        formula = exact(function(ARGUMENT))
+        try:
+            formula = exact(function(ARGUMENT))
+        except (TypeError, AttributeError, sympy.SympifyError) as error:
+            raise LanguageError(f"activation {name}: {function!r} is no function of SymPy symbols: {error}") from None
     else:
         raise LanguageError(f"activation {name}: give a name, a formula in h or a function, not {function!r}")
     unknown = sorted(str(s) for s in formula.free_symbols - {ARGUMENT})

@@ -33,12 +33,14 @@ FUNCTIONS = {
     "heaviside": lambda x: Heaviside(x),
 }
 CONSTANTS = {"pi": sympy.pi, "E": sympy.E}
-MAX_LENGTH, MAX_DEPTH, MAX_EXPONENT, MAX_DIGITS = 500, 40, 20, 30
+MAX_LENGTH, MAX_DEPTH, MAX_EXPONENT, MAX_DIGITS, MAX_BITS = 500, 40, 20, 30, 1000
 
 
 def exact(value) -> Expr:
     """A SymPy expression in which decimal numbers are rationals: 0.5 is 1/2, so that nothing is rounded early."""
-    return sympy.sympify(value).replace(lambda e: e.is_Float, lambda e: Rational(str(e)))
+    if isinstance(value, str):
+        raise LanguageError(f"'{value}' is text; parse_expression reads formulas in given variables")
+    return sympy.sympify(value).replace(lambda e: e.is_Float, lambda e: Rational(repr(float(e))))
 
 
 def parse_expression(text: str, variables: tuple[str, ...]) -> Expr:
@@ -52,8 +54,14 @@ def parse_expression(text: str, variables: tuple[str, ...]) -> Expr:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise LanguageError(f"'{text}' is not a formula: {error}") from None
-    expression = _Reader(text, {name: Symbol(name, real=True) for name in variables}).read(tree.body, 0)
-    if expression.has(sympy.nan, sympy.oo, -sympy.oo, sympy.zoo, sympy.I):
+    reader = _Reader(text, {name: Symbol(name, real=True) for name in variables})
+    try:
+        expression = reader.read(tree.body, 0)
+        parts = list(sympy.preorder_traversal(expression))
+        real = not any(part.is_number and part.is_extended_real is False for part in parts)
+    except (ValueError, TypeError, OverflowError, RecursionError, ArithmeticError) as error:
+        raise LanguageError(f"'{text}' cannot be evaluated as a real formula: {error}") from None
+    if not real or expression.has(sympy.nan, sympy.oo, -sympy.oo, sympy.zoo, sympy.I):
         raise LanguageError(f"'{text}' is not a finite real formula: it evaluates to {expression}")
     return expression
 
@@ -78,14 +86,18 @@ class _Reader:
                 return self._binary(op, self.read(left, depth + 1), self.read(right, depth + 1))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self._call(name, [self.read(a, depth + 1) for a in args])
-        raise self._refuse(ast.unparse(node), "is not allowed in a formula")
+        source = ast.get_source_segment(self.text.strip(), node) or type(node).__name__
+        raise self._refuse(source[:MAX_DIGITS], "is not allowed in a formula")
 
     def _number(self, node: ast.Constant) -> Expr:
         assert isinstance(node.value, int | float)
         literal = ast.get_source_segment(self.text.strip(), node) or repr(node.value)
         if len(literal) > MAX_DIGITS or abs(node.value) > 1e100 or 0 < abs(node.value) < 1e-100:
             raise self._refuse(literal[:MAX_DIGITS], "is not a reasonable number")
-        return Rational(Fraction(literal.replace("_", "")))
+        try:
+            return Rational(Fraction(literal.replace("_", "")))
+        except ValueError:
+            raise self._refuse(literal, "is not a decimal number") from None
 
     def _name(self, name: str) -> Expr:
         if name in self.variables:
@@ -109,6 +121,8 @@ class _Reader:
             case ast.Pow():
                 if not right.is_Rational or abs(right) > MAX_EXPONENT:
                     raise self._refuse(f"**({right})", f"is not a constant power up to {MAX_EXPONENT}")
+                if left.is_Rational and max(abs(left.p), left.q).bit_length() * abs(right) > MAX_BITS:
+                    raise self._refuse(f"**({right})", "makes a number with too many digits")
                 return Pow(left, right)
         raise self._refuse(type(op).__name__, "is not an operation of this grammar (+ - * / **)")
 

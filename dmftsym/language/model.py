@@ -21,8 +21,9 @@ RESERVED = frozenset(
     "values progress row found drawn failed null_directions covariance_jitter sweep solve main "
     "np math range len min max abs float int tuple list dict print njit prange".split()
 )
-RESERVED_PREFIXES = ("se_", "cov_", "u_", "weight_", "paths_", "factor_", "normals_", "memory_", "update_", "advance_")
+RESERVED_PREFIXES = ("se_", "cov_", "weight_", "paths_", "factor_", "normals_", "memory_", "update_", "advance_")
 RESERVED_SUFFIXES = ("_history", "_start", "_rate", "_equal", "_previous", "_initial")
+_SOURCE = re.compile(r"u\d*_")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -57,7 +58,7 @@ class Model:
         integrals, discretised with step `dt` (the default of the command line).
         """
         axis = Axis("time", "T", is_time=True, continuous=continuous)
-        self.time_step = dt if continuous else None
+        self.time_step = dt if continuous and dt is not None else self.time_step
         return self._declare_indices(names, self._axis(axis))
 
     def indices(self, names: str, *, size: str | int, axis: str | None = None, joins: Sequence[Index] = ()):
@@ -74,7 +75,7 @@ class Model:
         return declared if len(declared) > 1 else declared[0]
 
     def _axis(self, axis: Axis) -> Axis:
-        if not axis.size.isdigit() and axis.name not in self.axes:
+        if not axis.is_time and not axis.size.isdigit() and axis.name not in self.axes:
             self._check_name(axis.size)
         known = self.axes.setdefault(axis.name, axis)
         if known != axis:
@@ -83,7 +84,7 @@ class Model:
 
     def _declare_indices(self, names: str, axis: Axis) -> tuple[Index, ...]:
         result = []
-        for name in names.replace(",", " ").split():
+        for name in _names(names, f"indices of axis '{axis.name}', size {axis.size}"):
             self._check_name(name)
             self.index_symbols[name] = Index(name, axis)
             result.append(self.index_symbols[name])
@@ -97,7 +98,7 @@ class Model:
         `default` makes them optional; `only` is the single value that this model supports, `reason` says why.
         """
         result = []
-        for name in names.replace(",", " ").split():
+        for name in _names(names, "parameters"):
             self._check_name(name)
             lower = 0 if positive or nonnegative else None
             self.parameter_symbols[name] = Parameter(name, default, lower, positive, only, reason)
@@ -204,7 +205,7 @@ class Model:
     def _check_name(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise LanguageError(f"'{name}' is not a usable name: letters, digits and underscores, a letter first")
-        affixed = name.startswith(RESERVED_PREFIXES) or name.endswith(RESERVED_SUFFIXES)
+        affixed = name.startswith(RESERVED_PREFIXES) or name.endswith(RESERVED_SUFFIXES) or _SOURCE.match(name)
         if name in RESERVED or keyword.iskeyword(name) or affixed:
             raise LanguageError(f"the name '{name}' is reserved for results and generated code")
         sizes = {axis.size for axis in self.axes.values() if not axis.is_time}
@@ -217,3 +218,10 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}): S = {self.action}"
+
+
+def _names(text: str, what: str) -> list[str]:
+    names = text.replace(",", " ").split()
+    if not names:
+        raise LanguageError(f"{what}: no name is given")
+    return names

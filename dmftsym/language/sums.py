@@ -9,6 +9,7 @@ from dmftsym.errors import LanguageError
 from dmftsym.language.symbols import Index, split_index
 
 UNRESOLVED = Symbol("unresolved_upper_time")
+_PRECEDENCE = 55  # between products and powers: a power of a sum is bracketed
 
 
 class PastSum(Expr):
@@ -17,6 +18,7 @@ class PastSum(Expr):
     Arguments: body, bound indices (the time first), upper time, 1 if s may equal the upper time else 0.
     """
 
+    precedence = _PRECEDENCE
     is_real = True
     is_commutative = True
 
@@ -70,25 +72,34 @@ class FutureSum(Expr):
     Arguments: body, bound indices (the time first), lower time, 1 if the bound time may equal the lower time else 0.
     """
 
+    precedence = _PRECEDENCE
     is_real = True
     is_commutative = True
 
     def _sympystr(self, printer):
         time, *rest = (printer._print(i) for i in self.args[1])
         limit = f"{time}{'>=' if self.args[3] == 1 else '>'}{printer._print(self.args[2])}"
-        return f"sum_{{{', '.join([limit, *rest])}}}({printer._print(self.args[0])})"
+        kind = "int" if self.args[1][0].axis.continuous else "sum"
+        return f"{kind}_{{{', '.join([limit, *rest])}}}({printer._print(self.args[0])})"
 
     def _latex(self, printer, exp=None):
-        relation = r"\ge" if self.args[3] == 1 else ">"
         time, *rest = self.args[1]
         others = rf"\sum_{{{' '.join(printer._print(i) for i in rest)}}} " if rest else ""
-        body = printer._print(self.args[0])
-        return rf"\sum_{{{printer._print(time)} {relation} {printer._print(self.args[2])}}} {others}{body}"
+        body, lower = printer._print(self.args[0]), printer._print(self.args[2])
+        if self.args[0].is_Add:
+            body = rf"\left[{body}\right]"
+        if time.axis.continuous:
+            text = rf"\int_{{{lower}}}^{{\infty}} d{printer._print(time)} {others}{body}"
+        else:
+            relation = r"\ge" if self.args[3] == 1 else ">"
+            text = rf"\sum_{{{printer._print(time)} {relation} {lower}}} {others}{body}"
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 
 
 class IndexSum(Expr):
     """Sum over indices other than time, or over all times; arguments: body, bound indices."""
 
+    precedence = _PRECEDENCE
     is_real = True
     is_commutative = True
 

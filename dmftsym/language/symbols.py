@@ -274,6 +274,7 @@ class _Dot:
 class TimeDerivative(Expr):
     """The derivative of a field with respect to time, ``x.dot[t]``."""
 
+    precedence = 55  # between products and powers
     is_real = True
     is_commutative = True
 

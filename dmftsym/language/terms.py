@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from sympy import Add, Expr, Integer, KroneckerDelta, Mul, Pow, Tuple
+from sympy import Add, Expr, Heaviside, Integer, KroneckerDelta, Mul, Pow, Tuple
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import ActivationValue
@@ -72,12 +72,28 @@ def rename(term: Term, mapping: Mapping[Index, Expr]) -> Term:
     """Substitute indices simultaneously, in the body, the bound indices and the constraints."""
     if not mapping:
         return term
+    targets = {i for value in mapping.values() for i in value.atoms(Index)}
+    body = _keep_inner_sums_apart(term.body, targets | set(mapping))
     sub: Callable = lambda e: e.xreplace(dict(mapping))
     return Term(
-        sub(term.body),
+        sub(body),
         tuple(mapping.get(i, i) for i in term.bound),
         tuple(Before(mapping.get(c.time, c.time), sub(c.upper), c.inclusive) for c in term.constraints),
     )
+
+
+def _keep_inner_sums_apart(body: Expr, taken: set[Index]) -> Expr:
+    """Give new names to the indices that sums inside functions bind, where they collide with `taken`."""
+    for node in sorted(body.atoms(IndexSum), key=str):
+        clashes = [i for i in node.bound if i in taken]
+        if clashes:
+            used = [*taken, *indices_of(body)]
+            fresh = {}
+            for index in clashes:
+                fresh[index] = fresh_index(index, used)
+                used.append(fresh[index])
+            body = body.xreplace({node: node.xreplace(fresh)})
+    return body
 
 
 def fresh_index(index: Index, taken) -> Index:
@@ -92,12 +108,18 @@ def fresh_index(index: Index, taken) -> Index:
 def avoid(term: Term, taken) -> Term:
     """Rename the bound indices of a term that collide with `taken`."""
     clashes = [i for i in term.bound if i in taken]
-    used = [*taken, *indices_of(term.body), *term.bound]
+    used = [*taken, *all_indices(term)]
     mapping = {}
     for index in clashes:
         mapping[index] = fresh_index(index, used)
         used.append(mapping[index])
     return rename(term, mapping)
+
+
+def all_indices(term: Term) -> list[Index]:
+    """Every index of a term: in its body, bound, and in its constraints."""
+    limits = [i for c in term.constraints for i in (c.time, *indices_of(c.upper))]
+    return list(dict.fromkeys([*indices_of(term.body), *term.bound, *limits]))
 
 
 def multiply(terms: tuple[Term, ...]) -> Term:
@@ -156,11 +178,20 @@ def _expand(expr: Expr) -> list[list[Expr]]:
     if isinstance(expr, Add) and _needs_expansion(expr):
         return [factors for a in expr.args for factors in _expand(a)]
     if isinstance(expr, Mul):
-        return [[f for part in parts for f in part] for parts in product(*map(_expand, expr.args))]
+        constrains = any(isinstance(a, Entry) and a.tensor.kind == "conjugate" for a in expr.args)
+        parts = [_expand_bracket(a) if constrains else _expand(a) for a in expr.args]
+        return [[f for part in combination for f in part] for combination in product(*parts)]
     if isinstance(expr, Pow) and expr.exp.is_Integer and 1 < expr.exp <= 8 and _needs_expansion(expr.base):
         if isinstance(expr.base, Add | PastSum | IndexSum | Mul):
             return [[f for part in parts for f in part] for parts in product(*[_expand(expr.base)] * int(expr.exp))]
     return [[expr]]
+
+
+def _expand_bracket(expr: Expr) -> list[list[Expr]]:
+    """Expand a bracket that a conjugate multiplies: a constraint q.hat*(q - ...) is a sum of explicit terms."""
+    if isinstance(expr, Add) and entries_of(expr, "order parameter"):
+        return [factors for a in expr.args for factors in _expand(a)]
+    return _expand(expr)
 
 
 def _needs_expansion(expr: Expr) -> bool:
@@ -210,6 +241,9 @@ def contract(terms: tuple[Term, ...], free: tuple[Index, ...], where: str) -> tu
     """
     result = []
     for term in terms:
+        summed = [i for i in term.bound if i in free]
+        if summed:
+            raise LanguageError(f"{where}: index {summed[0]} is declared as its own and also summed, in {term}")
         counts = count_indices(term.body)
         loose = [i for i in sorted(counts, key=lambda i: i.name) if i not in free and i not in term.bound]
         lonely = [i for i in loose if counts[i] == 1 and not i.is_time]
@@ -234,18 +268,33 @@ def as_expression(terms: tuple[Term, ...]) -> Expr:
 
 
 def _with_sums(body: Expr, bound: tuple[Index, ...], constraints: tuple[Before, ...]) -> Expr:
-    """Put the sums in front of a body: times before another one innermost, their upper times outermost."""
-    past = [c for c in constraints if c.time in bound]
-    future = [c for c in constraints if c.time not in bound and c.upper in bound]
-    ordered = {c.time for c in past} | {c.upper for c in future}
-    outermost = tuple(i for i in bound if i in {c.upper for c in past} and i not in ordered)
-    rest = [i for i in bound if i not in ordered and i not in outermost]
-    for kind, chosen in ((PastSum, past), (FutureSum, future)):
-        for c in reversed(chosen):
-            ends = (c.time, c.upper) if kind is PastSum else (c.upper, c.time)
-            body = _sum_out(kind, body, (ends[0], *rest), ends[1], Integer(1 if c.inclusive else 0))
-            rest = []
-    return _sum_out(IndexSum, body, (*outermost, *rest)) if rest or outermost else body
+    """Put the sums in front of a body; a time is summed inside the sums over the times that limit it."""
+    left = [i for i in bound if i.is_time]
+    spatial = [i for i in bound if not i.is_time]
+    limits = list(constraints)
+    while left:
+        inner = [i for i in left if not any(c.time in left and c.time != i and c.upper.has(i) for c in limits)]
+        time = inner[0] if inner else left[0]
+        left.remove(time)
+        past = [c for c in limits if c.time == time]
+        future = [c for c in limits if c.upper.has(time) and c.time not in left and c.time != time]
+        limits = [c for c in limits if c not in past and c not in future]
+        together = (time, *spatial)
+        if past:
+            body *= Mul(*[_step(c) for c in (*past[1:], *future)])
+            body = _sum_out(PastSum, body, together, past[0].upper, Integer(1 if past[0].inclusive else 0))
+        elif future and future[0].upper == time:
+            body *= Mul(*[_step(c) for c in future[1:]])
+            body = _sum_out(FutureSum, body, together, future[0].time, Integer(1 if future[0].inclusive else 0))
+        else:
+            body = _sum_out(IndexSum, body * Mul(*[_step(c) for c in future]), together)
+        spatial = []
+    return _sum_out(IndexSum, body, tuple(spatial)) if spatial else body
+
+
+def _step(constraint: Before) -> Expr:
+    """A constraint as a factor: 1 where it holds, else 0."""
+    return Heaviside(constraint.upper - constraint.time, Integer(1 if constraint.inclusive else 0))
 
 
 def _sum_out(kind, body: Expr, bound: tuple[Index, ...], *limits) -> Expr:
@@ -284,4 +333,5 @@ def substitute(term: Term, index: Index, value: Expr) -> Term:
     """Replace a free index by an expression, in the body and in the constraints."""
     sub = {index: value}
     constraints = tuple(Before(c.time.xreplace(sub), c.upper.xreplace(sub), c.inclusive) for c in term.constraints)
-    return Term(term.body.xreplace(sub), term.bound, constraints)
+    body = _keep_inner_sums_apart(term.body, {index} | value.atoms(Index))
+    return Term(body.xreplace(sub), term.bound, constraints)

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from sympy import Abs, Add, Expr, Heaviside, Integer, KroneckerDelta, Max, Min, Piecewise, sign
+from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, sign
 
 from dmftsym.derivation.averages import SourceDerivative
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation
 from dmftsym.derivation.saddle_point import SaddlePoint
-from dmftsym.derivation.symmetry import ends_of, symmetric_tensors
+from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
 from dmftsym.language.symbols import Tensor
@@ -154,9 +154,7 @@ def _program(action, scheme, builder, groups, starts, schedule, liveness, equati
     history = history_arrays(schedule, builder.arrays)
     arrays = tuple(replace(a, history=name in history) for name, a in builder.arrays.items())
     heads = {q.name: q for q in action.order_parameters} | {d.tensor.name: d.tensor for d in action.definitions}
-    covariances = [t for g in groups for b in g.blocks for t in b.terms]
-    symmetric = {e.tensor.name for t in covariances for e in entries_of(t.body, "data") if ends_of(e.tensor)}
-    diagonal = {e.tensor.name for t in covariances if t.body.has(KroneckerDelta) for e in entries_of(t.body, "data")}
+    symmetric = {tensor.name for tensor in symmetric_tensors(action) if tensor.kind == "data"}
     return Program(
         action.name,
         action.description,
@@ -167,7 +165,7 @@ def _program(action, scheme, builder, groups, starts, schedule, liveness, equati
         action.axes,
         action.parameters,
         action.data,
-        tuple(sorted(symmetric - diagonal)),
+        tuple(sorted(symmetric)),
         arrays,
         _drawn_groups(groups, schedule),
         tuple(starts),

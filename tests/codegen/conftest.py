@@ -1,0 +1,49 @@
+"""Compiled models, built once and shared by the tests of generated code."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dmftsym import Options, compile_model
+from dmftsym.models.loading import build_model
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="session")
+def compiled():
+    """compiled("mlp", test=True): the compiled library model or model file, the same object for the same arguments."""
+
+    @cache
+    def build(spec, outputs=(), **structure):
+        path = EXAMPLES / f"{spec}.py"
+        return compile_model(build_model(str(path) if path.exists() else spec, **structure), Options(outputs=outputs))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def mlp(compiled):
+    """The generated module of the two-layer network with tanh."""
+    return compiled("mlp").solver.module
+
+
+@pytest.fixture(scope="session")
+def recurrent(compiled):
+    """The generated module of the recurrent network with tanh."""
+    return compiled("recurrent").solver.module
+
+
+@pytest.fixture
+def three_samples():
+    """Three inputs in five dimensions with labels: the sources of the network have four dimensions."""
+    rng = np.random.default_rng(1)
+    return {"X": rng.standard_normal((3, 5)), "y": np.array([1.0, -1.0, 0.5])}
+
+
+@pytest.fixture
+def two_samples():
+    """Two samples by their kernel: the sources have three dimensions, so that a Gauss-Hermite rule can serve."""
+    return {"Kx": np.array([[0.2, 0.06], [0.06, 0.3]]), "y": np.array([1.0, -1.0])}

@@ -1,0 +1,142 @@
+"""Sums of terms as array code, against loops over every index."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from sympy import KroneckerDelta, exp
+
+import dmftsym as ds
+from dmftsym.codegen.arrays import ArrayFormula
+from dmftsym.errors import CodegenError
+from dmftsym.language.terms import Before, Term
+
+SIZES = {"P": 3, "Q": 2, "M": 5, "steps": 6}
+NOW = 3
+
+model = ds.Model("arrays")
+t, s, r = model.times("t s r")
+mu, nu, ka = model.indices("mu nu ka", size="P", axis="sample")
+a, b = model.indices("a b", size="Q", axis="test")
+i, j = model.indices("i j", size="M", axis="point", joins=(mu, a))
+g = model.parameters("g", positive=True)
+y, V, W = model.data("y", mu), model.data("V", a), model.data("W", mu, a)
+A, K, Y = model.data("A", mu, nu), model.data("K", i, j), model.data("Y", t, mu)
+f, C = model.order_parameter("f", mu, t), model.order_parameter("C", mu, t, nu, s)
+PAST, UPTO = (Before(s, t),), (Before(s, t, True),)
+
+
+@pytest.fixture(scope="module")
+def values():
+    rng = np.random.default_rng(0)
+    shapes = {"y": "P", "V": "Q", "W": "PQ", "A": "PP", "K": "MM", "Y": "TP", "f": "PT", "C": "PTPT"}
+    sizes = {"P": 3, "Q": 2, "M": 5, "T": 6}
+    arrays = {name: rng.standard_normal([sizes[c] for c in axes]) for name, axes in shapes.items()}
+    return {**arrays, **SIZES, "g": 1.7, "t": NOW}
+
+
+def times(upto=False):
+    return range(NOW + upto)
+
+
+# terms, indices of the result, and the same by loops: v holds the arrays, the other arguments are the free indices
+CASES = {
+    "plain": ([Term(2 * y[mu])], (mu,), lambda v, m: 2 * v.y[m]),
+    "outer product": ([Term(y[mu] * V[a] * g**2)], (mu, a), lambda v, m, p: v.y[m] * v.V[p] * v.g**2),
+    "transposed": ([Term(W[mu, a] - V[a])], (a, mu), lambda v, p, m: v.W[m, p] - v.V[p]),
+    "transposed square": ([Term(A[nu, mu])], (mu, nu), lambda v, m, n: v.A[n, m]),
+    "middle axis": ([Term(W[nu, b] * y[mu])], (nu, mu, b), lambda v, n, m, p: v.W[n, p] * v.y[m]),
+    "now": ([Term(f[mu, t] * Y[t, mu])], (mu,), lambda v, m: v.f[m, NOW] * v.Y[NOW, m]),
+    "step before": ([Term(f[mu, t - 1])], (mu,), lambda v, m: v.f[m, NOW - 1]),
+    "start": ([Term(f[mu, 0] - f[mu, t])], (mu,), lambda v, m: v.f[m, 0] - v.f[m, NOW]),
+    "two times": ([Term(C[mu, t, nu, t])], (nu, mu), lambda v, n, m: v.C[m, NOW, n, NOW]),
+    "sum": ([Term(A[mu, nu] * y[nu], (nu,))], (mu,), lambda v, m: sum(v.A[m, n] * v.y[n] for n in range(3))),
+    "two sums": (
+        [Term(A[mu, nu] * W[nu, a] * V[a], (nu, a))],
+        (mu,),
+        lambda v, m: sum(v.A[m, n] * v.W[n, p] * v.V[p] for n in range(3) for p in range(2)),
+    ),
+    "sum of a function": (
+        [Term(exp(A[mu, nu]) * y[nu], (nu,))],
+        (mu,),
+        lambda v, m: sum(np.exp(v.A[m, n]) * v.y[n] for n in range(3)),
+    ),
+    "sum of powers": ([Term(y[nu] ** 2, (nu,))], (), lambda v: sum(v.y[n] ** 2 for n in range(3))),
+    "sum without the result's index": (
+        [Term(y[mu] * V[a], (a,))],
+        (mu,),
+        lambda v, m: v.y[m] * sum(v.V[p] for p in range(2)),
+    ),
+    "trace": ([Term(A[nu, nu], (nu,))], (), lambda v: sum(v.A[n, n] for n in range(3))),
+    "diagonal": ([Term(A[mu, mu] * y[mu])], (mu,), lambda v, m: v.A[m, m] * v.y[m]),
+    "diagonal in time": ([Term(C[mu, t, mu, t])], (mu,), lambda v, m: v.C[m, NOW, m, NOW]),
+    "delta": ([Term(KroneckerDelta(mu, nu) * g)], (mu, nu), lambda v, m, n: v.g * (m == n)),
+    "summed delta": ([Term(KroneckerDelta(mu, nu) * y[nu], (nu,))], (mu,), lambda v, m: v.y[m]),
+    "parts of a stacked axis": (
+        [Term(K[a, mu] * y[mu], (mu,)), Term(-K[a, b] * V[b], (b,))],
+        (a,),
+        lambda v, p: sum(v.K[3 + p, m] * v.y[m] for m in range(3)) - sum(v.K[3 + p, 3 + q] * v.V[q] for q in range(2)),
+    ),
+    "several terms": (
+        [Term(y[mu] / g), Term(-W[mu, a] * V[a], (a,)), Term(-f[mu, t])],
+        (mu,),
+        lambda v, m: v.y[m] / v.g - sum(v.W[m, p] * v.V[p] for p in range(2)) - v.f[m, NOW],
+    ),
+    "past": (
+        [Term(f[nu, s] * C[mu, t, nu, s], (nu, s), PAST)],
+        (mu,),
+        lambda v, m: sum(v.f[n, k] * v.C[m, NOW, n, k] for n in range(3) for k in times()),
+    ),
+    "up to now": (
+        [Term(f[mu, s] * f[nu, s] / 3, (s,), UPTO)],
+        (mu, nu),
+        lambda v, m, n: sum(v.f[m, k] * v.f[n, k] / 3 for k in times(upto=True)),
+    ),
+    "past of one factor": (
+        [Term(g * y[mu] * f[nu, s], (nu, s), PAST)],
+        (mu,),
+        lambda v, m: v.g * v.y[m] * sum(v.f[n, k] for n in range(3) for k in times()),
+    ),
+    "many letters": (
+        [Term(A[mu, nu] * A[nu, ka] * W[ka, a] * W[mu, b], (nu, ka))],
+        (mu, a, b),
+        lambda v, m, p, q: sum(v.A[m, n] * v.A[n, k] * v.W[k, p] * v.W[m, q] for n in range(3) for k in range(3)),
+    ),
+    "nothing": ([], (), lambda v: 0.0),
+}
+
+
+class Arrays(dict):
+    """Values by attribute, for readable loops."""
+
+    __getattr__ = dict.__getitem__
+
+
+def run(terms, target, values):
+    code = ArrayFormula(t).sum_of_terms(tuple(terms), target)
+    lengths = [SIZES[index.axis.size] for index in target]
+    return np.broadcast_to(eval(code, {"np": np, "math": __import__("math")}, dict(values)), lengths)
+
+
+def by_loops(function, target, values):
+    ranges = [range(SIZES[index.axis.size]) for index in target]
+    found = np.array([function(Arrays(values), *where) for where in product(*ranges)])
+    return found.reshape([len(r) for r in ranges])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sum_of_terms(case, values):
+    terms, target, function = CASES[case]
+    expected = by_loops(function, target, values)
+    assert np.allclose(run(terms, target, values), expected, rtol=1e-13, atol=1e-15)
+
+
+def test_the_loops_would_see_exchanged_indices(values):
+    """Negative control: the same terms with the free indices the other way round."""
+    terms, _, function = CASES["transposed square"]
+    assert not np.allclose(run(terms, (nu, mu), values), by_loops(function, (mu, nu), values))
+
+
+def test_an_index_that_the_result_lacks_is_an_error():
+    with pytest.raises(CodegenError, match="W"):
+        ArrayFormula(t).sum_of_terms((Term(W[mu, a]),), (mu,))
