@@ -47,8 +47,7 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
     return {
         "name": program.name,
         "version": __version__,
-        "description": _docstring_safe(program.description.strip())
-        or f"Mean-field theory of {program.name}.",
+        "description": _docstring_safe(program.description.strip()) or f"Mean-field theory of {program.name}.",
         "equations": [_docstring_safe(e) for e in program.equations],
         "scheme": program.scheme,
         "model_hash": model_hash,
@@ -301,10 +300,12 @@ def _memory(program: Program) -> dict:
     per_path += [f"2*({group_size(g)})" for g in program.groups if g.kind == "static"]
     shared = [product([i.axis for i in a.tensor.indices], False) for a in program.arrays if not a.site]
     shared += [f"(steps*({group_size(g)}))**2" for g in program.groups if g.kind == "evolving"]
+    results = [product([i.axis for i in t.indices], False) for t in program.outputs]
     return {
         "memory_per_path": " + ".join(per_path) or "0",
         "memory_shared": " + ".join(shared) or "0",
-        "unpack_memory": _unpack(_values(program), [per_path, shared]),
+        "memory_results": " + ".join(results) or "0",
+        "unpack_memory": _unpack(_values(program), [per_path, shared, results]),
     }
 
 

@@ -1,6 +1,6 @@
 """Formulas as source code: one rule a function, for numbers inside kernels and for whole arrays."""
 
-from sympy import Expr
+from sympy import Expr, Function, I, Piecewise, Pow
 from sympy.printing.precedence import precedence
 from sympy.printing.pycode import PythonCodePrinter
 
@@ -23,10 +23,10 @@ RULES = {
     "acosh": ("math.acosh({0})", "{xp}.arccosh({0})"),
     "atanh": ("math.atanh({0})", "{xp}.arctanh({0})"),
     "erf": ("math.erf({0})", "_erf({0})"),
-    "erfc": ("math.erfc({0})", "(1.0 - _erf({0}))"),
+    "erfc": ("math.erfc({0})", "_erfc({0})"),
     "Abs": ("abs({0})", "{xp}.abs({0})"),
     "sign": ("(1.0 if {0} > 0.0 else -1.0 if {0} < 0.0 else 0.0)", "{xp}.sign({0})"),
-    "Heaviside": ("(1.0 if {0} > 0.0 else 0.5 if {0} == 0.0 else 0.0)", "{xp}.heaviside({0}, 0.5)"),
+    "Heaviside": ("(1.0 if {0} > 0.0 else {1} if {0} == 0.0 else 0.0)", "{xp}.heaviside({0}, {1})"),
     "logistic": ("(1.0/(1.0 + math.exp(-({0}))))", "{xp}.exp(-{xp}.logaddexp(0.0, -({0})))"),
     "softplus": ("(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", "{xp}.logaddexp(0.0, {0})"),
 }
@@ -45,6 +45,12 @@ class FormulaPrinter(PythonCodePrinter):
 
     def formula(self, expr: Expr) -> str:
         """The formula as source code."""
+        for function in sorted(expr.atoms(Function), key=str):
+            if type(function).__name__ not in RULES and not isinstance(function, Piecewise):
+                known = ", ".join(sorted(RULES))
+                raise CodegenError(f"no rule prints the function {type(function).__name__} in {expr}; known: {known}")
+        if expr.has(I):
+            raise CodegenError(f"{expr} holds the imaginary unit I")
         return self.doprint(expr)
 
     def parenthesize(self, item, level, strict=False):
@@ -55,6 +61,9 @@ class FormulaPrinter(PythonCodePrinter):
 
     def _print_Symbol(self, expr):
         return expr.name
+
+    def _print_Integer(self, expr):
+        return str(expr.p) if abs(expr.p) < 2**53 else repr(float(expr.p))
 
     def _print_Rational(self, expr):
         return repr(expr.p / expr.q)
@@ -82,12 +91,13 @@ class FormulaPrinter(PythonCodePrinter):
         base = self.parenthesize(expr.base, precedence(expr))
         if expr.exp == -1:
             return f"1.0/{base}"
+        if expr.exp.is_Rational and expr.exp < 0:
+            # Numba raises for 0.0**-2, while 1.0/0.0 is infinite like everywhere else
+            return f"1.0/{self._print(Pow(expr.base, -expr.exp, evaluate=False))}"
         return f"{base}**{self.parenthesize(expr.exp, precedence(expr))}"
 
     def _print_Function(self, expr):
         name = type(expr).__name__
-        if name not in RULES:
-            raise CodegenError(f"no rule prints the function {name} in {expr}; known: {', '.join(sorted(RULES))}")
         arguments = [self._print(a) for a in expr.args]
         return RULES[name][1 if self.array else 0].format(*arguments, xp=self.xp)
 
@@ -109,16 +119,26 @@ class FormulaPrinter(PythonCodePrinter):
         return repr(float(expr)) if expr.is_Number else self._print(expr)
 
     def _print_Piecewise(self, expr):
-        (value, condition), *rest = expr.args
-        first = self._float_literal(value)
-        if condition == True:  # noqa: E712  a SymPy condition
-            return first
-        if not rest:
+        *cases, (last, condition) = expr.args
+        if condition != True:  # noqa: E712  a SymPy condition
             raise CodegenError(f"{expr} leaves cases open; end it with (value, True)")
-        other = self._print_Piecewise(expr.func(*rest, evaluate=False))
-        if self.array:
-            return f"{self.xp}.where({self._print(condition)}, {first}, {other})"
-        return f"({first} if {self._print(condition)} else {other})"
+        result = self._float_literal(last)
+        for value, condition in reversed(cases):
+            test, chosen = self._print(condition), self._float_literal(value)
+            if self.array:
+                result = f"{self.xp}.where({test}, {chosen}, {result})"
+            else:
+                result = f"({chosen} if {test} else {result})"
+        return result
+
+    def _print_And(self, expr):
+        return self._logical(" & " if self.array else " and ", expr)
+
+    def _print_Or(self, expr):
+        return self._logical(" | " if self.array else " or ", expr)
+
+    def _logical(self, operator: str, expr) -> str:
+        return "(" + operator.join(f"({self._print(a)})" for a in sorted(expr.args, key=str)) + ")"
 
     def _print_not_supported(self, expr):
         raise CodegenError(f"no rule prints {type(expr).__name__} in {expr}")

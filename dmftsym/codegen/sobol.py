@@ -1,6 +1,7 @@
 """Direction numbers of the Sobol sequence, read off SciPy's generator for the generated modules."""
 
 import base64
+import hashlib
 from functools import lru_cache
 
 import numpy as np
@@ -22,9 +23,11 @@ def sobol_table() -> tuple[tuple[str, ...], tuple[int, int]]:
 def _cached_table() -> str:
     """The table as text, computed once a SciPy version: importing SciPy's statistics takes half a second."""
     path = cache_folder() / f"sobol-{DIMENSIONS}-{BITS}-scipy-{scipy.__version__}.txt"
-    if not path.exists():
-        write_atomically(path, base64.b85encode(_direction_numbers().tobytes()).decode())
-    return path.read_text(encoding="utf-8")
+    text, _, digest = path.read_text(encoding="utf-8").partition("\n") if path.exists() else ("", "", "")
+    if hashlib.sha256(text.encode()).hexdigest() != digest:
+        text = base64.b85encode(_direction_numbers().tobytes()).decode()
+        write_atomically(path, f"{text}\n{hashlib.sha256(text.encode()).hexdigest()}")
+    return text
 
 
 def _direction_numbers() -> np.ndarray:

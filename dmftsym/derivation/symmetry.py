@@ -54,13 +54,12 @@ def _covariances(term: Term) -> set[Tensor]:
     responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "response field"]
     if len(responses) != 2 or responses[0].tensor != responses[1].tensor or entries_of(term.body, "conjugate"):
         return set()
-    spatial = [{i for i in r.indices if not i.is_time} for r in responses]
+    spatial = [{i for i in indices_of(r) if not i.is_time} for r in responses]
     found = set()
     for entry in entries_of(term.body, "data"):
         if ends_of(entry.tensor):
-            ends = [
-                {entry.indices[k] for k in end if not entry.tensor.indices[k].is_time} for end in _ends(entry.tensor)
-            ]
+            slots = [[k for k in end if not entry.tensor.indices[k].is_time] for end in _ends(entry.tensor)]
+            ends = [{entry.indices[k] for k in end} for end in slots]
             if ends in (spatial, spatial[::-1]) and ends[0] != ends[1]:
                 found.add(entry.tensor)
     return found

@@ -3,12 +3,12 @@
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from dmftsym.errors import LanguageError
+from dmftsym.errors import DmftsymError, LanguageError
 from dmftsym.language.model import Model
 
 _NOT_MODELS = ("__init__", "loading")
@@ -47,7 +47,28 @@ class ModelSource:
         structure = {name: _convert(name, value, options[name]) for name, value in settings.items()}
         if shapes and hasattr(self.module, "structure_from_data"):
             structure = self.module.structure_from_data(shapes) | structure
-        return self.module.build(**structure) if hasattr(self.module, "build") else self.module.model
+        if not hasattr(self.module, "build"):
+            return self.module.model
+        missing = [name for name, default in options.items() if default is inspect.Parameter.empty]
+        missing = [name for name in missing if name not in structure]
+        if missing:
+            raise LanguageError(f"model {self.name}: structure option '{missing[0]}' has no default, set it")
+        model = _run_user_code(self.name, lambda: self.module.build(**structure))
+        if not isinstance(model, Model):
+            raise LanguageError(f"model {self.name}: build() must return a dmftsym.Model, it returned {model!r}")
+        return model
+
+
+def _run_user_code(name: str, run: Callable):
+    """Run code of a model file; its errors are the user's, told in one line."""
+    try:
+        return run()
+    except DmftsymError:
+        raise
+    except SyntaxError as error:
+        raise LanguageError(f"{name}, line {error.lineno}: {error.msg}") from None
+    except Exception as error:  # whatever a model file may raise
+        raise LanguageError(f"{name}: {type(error).__name__}: {error}") from error
 
 
 def library() -> tuple[str, ...]:
@@ -69,12 +90,7 @@ def find_model(spec: str) -> ModelSource:
     if module_spec is None or module_spec.loader is None:
         raise LanguageError(f"{spec} is not a Python file")
     module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise LanguageError(f"{spec}, line {error.lineno}: {error.msg}") from None
-    except (NameError, TypeError, AttributeError, ImportError, ValueError, KeyError) as error:
-        raise LanguageError(f"{spec}: {type(error).__name__}: {error}") from None
+    _run_user_code(spec, lambda: module_spec.loader.exec_module(module))
     if not hasattr(module, "build") and not isinstance(getattr(module, "model", None), Model):
         raise LanguageError(f"{spec} defines neither `model` (a dmftsym.Model) nor `build(**structure)`")
     return ModelSource(path.stem, module)

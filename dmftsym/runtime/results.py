@@ -18,8 +18,10 @@ def dimensions(axes: tuple[str, ...]) -> tuple[str, ...]:
     """Dimension names; a second index on the same axis gets the suffix 2, a third 3."""
     names: list[str] = []
     for axis in axes:
-        count = sum(n == axis or n[:-1] == axis for n in names)
-        names.append(f"{axis}{count + 1}" if count else axis)
+        name, count = axis, 2
+        while name in names:
+            name, count = f"{axis}{count}", count + 1
+        names.append(name)
     return tuple(names)
 
 

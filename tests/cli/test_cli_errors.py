@@ -135,7 +135,7 @@ def test_unreadable_data_file(content, refused, folder):
         ("--steps 3 --dt -0.1", "dt.*positive.*-0.1"),
         ("--steps 3 --dt nan", "dt.*positive.*nan"),
         ("--steps 3 --points 1", "points.*at least 2.*1"),
-        ("--steps 3 --seed -1", "seed.*-1"),  # BUG: a traceback of NumPy (expected non-negative integer)
+        ("--steps 3 --seed -1", "seed.*-1"),
         ("--steps 3 --measure gaussian", "gaussian"),
         ("--steps 3 --measure hermite", "hermite.*3 dimensions.*4"),
         ("--steps 3 --covariance f", "--covariance f"),
@@ -211,7 +211,6 @@ def test_divergence_ends_with_status_2_and_keeps_the_file(dmftsym, data, folder)
 @pytest.mark.parametrize("formula", ("1/h", "h**(-2)", "log(abs(h))/h", "1e30*h", "sqrt(h)"))
 def test_an_average_that_does_not_exist_is_not_reported_as_accurate(formula, dmftsym, folder):
     """<phi^2> is infinite or undefined for these, or runs away at once; some rules even meet h = 0."""
-    # BUG: 1/0 in a kernel raises (error_model="numpy" would give inf); what is not finite counts as no error at all
     np.savez(folder / "in.npz", Kx=KERNEL, y=LABELS)
     done = dmftsym(*SOLVE[:-1], "out.nc", "--set", f"activation={formula}")
     if done.status == 2:
@@ -246,14 +245,14 @@ site.observe(C[t, s], x[t]*x[s])
 BROKEN_FILES = {
     "syntax": ("model = (\n", r"line 1"),
     "name": ("import dmftsym as ds\nmodel = ds.Modell('x')\n", "Modell"),
-    "division": ("rate = 1/0\n", "[Dd]ivision"),  # BUG: only some kinds of errors are caught
-    "assertion": ("assert 1 == 2, 'sizes differ'\n", "sizes differ"),  # BUG: as above
+    "division": ("rate = 1/0\n", "[Dd]ivision"),
+    "assertion": ("assert 1 == 2, 'sizes differ'\n", "sizes differ"),
     "import": ("import no_such_package\n", "no_such_package"),
     "no model": ("value = 3\n", "model.*build"),
     "another model": ("model = 'mlp'\n", "model.*build"),
-    "inside build": ("def build(rate=2):\n    return rte\n", "rte"),  # BUG: errors inside build are not caught
-    "build of nothing": ("def build(rate=2):\n    return rate\n", "build"),  # BUG: what build returns is not checked
-    "option without default": ("def build(rate):\n    return rate\n", "rate"),  # BUG: TypeError of a missing argument
+    "inside build": ("def build(rate=2):\n    return rte\n", "rte"),
+    "build of nothing": ("def build(rate=2):\n    return rate\n", "build"),
+    "option without default": ("def build(rate):\n    return rate\n", "rate"),
     "binary": ("\x00\x01", "mine.py"),
 }
 

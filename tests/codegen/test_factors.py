@@ -124,7 +124,6 @@ def test_indefinite_matrix_is_refused(matrix, size, rebuild):
 
 def test_sampled_paths_have_the_covariance(probe):
     """The covariance of random paths agrees with the data within its sampling error."""
-    # BUG: the check of symmetry transposes data of four axes wrongly, and refuses this covariance
     covariance = random_covariance(12, 5, seed=4)
     data = {"given": covariance.reshape(6, 2, 6, 2)}
     result = probe.solver.module.solve({}, data, steps=6, measure="monte-carlo", points=16384)

@@ -177,7 +177,6 @@ def test_numbers_survive_to_the_last_digit():
 
 
 def test_python_floats_in_a_model_survive_to_the_last_digit():
-    # BUG: floats in formulas, means and variances are rounded to the 15 digits that SymPy shows
     text = ds.compile_model(small_model("floats", lambda h: h * (1 / 7), 1, 1, 2 / 3, 1e-7 / 9)).source.text
     assert {1 / 7, 2 / 3, 1e-7 / 9} <= floats(text)
 

@@ -171,7 +171,6 @@ def peak_bytes(call) -> int:
     ids=("many paths", "fewer paths", "few paths, where results count most"),
 )
 def test_the_estimate_of_memory_is_near_the_measured_peak(steps, points, recurrent, estimates):
-    # BUG: for few paths, the results of all scramblings and the numbers of the scrambling itself are left out
     recurrent.solve({"g": 1.5}, steps=2, points=64)  # compile first
     estimates.clear()
     peak = peak_bytes(lambda: recurrent.solve({"g": 1.5}, steps=steps, points=points))

@@ -63,9 +63,9 @@ FORMULAS = (  # in x, and in x and y, at positive points
     Max(x, 1, y),
     Min(x, 2),
     Min(1, x, y) - Max(x, y),
-    Piecewise((x**2, x < 1), (sqrt(x), True)),  # BUG: the last case of a Piecewise is not printed
-    Piecewise((0, x < 1), (1, Eq(x, 1)), (x - y, x < y), (7, True)),  # BUG: as above
-    Piecewise((2 * x, (x > 1) & (x < 3)), (y, (y < 1) | (x < 1)), (0, True)),  # BUG: as above
+    Piecewise((x**2, x < 1), (sqrt(x), True)),
+    Piecewise((0, x < 1), (1, Eq(x, 1)), (x - y, x < y), (7, True)),
+    Piecewise((2 * x, (x > 1) & (x < 3)), (y, (y < 1) | (x < 1)), (0, True)),
     x**2,
     -(x**3),
     1 / x,
@@ -94,7 +94,7 @@ FORMULAS = (  # in x, and in x and y, at positive points
     GoldenRatio * x,
     Float("0.1", 30) * x,
     Integer(10) ** 12 * x,
-    Integer(10) ** 30 * x,  # BUG: an integer literal, too large for Numba
+    Integer(10) ** 30 * x,
     x / Integer(10) ** 30,
     log(1 + exp(x)) * Abs(x - y) / Heaviside(x),
 )
@@ -147,7 +147,6 @@ def run(request):
 def test_rule(name, run):
     function, where = RULE_CASES[name]
     points = [(v, 0.0) for v in where]
-    # BUG: erfc of an array is printed as 1 - erf, which has no correct digit left beyond x = 6
     assert agree(run(function(x), points), [exact(function(x), p) for p in points])
 
 
@@ -187,7 +186,6 @@ def test_extreme_arguments_do_not_overflow(function, expected, run):
 
 def test_step_with_another_value_at_the_jump(run):
     """Heaviside(x, 1) is 1 at 0; silently printing 1/2 would be wrong."""
-    # BUG: the second argument of Heaviside is ignored
     try:
         found = run(Heaviside(x, 1), [(-1.0, 0.0), (0.0, 0.0), (1.0, 0.0)])
     except CodegenError:
@@ -195,7 +193,6 @@ def test_step_with_another_value_at_the_jump(run):
     assert list(found) == [0.0, 1.0, 1.0]
 
 
-# BUG: from sympy.gamma on, rules that FormulaPrinter inherits print math functions, which fail on arrays
 @pytest.mark.parametrize("array", (False, True), ids=("number", "array"))
 @pytest.mark.parametrize(
     "function",
@@ -215,8 +212,8 @@ def test_function_without_a_rule_is_named(function, array):
         (sympy.Integral(exp(x * y), (y, 0, 1)), "Integral"),
         (sympy.DiracDelta(x), "DiracDelta"),
         (Piecewise((x, x > 0)), "cases"),
-        (I * x, "I|[Ii]maginary"),  # BUG: printed as 1j
-        (sympy.atan2(x, y), "atan2"),  # BUG: as gamma above
+        (I * x, "I|[Ii]maginary"),
+        (sympy.atan2(x, y), "atan2"),
     ],
 )
 def test_formula_that_cannot_be_printed(formula, word, array):

@@ -132,7 +132,6 @@ def test_bad_data_are_named(case, tmp_path, mlp, capsys):
     ],
 )
 def test_bad_arguments_are_named(arguments, words, folder, mlp, capsys):
-    # BUG: for --seed -1 the message of NumPy appears, which names neither the seed nor its value
     status = mlp.main([*arguments.split(), "--data", str(folder / "in.npz"), "-o", str(folder / "out.npz")])
     assert re.search(words, refused(status, capsys))
     assert not (folder / "out.npz").exists()
@@ -152,7 +151,6 @@ DAMAGED = {"text": b"not an archive", "cut": b"PK\x03\x04 cut off", "empty": b""
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # NumPy leaves a damaged archive open
 @pytest.mark.parametrize("content", DAMAGED)
 def test_unreadable_data_file(content, tmp_path, mlp, capsys):
-    # BUG: a damaged archive (zipfile.BadZipFile) and an empty file (EOFError) end in a traceback
     if DAMAGED[content] is not None:
         (tmp_path / "in.npz").write_bytes(DAMAGED[content])
     arguments = [*GOOD, "--data", str(tmp_path / "in.npz"), "-o", str(tmp_path / "out.npz")]
@@ -160,7 +158,6 @@ def test_unreadable_data_file(content, tmp_path, mlp, capsys):
 
 
 def test_data_file_with_a_single_array(tmp_path, mlp, capsys):
-    # BUG: numpy.load returns an array, which is no context manager: a traceback
     np.save(tmp_path / "in.npy", LABELS)
     arguments = [*GOOD, "--data", str(tmp_path / "in.npy"), "-o", str(tmp_path / "out.npz")]
     assert "in.npy" in refused(status_or_error(mlp.main, arguments), capsys)

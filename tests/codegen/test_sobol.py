@@ -50,7 +50,6 @@ def test_all_bits_are_those_of_scipy(recurrent):
 
 
 def test_a_damaged_cache_does_not_change_the_table(tmp_path, monkeypatch):
-    # BUG: the table is read back from the cache folder unchecked: a damaged file changes the numbers of all modules
     expected = sobol_table()
     monkeypatch.setenv("DMFTSYM_CACHE", str(tmp_path))
     for _ in range(2):

@@ -187,7 +187,7 @@ def test_order_of_times_is_never_claimed_wrongly(inclusive):
     chain = (Before(d.s, d.t, inclusive[0]), Before(d.u, d.s - 1, inclusive[1]))
     times = [i + shift for i in (d.t, d.s, d.u) for shift in (-1, 0, 1)] + [Integer(0), Integer(1)]
     values = [dict(zip((d.t, d.s, d.u), v, strict=True)) for v in product(range(4), repeat=3)]
-    allowed = [v for v in values if all(NUMBERS._holds(c, v) for c in chain)]
+    allowed = [v for v in values if all(NUMBERS.holds(c, v) for c in chain)]
     for early, late in product(times, repeat=2):
         gaps = [NUMBERS.value(late, v) - NUMBERS.value(early, v) for v in allowed]
         assert not strictly_before(early, late, chain) or min(gaps) > 0, f"{early} < {late}"

@@ -30,7 +30,7 @@ class BruteForce:
         result = 0.0
         for term in terms:
             for inner in self._ranges(term.bound, at or {}):
-                if all(self._holds(c, inner) for c in term.constraints):
+                if all(self.holds(c, inner) for c in term.constraints):
                     result += self.value(term.body, inner)
         return result
 
@@ -87,7 +87,7 @@ class BruteForce:
         gaps = ((sign * (end - inner[bound[0]]), inner) for inner in self._ranges(bound, at))
         return sum(self.value(body, inner) for gap, inner in gaps if gap > 0 or (gap == 0 and inclusive == 1))
 
-    def _holds(self, constraint, at):
+    def holds(self, constraint, at):
         gap = self.value(constraint.upper, at) - self.value(constraint.time, at)
         return gap > 0 or (gap == 0 and constraint.inclusive)
 

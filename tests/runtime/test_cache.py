@@ -50,7 +50,6 @@ def test_a_damaged_file_is_written_anew():
 
 
 def test_a_module_that_fails_is_not_kept():
-    # BUG: the module stays in sys.modules when its code fails, and a second load returns it half finished
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             load_module("broken", "VALUE = 1 / 0\n")

@@ -32,7 +32,6 @@ def test_repeated_axes_are_numbered():
 
 def test_axes_whose_names_end_in_a_digit_stay_apart():
     """Axes layer and layer2 are different ones, and no dimension may occur twice."""
-    # BUG: (layer2, layer, layer) becomes (layer2, layer2, layer3)
     for axes in (("layer1", "layer1"), ("layer", "layer2"), ("layer2", "layer", "layer"), ("layer", "layer2", "layer")):
         assert len(set(dimensions(axes))) == len(axes), axes
 
