@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -11,9 +12,14 @@ def cache_folder() -> Path:
     folder = Path(wanted) if wanted else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dmftsym"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return folder
     except OSError:
-        return Path(tempfile.gettempdir()) / f"dmftsym-{os.getuid()}"
+        return _temporary_folder()
+    return folder if os.access(folder, os.W_OK) else _temporary_folder()
+
+
+@lru_cache(maxsize=1)
+def _temporary_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="dmftsym-"))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -158,7 +158,10 @@ def _read_equation(site: SiteAction, field: Tensor, terms: list[Term], sources: 
     if left == 0:
         raise LanguageError(f"{here} is missing: field {field} has no equation")
     if left != 1:
-        raise LanguageError(f"{here} must stand exactly once, found with factor {left}: two equations for one field?")
+        raise LanguageError(
+            f"{here} must stand exactly once, found with factor {left}: two equations "
+            f"for one field, or the field on both sides?"
+        )
     if any(t.body.has(TimeDerivative) for t in right):
         raise LanguageError(f"{here} may be the only time derivative in the equation of {field}")
     return FieldEquation(field, derivative, tuple(right), tuple(s for s in sources if s.field == field))

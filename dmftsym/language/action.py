@@ -11,7 +11,7 @@ from dmftsym.language.model import Model
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size, Tensor, TimeDerivative
-from dmftsym.language.terms import Term, as_expression, contract, entries_of, flatten
+from dmftsym.language.terms import Term, as_expression, contract, entries_of, flatten, indices_of
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,9 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
         _check_symbols(model, term.body, where, site, kinds)
     for name, moments in site.starts.items():
         for moment in moments:
-            _check_symbols(model, moment, f"the initial value of {name}", None, ("data", "definition"))
+            where_start = f"the initial value of {name}"
+            _check_symbols(model, moment, where_start, None, ("data", "definition"))
+            _check_initial_value(moment, site.tensors[name], where_start)
     definitions = []
     for name, formula in site.definitions.items():
         tensor = site.tensors[name]
@@ -197,6 +199,13 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
         contract(terms, (), where),
         sum(site.terms, Integer(0)),
     )
+
+
+def _check_initial_value(moment: Expr, field: Tensor, where: str) -> None:
+    spatial = tuple(i for i in field.indices if not i.is_time)
+    loose = [i for i in indices_of(moment) if i not in spatial]
+    if loose:
+        raise LanguageError(f"{where}: index {loose[0]} in {moment} is none of its indices {[str(i) for i in spatial]}")
 
 
 def _read_definition(model: Model, tensor: Tensor, formula: Expr, site: Site | None = None) -> Definition:

@@ -121,7 +121,8 @@ class _Reader:
             case ast.Pow():
                 if not right.is_Rational or abs(right) > MAX_EXPONENT:
                     raise self._refuse(f"**({right})", f"is not a constant power up to {MAX_EXPONENT}")
-                if left.is_Rational and max(abs(left.p), left.q).bit_length() * abs(right) > MAX_BITS:
+                bits = max((max(abs(n.p), n.q).bit_length() for n in left.atoms(Rational)), default=0)
+                if bits > 1 and bits * abs(right) > MAX_BITS:
                     raise self._refuse(f"**({right})", "makes a number with too many digits")
                 return Pow(left, right)
         raise self._refuse(type(op).__name__, "is not an operation of this grammar (+ - * / **)")

@@ -77,7 +77,11 @@ class Model:
     def _axis(self, axis: Axis) -> Axis:
         if not axis.is_time and not axis.size.isdigit() and axis.name not in self.axes:
             self._check_name(axis.size)
+        if axis.size.isdigit() and int(axis.size) < 1:
+            raise LanguageError(f"axis '{axis.name}' has size {axis.size}; it needs at least one entry")
         known = self.axes.setdefault(axis.name, axis)
+        if known.continuous != axis.continuous:
+            raise LanguageError(f"axis '{axis.name}' is declared discrete once and continuous once")
         if known != axis:
             raise LanguageError(f"axis '{axis.name}' is declared twice, with size {known.size} and {axis.size}")
         return axis

@@ -35,6 +35,8 @@ class Site:
         if len(times) != 1:
             raise LanguageError(f"field {name}: a field has one time index, given: [{', '.join(map(str, indices))}]")
         self.tensors[name] = self._tensor(name, "field", indices, latex)
+        if variance is not None and exact(variance).is_negative:
+            raise LanguageError(f"field {name}: the variance of its initial value is negative, {variance}")
         if variance is not None or mean != 0:
             self.starts[name] = (exact(mean), exact(variance if variance is not None else 0))
         return self.tensors[name]

@@ -289,6 +289,7 @@ def _with_sums(body: Expr, bound: tuple[Index, ...], constraints: tuple[Before, 
         else:
             body = _sum_out(IndexSum, body * Mul(*[_step(c) for c in future]), together)
         spatial = []
+    body *= Mul(*[_step(c) for c in limits])
     return _sum_out(IndexSum, body, tuple(spatial)) if spatial else body
 
 

@@ -6,7 +6,7 @@ become arrays of their own, shared between all sums that need them.
 
 from dataclasses import dataclass, replace
 
-from sympy import Expr, Integer, Mul
+from sympy import Expr, Integer, KroneckerDelta, Mul
 
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
@@ -245,6 +245,11 @@ class QuantityBuilder:
         for average in averages:
             for term in average.terms:
                 term = _exchange(term, mapping)
+                if term.body.has(KroneckerDelta):
+                    raise LoweringError(
+                        f"order parameter {tensor}: its conjugate stands with fixed or repeated indices, "
+                        f"which gives {average.expression()}; observe it with its declared indices"
+                    )
                 body = self._lower_inner_sums(term.body, average.site, tensor.name)
                 if any(c.time in term.bound for c in term.constraints):
                     body = self.lower_terms((replace(term, body=body),), average.site, tensor.name)

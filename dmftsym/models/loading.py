@@ -90,7 +90,8 @@ def find_model(spec: str) -> ModelSource:
     if module_spec is None or module_spec.loader is None:
         raise LanguageError(f"{spec} is not a Python file")
     module = importlib.util.module_from_spec(module_spec)
-    _run_user_code(spec, lambda: module_spec.loader.exec_module(module))
+    execute = module_spec.loader.exec_module
+    _run_user_code(spec, lambda: execute(module))
     if not hasattr(module, "build") and not isinstance(getattr(module, "model", None), Model):
         raise LanguageError(f"{spec} defines neither `model` (a dmftsym.Model) nor `build(**structure)`")
     return ModelSource(path.stem, module)

@@ -135,18 +135,18 @@ def sums():
 
 @pytest.mark.parametrize("kind", ["past", "all", "future", "dot"])
 def test_powers_of_sums_are_bracketed(sums, kind):
-    # BUG: (sum of x)^2 is shown as the sum of x^2, (dx/dt)^2 as d(x^2)/dt.
+    # Regression: (sum of x)^2 is shown as the sum of x^2, (dx/dt)^2 as d(x^2)/dt.
     square = latex(sums[kind] ** 2)
     assert square in (rf"\left({latex(sums[kind])}\right)^{{2}}", rf"\left[{latex(sums[kind])}\right]^{{2}}")
 
 
 def test_sums_of_brackets(sums):
-    # BUG: a sum over the future shows a bracket without its brackets.
+    # Regression: a sum over the future shows a bracket without its brackets.
     assert r"\left[x(s) + 1\right]" in latex(sums["past bracket"])
     assert r"\left[x(s) + 1\right]" in latex(sums["future bracket"])
 
 
 def test_continuous_time_has_integrals(sums):
-    # BUG: the integral over later times, the mirror image of the one over the past, is shown as a sum.
+    # Regression: the integral over later times, the mirror image of the one over the past, is shown as a sum.
     assert latex(sums["past"]).startswith(r"\int_0^{t}") and str(sums["past"]).startswith("int_")
     assert latex(sums["future"]).startswith(r"\int_{t}^{") and str(sums["future"]).startswith("int_")

@@ -155,7 +155,7 @@ def test_sums_inside_functions():
 
 @pytest.mark.parametrize("summed", ["s", "t1", "t"])
 def test_names_in_definitions_do_not_matter(summed):
-    # BUG (for "t"): the definition W[t1] = sum over t < t1 is captured where its entry W[t] is differentiated.
+    # Regression (for "t"): the definition W[t1] = sum over t < t1 is captured where its entry W[t] is differentiated.
     def history(p):
         then, now = p.m.index_symbols[summed], p.t1 if summed == "t" else p.t
         return p.m.define("W", now, ds.past(then, before=now)(ds.sum_over(p.mu)(p.f[p.mu, then] ** 2)))[p.t]
@@ -165,7 +165,7 @@ def test_names_in_definitions_do_not_matter(summed):
 
 @pytest.mark.parametrize("used", ["nu", "mu"])
 def test_names_inside_functions_do_not_matter(used):
-    # BUG (for "mu"): the index that is summed inside the function captures the argument of the definition.
+    # Regression (for "mu"): the index that is summed inside the function captures the argument of the definition.
     def write(p):
         W = p.m.define("W", p.nu, p.t, exp(ds.sum_over(p.mu)(p.K[p.mu, p.nu] * p.f[p.mu, p.t])))
         index = p.m.index_symbols[used]

@@ -236,9 +236,9 @@ NOISE = {
     "amplitude plus a number": lambda p: (
         p.x.tilde[p.t] * (p.v[p.t] + 2) * p.C[p.t, p.s] * (p.v[p.s] + 2) * p.x.tilde[p.s] / 2
     ),
-    # BUG: the symmetric cross term is counted twice: an amplitude at one end only must not double the covariance.
+    # Regression: the symmetric cross term was counted twice; an amplitude at one end does not double the covariance.
     "amplitude at one end": lambda p: p.x.tilde[p.t] * p.v[p.t] * p.C[p.t, p.s] * p.x.tilde[p.s],
-    # BUG: data are taken to be symmetric even where they correlate two different fields.
+    # Regression: data are taken to be symmetric even where they correlate two different fields.
     "data of two fields": lambda p: p.x.tilde[p.t] * p.J[p.mu, 1] * p.h.tilde[p.mu, p.s],
     "data of two fields, reversed": lambda p: p.v.tilde[p.t] * p.J[1, 0] * p.x.tilde[p.s],
 }
@@ -295,13 +295,13 @@ def test_amplitudes_stand_beside_their_source():
 
 
 def test_amplitudes_that_are_summed_are_refused():
-    # BUG: x = sum over mu of h[mu] u[mu] is read as h[mu, t]*u_x[t] with a loose index mu.
+    # Regression: x = sum over mu of h[mu] u[mu] is read as h[mu, t]*u_x[t] with a loose index mu.
     with pytest.raises(ds.DerivationError, match="mu"):
         noisy(lambda p: p.x.tilde[p.t] * p.h[p.mu, p.t] * p.C[p.t, p.s] * p.h[p.mu, p.s] * p.x.tilde[p.s])
 
 
 def test_sources_have_names_of_their_own():
-    # BUG: the second source of x and the source of x2 are both called u_x2.
+    # Regression: the second source of x and the source of x2 are both called u_x2.
     m = ds.Model("names")
     t, s = m.times("t s")
     site = m.site("A")

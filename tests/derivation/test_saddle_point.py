@@ -209,7 +209,7 @@ def test_explicit_terms_and_weights_of_an_order_parameter():
 
 
 def test_constraints_may_be_written_as_one_product():
-    # BUG: a conjugate times a bracket of order parameters, as in theory, is not expanded: "not linear in q[t]".
+    # Regression: a conjugate times a bracket of order parameters, as in theory, is not expanded: "not linear in q[t]".
     m, t, q, x, _, c = weighted()
     m.action = -q.hat[t] * (q[t] - c * q[t - 1]) + ds.log_Z(m.sites["A"])
     assert equations(ds.derive(m).saddle_point)["q"] == c * q[t - 1] + mean(x[t] ** 2, "A")
@@ -242,17 +242,17 @@ def test_two_sites_may_observe_one_order_parameter():
     assert equations(ds.derive(m).saddle_point)["q"].expand() == expected.expand()
 
 
-# --- definitions that hide when they look at the fields ---------------------------------------------------------------
+# --- definitions do not hide when they look at the fields -------------------------------------------------------------
 
 
 def test_a_definition_that_looks_ahead_is_not_earlier():
-    # BUG: w[t - 1] = v[t] counts as earlier than the response field at t.
+    # Regression: w[t - 1] = v[t] counts as earlier than the response field at t.
     p = toy(lambda p: p.q[p.t] * p.site.define("w", p.t, p.v[p.t + 1])[p.t - 1])
     assert fate(p, "q")[0] is False
 
 
 def test_a_definition_without_time_is_not_earlier():
-    # BUG: w sums x over all times, has no time of its own, and counts as earlier than everything.
+    # Regression: w sums x over all times, has no time of its own, and counts as earlier than everything.
     def write(p):
         k = p.m.indices("k", size=2)
         return p.q[p.t] * ds.sum_over(k)(p.site.define("w", k, p.x[p.t])[k])

@@ -105,7 +105,7 @@ def test_the_hash_does_not_depend_on_layout():
 
 
 def test_the_hash_knows_which_axis_an_index_runs_over():
-    # BUG: the hash holds the names of the indices and the axes, but not which belongs to which.
+    # Regression: the hash holds the names of the indices and the axes, but not which belongs to which.
     def model(size):
         m = ds.Model("axes")
         t, _ = m.times("t s")

@@ -292,7 +292,7 @@ def test_unknown_activations(function, symbol):
         toy().m.activation("psi", function)
 
 
-# --- mistakes that are not refused yet ------------------------------------------------------------------------------
+# --- mistakes that once passed ---------------------------------------------------------------------------------------
 
 
 def field_from(p, **start):
@@ -302,29 +302,31 @@ def field_from(p, **start):
 
 
 OVERLOOKED = {
-    # BUG: a tensor without its indices passes the checks and ends in an AttributeError of the code generator.
+    # Regression: a tensor without its indices passes the checks and ends in an AttributeError of the code generator.
     "field without indices": (lambda p: p.other.action(p.v.tilde[p.t] * p.phi(p.v)), "v", "[t]"),
     "data without indices": (lambda p: p.other.action(p.v.tilde[p.t] * p.y), "y", "[mu]"),
     "order parameter without indices": (lambda p: p.other.action(p.v.tilde[p.t] * p.f), "f", "[mu, t]"),
     "activation without argument": (lambda p: p.other.action(p.v.tilde[p.t] * p.phi), "phi"),
-    # BUG: the weight of a site is not checked for symbols.
+    # Regression: the weight of a site is not checked for symbols.
     "symbol as a weight": (set_action("f", "hidden", lambda p: Symbol("w") * ds.log_Z(p.other)), "unknown symbol w"),
     "foreign weight": (set_action("f", "hidden", lambda p: foreign().beta * ds.log_Z(p.other)), "beta"),
-    # BUG: log_Z inside a function is silently dropped.
+    # Regression: log_Z inside a function is silently dropped.
     "function of log_Z": (set_action("f", "hidden", "other", lambda p: exp(ds.log_Z(p.other))), "exp(log_Z(other))"),
-    # BUG: initial values are not checked.
+    # Regression: initial values are not checked.
     "symbol in an initial value": (lambda p: field_from(p, variance=Symbol("q")), "w", "unknown symbol q"),
     "foreign initial value": (lambda p: field_from(p, mean=foreign().beta), "w", "beta"),
-    # BUG: a tensor of another model is taken for the one of the same name in this model.
+    # Regression: an index of an initial value that its field does not have is neither refused nor summed.
+    "loose index in an initial value": (lambda p: field_from(p, variance=p.y[p.mu]), "initial value of w", "index mu "),
+    # Regression: a tensor of another model is taken for the one of the same name in this model.
     "foreign data of a known name": (lambda p: p.other.equation(p.v[p.t], ds.Model("b").data("f")[()]), "f"),
-    # BUG: an index that the definition declares is also summed in it.
+    # Regression: an index that the definition declares is also summed in it.
     "declared index is summed": (
         lambda p: p.m.define("W", p.t, p.s, ds.past(p.s, before=p.t)(p.f[0, p.s])), "W", "index s ",
     ),
-    # BUG: IndexError instead of a message.
+    # Regression: IndexError instead of a message.
     "no index name": (lambda p: p.m.indices("", size="Q"), "Q"),
     "no parameter name": (lambda p: p.m.parameters(" "), "name"),
-    # BUG: TypeError of NumPy instead of a message.
+    # Regression: TypeError of NumPy instead of a message.
     "NumPy function": (lambda p: p.m.activation("psi", np.tanh), "psi"),
 }
 
@@ -336,16 +338,24 @@ def test_overlooked_mistakes(case):
     refused(change, *symbols, leave_out=leave_out)
 
 
+def test_initial_values_may_differ_between_components():
+    p = toy()
+    w = p.hidden.field("w", p.mu, p.t, mean=p.eta, variance=p.K[p.mu, p.mu])
+    p.hidden.equation(w[p.mu, p.t], w[p.mu, p.t - 1])
+    (start,) = ds.derive(p.m).process[0].starts
+    assert (start.field, start.mean, start.variance) == (w, p.eta, p.K[p.mu, p.mu])
+
+
 @pytest.mark.parametrize("other", ["lag", "start"])
 def test_noise_correlated_at_a_lag_is_not_static(other):
-    # BUG: taken for a static source of the same variance at all pairs of times.
+    # Regression: taken for a static source of the same variance at all pairs of times.
     time = lambda p: p.t - 1 if other == "lag" else 0
     refused(lambda p: p.hidden.action(p.z.tilde[p.t] * p.z.tilde[time(p)]), "z.tilde", error=ds.DerivationError)
 
 
 @pytest.mark.parametrize("take", [lambda p, text: p.m.define("D", p.t, text), lambda p, text: p.other.action(text)])
 def test_strings_are_not_evaluated(take, monkeypatch):
-    # BUG: strings reach sympify, which evaluates them as Python.
+    # Regression: strings reach sympify, which evaluates them as Python.
     calls = []
     monkeypatch.setattr(builtins, "spy", calls.append, raising=False)
     with pytest.raises(ds.LanguageError, match="spy"):
@@ -354,7 +364,7 @@ def test_strings_are_not_evaluated(take, monkeypatch):
 
 
 def test_more_time_indices_keep_the_time_step():
-    # BUG: the second declaration resets dt.
+    # Regression: the second declaration resets dt.
     m = ds.Model("toy")
     m.times("t s", continuous=True, dt=0.1)
     m.times("u", continuous=True)
@@ -362,7 +372,7 @@ def test_more_time_indices_keep_the_time_step():
 
 
 def test_a_parameter_may_be_called_T_before_and_after_the_times():
-    # BUG: the size symbol of the time axis clashes with it, but only if the parameter is declared first.
+    # Regression: the size symbol of the time axis clashes with it, but only if the parameter is declared first.
     m = ds.Model("toy")
     T = m.parameters("T")
     m.times("t s")

@@ -191,9 +191,12 @@ def test_flatten_and_back(formula):
         Term(d.C[t, u] * d.x[t], (u,), (Before(t, u, inclusive=True),)),
         Term(d.K[mu, nu] * d.h[nu, u] * d.x[t], (nu, u), (Before(u, t, inclusive=True),)),
         Term(d.C[d.r, u] * d.x[t], (d.r, u), (Before(d.r, t), Before(u, d.r))),
-        # BUG: the inner sum comes out in front if its constraint is listed first.
+        # Regression: a constraint between two free times is not shown.
+        Term(d.C[t, s] * d.x[t], (), (Before(s, t),)),
+        Term(d.C[t, s] * d.x[u], (u,), (Before(s, t, inclusive=True), Before(u, s))),
+        # Regression: the inner sum comes out in front if its constraint is listed first.
         Term(d.C[d.r, u] * d.x[t], (d.r, u), (Before(u, d.r), Before(d.r, t))),
-        # BUG: a time between two others, t < u < s or t < u < r, is summed twice in the printed expression.
+        # Regression: a time between two others, t < u < s or t < u < r, is summed twice in the printed expression.
         Term(d.C[t, s] * d.x[u], (u,), (Before(t, u), Before(u, s))),
         Term(d.C[d.r, u] * d.x[t], (u, d.r), (Before(t, u), Before(u, d.r))),
     ],
@@ -206,7 +209,7 @@ def test_printed_sums_have_the_value_of_the_term(term):
 
 
 def test_fresh_names_do_not_meet_free_upper_times():
-    # BUG: the new name for t is checked against the body only, not against the upper time t1 of the sum.
+    # Regression: the new name for t is checked against the body only, not against the upper time t1 of the sum.
     (t1,) = d.m.times("t1")
     moved = avoid(Term(d.x[t], (t,), (Before(t, t1),)), [t])
     np.testing.assert_allclose(NUMBERS.array((moved,), (t1,)), [VALUES["x"][:k].sum() for k in range(T)])

@@ -56,6 +56,23 @@ def test_response_functions_are_derived_but_not_solved():
         lowered(m)
 
 
+@pytest.mark.parametrize("observe", ["fixed time", "repeated index"])
+def test_conjugates_at_fixed_or_repeated_indices_are_refused(observe):
+    m = ds.Model("probe")
+    t, s = m.times("t s")
+    k, j = m.indices("k j", size=2)
+    q = m.order_parameter("q", t)
+    F = m.order_parameter("F", k, j, t)
+    site = m.site("one")
+    x = site.field("x", t)
+    site.equation(x[t], 0)
+    site.noise(x[t], x[s], 1)
+    site.observe(F[k, k, t] if observe == "repeated index" else F[k, j, t], x[t])
+    site.observe(q[0] if observe == "fixed time" else q[t], x[t] if observe != "fixed time" else x[0])
+    with pytest.raises(ds.LoweringError, match="order parameter (q|F).*declared indices"):
+        lowered(m)
+
+
 def test_every_stage_can_be_printed():
     program, schedule, liveness = lowered(build_model("recurrent"))
     text = program_text(program)
