@@ -65,7 +65,7 @@ def test_conjugates_at_fixed_or_repeated_indices_are_refused(where):
     site = m.site("one")
     x = site.field("x", k, t)
     site.equation(x[k, t], 0)
-    site.noise(x[k, t], x[j, s], 1)
+    site.noise(x[k, t], x[k, s], 1)
     if where == "fixed time":
         site.observe(F[k, j, 0], x[k, 0] * x[j, 0])
     else:
