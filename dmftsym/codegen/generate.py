@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
 from dmftsym.codegen.kernels import wrapped
 from dmftsym.codegen.sobol import sobol_table
-from dmftsym.codegen.statements import StatementWriter, group_size
+from dmftsym.codegen.statements import StatementWriter, group_size, times_size
 from dmftsym.codegen.templates import render
 from dmftsym.language.action import Data
 from dmftsym.language.symbols import Axis, Entry, Tensor
@@ -155,8 +155,7 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
     for group in program.groups:
         if group.kind == "static":
             factors += [f"# {_covariance_text(group)}"]
-            matrix = f"{writer.covariance(group)}.reshape({group_size(group)}, -1)"
-            factors += [f'factors["{group.name}"] = _factor({matrix}, "{_covariance_text(group)}")']
+            factors += [f'factors["{group.name}"] = _factor({writer.covariance(group)}, "{_covariance_text(group)}")']
     constants = [line for c in program.constants for line in _constant(c, writer)]
     for site in program.sites:
         inside: list[str] = []
@@ -171,16 +170,19 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
             inside.append(f'normals["{start.field}_start"], first = static[first : first + {size}], first + {size}')
         for group in (g for g in program.groups if g.site == site and g.kind != "static"):
             size = group_size(group)
-            cut = f"moving[later : later + steps*({size})]"
+            count = times_size("steps", size)
+            cut = f"moving[later : later + {count}]"
             shaped = cut if group.kind == "evolving" else f"{cut}.reshape(steps, {size}, -1)"
-            inside.append(f'normals["{group.name}"], later = {shaped}, later + steps*({size})')
+            inside.append(f'normals["{group.name}"], later = {shaped}, later + {count}')
             moving.append((site, size))
         split += [f'if site == "{site}":', *[f"    {line}" for line in inside]] if inside else []
     if any("steps" in line for line in split):
         split.insert(
             0, "steps = len(moving) // max(1, _moving_dimensions(site, values, 1)) if moving is not None else 0"
         )
-    totals = {s: " + ".join(f"steps*({size})" for site, size in moving if site == s) or "0" for s in program.sites}
+    totals = {
+        s: " + ".join(times_size("steps", size) for site, size in moving if site == s) or "0" for s in program.sites
+    }
     needed = (
         constants
         if any(re.search(rf"\b{c.target.tensor.name}\b", f) for c in program.constants for f in factors)
@@ -265,7 +267,8 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
             continue
         lines.append(f'normals_{group.name} = normals["{group.name}"]')
         if group.kind == "evolving":
-            size = f"steps*({group_size(group)})"
+            size = times_size("steps", f"size_{group.name}")
+            lines.append(f"size_{group.name} = {group_size(group)}")
             lines.append(f"factor_{group.name} = np.zeros(({size}, {size}))")
             lines.append(f"active_{group.name}, rank_{group.name} = np.zeros({size}, dtype=int), 0")
     for start in program.starts:
@@ -296,10 +299,10 @@ def _memory(program: Program) -> dict:
     per_path = [
         product([i.axis for i in a.tensor.indices if not i.is_time], a.history) for a in program.arrays if a.site
     ]
-    per_path += [f"steps*({group_size(g)})" for g in program.groups if g.kind != "static"]
-    per_path += [f"2*({group_size(g)})" for g in program.groups if g.kind == "static"]
+    per_path += [times_size("steps", group_size(g)) for g in program.groups if g.kind != "static"]
+    per_path += [times_size("2", group_size(g)) for g in program.groups if g.kind == "static"]
     shared = [product([i.axis for i in a.tensor.indices], False) for a in program.arrays if not a.site]
-    shared += [f"(steps*({group_size(g)}))**2" for g in program.groups if g.kind == "evolving"]
+    shared += [f"({times_size('steps', group_size(g))})**2" for g in program.groups if g.kind == "evolving"]
     results = [product([i.axis for i in t.indices], False) for t in program.outputs]
     return {
         "memory_per_path": " + ".join(per_path) or "0",

@@ -4,8 +4,9 @@ from sympy import Integer
 
 from dmftsym.codegen.arrays import PATH, ArrayFormula, part_slice, size_code, slot_code
 from dmftsym.codegen.kernels import KernelCode, kernel_code, wrapped
+from dmftsym.derivation.process import Source
 from dmftsym.language.symbols import Entry, Index
-from dmftsym.language.terms import Before
+from dmftsym.language.terms import Before, Term
 from dmftsym.lowering.ir import Contract, Draw, Evaluate, Kernel, Piece, Program, SourceGroup, Statement
 from dmftsym.lowering.times import When, when
 
@@ -164,48 +165,59 @@ class StatementWriter:
 
     def covariance(self, group: SourceGroup) -> str:
         """The covariance of a group at one time, or its rows against all times up to now, as one matrix."""
+        size = group_size(group)
+        if len(group.members) == 1:
+            return f"{self._block(group, *group.members * 2)}.reshape({size}, -1)"
         rows = []
         for left in group.members:
-            row = [self._block(group, left, right) for right in group.members]
-            rows.append(row[0] if len(row) == 1 else f"np.concatenate([{', '.join(row)}], axis=-1)")
-        return rows[0] if len(rows) == 1 else f"np.concatenate([{', '.join(rows)}], axis=0)"
+            shapes = [self._shape(group, left, right) for right in group.members]
+            blocks = [
+                f"{self._block(group, left, right)}.reshape({shape})"
+                for right, shape in zip(group.members, shapes, strict=True)
+            ]
+            rows.append(f"np.concatenate([{', '.join(blocks)}], axis=-1)")
+        return f"np.concatenate([{', '.join(rows)}], axis=0).reshape({size}, -1)"
 
-    def _block(self, group: SourceGroup, left, right) -> str:
+    def _shape(self, group: SourceGroup, left: Source, right: Source) -> str:
+        times = [f"{self.now.name} + 1"] if group.kind == "evolving" else []
+        return ", ".join([_size(left), *times, _size(right)])
+
+    def _block(self, group: SourceGroup, left: Source, right: Source) -> str:
         evolving = group.kind == "evolving"
-        middle = ["t_"] if evolving else []
-        shape = f"({_size(left)}, {f'{self.now.name} + 1, ' if middle else ''}{_size(right)})"
         for block in group.blocks:
             if (block.left.tensor, block.right.tensor) == (left.tensor, right.tensor):
-                return self._block_code(block.left, block.right, block.terms, evolving, shape)
+                return self._block_code(block.left, block.right, block.terms, evolving)
             if (block.left.tensor, block.right.tensor) == (right.tensor, left.tensor):
-                terms = block.terms
-                if evolving:
-                    swap = {block.left.times[0]: block.right.times[0], block.right.times[0]: block.left.times[0]}
-                    terms = tuple(type(t)(t.body.xreplace(swap), t.bound, t.constraints) for t in terms)
-                    return self._block_code(block.right.xreplace(swap), block.left.xreplace(swap), terms, True, shape)
-                return self._block_code(block.right, block.left, terms, False, shape)
-        return f"np.zeros({shape})"
+                if not evolving:
+                    return self._block_code(block.right, block.left, block.terms, False)
+                swap = {block.left.times[0]: block.right.times[0], block.right.times[0]: block.left.times[0]}
+                terms = tuple(Term(t.body.xreplace(swap), t.bound, t.constraints) for t in block.terms)
+                return self._block_code(block.right.xreplace(swap), block.left.xreplace(swap), terms, True)
+        return f"np.zeros(({self._shape(group, left, right)}))"
 
-    def _block_code(self, left: Entry, right: Entry, terms, evolving: bool, shape: str) -> str:
+    def _block_code(self, left: Entry, right: Entry, terms, evolving: bool) -> str:
+        """One block with the axes of both ends (and the earlier time between them)."""
         constraints = (Before(right.times[0], self.now, True),) if evolving else ()
         time = (right.times[0],) if evolving else ()
         spatial = [[i for i in e.indices if not (isinstance(i, Index) and i.is_time)] for e in (left, right)]
         target = (*spatial[0], *time, *spatial[1])
         code = self.formula.sum_of_terms(terms, target, constraints)
-        full = ", ".join([size_code(i.axis) if not i.is_time else f"{self.now.name} + 1" for i in target])
-        broadcast = (
-            f"np.broadcast_to({code}, ({full}{',' if len(target) == 1 else ''}))" if target else f"np.array({code})"
-        )
-        return f"{broadcast}.reshape({shape})"
+        if not target:
+            return f"np.array({code})"
+        only = terms[0].body if len(terms) == 1 else None
+        if isinstance(only, Entry) and len(only.atoms(Index) - {self.now}) == len(target):
+            return code
+        full = ", ".join(size_code(i.axis) if not i.is_time else f"{self.now.name} + 1" for i in target)
+        return f"np.broadcast_to({code}, ({full}{',' if len(target) == 1 else ''}))"
 
     def _draw(self, statement: Draw) -> list[str]:
         group, now = statement.group, self.now.name
         name = group.name
-        size = group_size(group) if group_size(group).isidentifier() else f"({group_size(group)})"
+        size = f"size_{name}"
         lines = [f"# {statement.equation}"]
         if group.kind == "evolving":
             lines += [
-                f"row = {self.covariance(group)}.reshape({size}, -1)",
+                f"row = {self.covariance(group)}",
                 f"opened = _extend_factor(factor_{name}, active_{name}, rank_{name}, row, {now})",
                 "if opened < 0:",
                 f'    status = f"failed: the covariance of {name} is not positive at step {{{now}}}"',
@@ -246,3 +258,10 @@ def _size(source) -> str:
 def group_size(group: SourceGroup) -> str:
     """The number of jointly Gaussian values of a group at one time."""
     return " + ".join(_size(m) for m in group.members)
+
+
+def times_size(count: str, size: str) -> str:
+    """Source of count times a size, without superfluous brackets."""
+    if size == "1":
+        return count
+    return f"{count}*{size}" if size.isidentifier() else f"{count}*({size})"

@@ -111,7 +111,7 @@ def test_share_of_matrix_product_rate():
     steps, points = 600, 16384
     solver.solve({"g": 1.5}, steps=10, points=points)
     solved = best(lambda: solver.solve({"g": 1.5}, steps=steps, points=points), 1)
-    multiply_adds = 3 * points * steps**2 / 2  # C, Cx and the draw of the noise
+    multiply_adds = 2 * 3 * points * steps**2 / 2  # whole and parts; C, Cx and the draw of the noise
     a = np.random.default_rng(0).standard_normal((1500, 1500))
     product = best(lambda: a @ a)
     ratio = solved / (product * multiply_adds / 1500**3)
