@@ -49,8 +49,7 @@ class StatementWriter:
 
     def _contract(self, contract: Contract) -> list[str]:
         free = self._free(contract.target, contract.constraints)
-        weight = f"weight_{contract.pieces[0].operands[0].tensor.site}" if contract.averaged and contract.pieces else ""
-        parts = [self._piece(piece, free, weight) for piece in contract.pieces]
+        parts = [self._piece(piece, free, contract.averaged) for piece in contract.pieces]
         if contract.explicit:
             parts.append(self.formula.sum_of_terms(contract.explicit, free, contract.constraints))
         value = " + ".join(parts).replace("+ -", "- ") or "0.0"
@@ -62,18 +61,13 @@ class StatementWriter:
             return [*lines, f"row = {value}", f"{target} = row", f"{other} = {transposed}"]
         return [*lines, f"{target} {'+=' if contract.accumulate else '='} {value}"]
 
-    def _piece(self, piece: Piece, free: tuple[Index, ...], weight: str) -> str:
+    def _piece(self, piece: Piece, free: tuple[Index, ...], averaged: bool) -> str:
         letters: dict[Index, str] = {}
+        weight = f"weight_{piece.operands[0].tensor.site}" if averaged else ""
         operands = [self._path_operand(o, piece.constraints, letters) for o in piece.operands]
         if weight:
-            small = next(
-                (
-                    k
-                    for k, o in enumerate(piece.operands)
-                    if when(o.times[0], self.now, piece.constraints, "") is When.NOW
-                ),
-                0,
-            )
+            moments = [when(o.times[0], self.now, piece.constraints, str(o)) for o in piece.operands]
+            small = moments.index(When.NOW) if When.NOW in moments else 0
             code, subscript = operands[small]
             if len(operands) == 1:
                 operands.append((weight, PATH))

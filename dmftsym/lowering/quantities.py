@@ -13,7 +13,7 @@ from dmftsym.language.action import Action
 from dmftsym.language.activations import ActivationValue
 from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import Entry, Index, Tensor, split_index
-from dmftsym.language.terms import Before, Term, as_expression, entries_of, flatten
+from dmftsym.language.terms import Before, Term, as_expression, avoid, entries_of, flatten, rename
 from dmftsym.lowering.ir import Array, Assign, Contract, Draw, Evaluate, Piece, SourceGroup, Statement
 from dmftsym.lowering.times import When, latest
 
@@ -295,8 +295,7 @@ def _exchange(term: Term, mapping: dict) -> Term:
     """Rename the time indices of a term that stand for the times of its target."""
     if not mapping or all(k == v for k, v in mapping.items()):
         return term
-    constraints = tuple(replace(c, upper=c.upper.xreplace(mapping)) for c in term.constraints)
-    return Term(term.body.xreplace(mapping), term.bound, constraints)
+    return rename(avoid(term, [*mapping, *mapping.values()]), mapping)
 
 
 def _on_site(factor: Expr, site: str) -> bool:

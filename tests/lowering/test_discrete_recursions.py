@@ -91,3 +91,26 @@ def test_definition_without_time_and_data_with_time():
     assert np.allclose(result.q, 5 + 25 * drive**2, atol=1e-12)
     with pytest.raises(ds.SolveError, match=r"field.*\(9,\)"):
         ds.compile_model(m).solve({"c": 2}, {"field": drive}, steps=9)
+
+
+def test_one_order_parameter_observed_at_two_sites_with_times_of_other_names():
+    """q(s) = nu <x^2>_A + (1 - nu) <sum_{t<s} v(t)^2>_B, sites with rules of different size; declared with time s."""
+    m = ds.Model("shared")
+    t, s = m.times("t s")
+    nu = m.parameters("nu")
+    q = m.order_parameter("q", s)
+    one, other = m.site("A"), m.site("B")
+    x, y = one.field("x", t), one.field("y", t)
+    v = other.field("v", t)
+    for field, variance in ((x, 2), (y, 1)):
+        one.equation(field[t], 0)
+        one.noise(field[t], field[s], variance)
+    other.equation(v[t], 0)
+    other.noise(v[t], v[s], 3)
+    one.action(q.hat[s] * x[s] ** 2 * y[s] ** 2)
+    other.action(q.hat[s] * ds.past(t, before=s)(v[t] ** 2))
+    m.action = -q.hat[s] * q[s] + nu * ds.log_Z(one) + (1 - nu) * ds.log_Z(other)
+    result = ds.compile_model(m).solve({"nu": 0.25}, {}, steps=5)
+    assert np.allclose(result.q, 0.25 * 2 + 0.75 * 3 * np.arange(5), atol=1e-12)
+    sampled = ds.compile_model(m).solve({"nu": 0.25}, {}, steps=5, measure="sobol")
+    assert np.allclose(sampled.q, result.q, atol=0.02)
