@@ -19,6 +19,7 @@ from dmftsym.language.functions import logistic, softplus
 from dmftsym.language.grammar import parse_expression
 from dmftsym.language.model import Model
 from dmftsym.language.sums import log_Z, past, sum_over
+from dmftsym.models.loading import build_model
 from dmftsym.options import Options
 from dmftsym.version import __version__
 
@@ -34,6 +35,7 @@ __all__ = [
     "Options",
     "SolveError",
     "__version__",
+    "build_model",
     "compile_model",
     "derive",
     "log_Z",

@@ -15,7 +15,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import dmftsym as ds
-from dmftsym.models.loading import build_model
 
 HERE = Path(__file__).parent
 
@@ -32,7 +31,7 @@ def load_images():
 def main(steps=120, points=None, folder=HERE / "out"):
     """Solve and draw; returns the result as an xarray.Dataset."""
     data, y_test = load_images()
-    solver = ds.compile_model(build_model("mlp", activation="tanh", test=True))
+    solver = ds.compile_model(ds.build_model("mlp", activation="tanh", test=True))
     result = solver.solve({"gamma": 1, "eta": 0.05}, data, steps=steps, points=points, progress=True)
 
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")

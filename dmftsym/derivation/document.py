@@ -6,8 +6,6 @@ from latex2mathml.converter import convert
 
 from dmftsym.language.display import Displayed, latex_block
 
-FORMATS = ("text", "latex", "html")
-
 
 def document(title: str, records: tuple[Displayed, ...], form: str) -> str:
     """One or several records in the wanted format; HTML uses MathML, which browsers draw without scripts."""

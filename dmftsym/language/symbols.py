@@ -140,9 +140,6 @@ class Parameter(_Named):
         return True if self.lower == 0 else None
 
 
-KINDS = ("data", "order parameter", "conjugate", "field", "response field", "definition", "observable", "source")
-
-
 class Tensor(_Named):
     """The head of an indexed symbol: what it is (`kind`), its declared indices and, for fields, its site."""
 

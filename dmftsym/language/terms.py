@@ -14,7 +14,7 @@ from sympy import Add, Expr, Heaviside, Integer, KroneckerDelta, Mul, Pow, Tuple
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import ActivationValue
 from dmftsym.language.sums import UNRESOLVED, FutureSum, IndexSum, LogZ, PastSum
-from dmftsym.language.symbols import Entry, Index, TimeDerivative, split_index
+from dmftsym.language.symbols import Entry, Index, TimeDerivative
 
 _EXPANDED_KINDS = ("conjugate", "response field", "field")
 
@@ -312,12 +312,6 @@ def substitute_activations(expr: Expr) -> Expr:
     while expr.has(ActivationValue):
         expr = expr.replace(lambda e: isinstance(e, ActivationValue), lambda e: e.expanded())
     return expr
-
-
-def time_relation(argument: Expr, reference: Index) -> int | None:
-    """The shift k if the argument is reference + k, else None."""
-    index, shift = split_index(argument)
-    return shift if index == reference else None
 
 
 def collapse_deltas(term: Term) -> Term:
