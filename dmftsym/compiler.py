@@ -52,13 +52,23 @@ class CompiledModel:
 
 
 def derive(model: Model) -> Derivation:
-    """Derive the equations of a model, without choosing a grid. Raises `LanguageError` or `DerivationError`."""
+    """Derive the effective process and the saddle-point equations of a model, without choosing a grid.
+
+    Exact in the limit N → ∞ at fixed γ, η and time; all expressions are SymPy (`process`, `saddle_point`).
+    Raises `LanguageError` if the model is not well formed, `DerivationError` if its action has no such equations.
+    Cost: well under a second. Source: Martin-Siggia-Rose-De Dominicis-Janssen; Helias & Dahmen, arXiv:1901.10416.
+    """
     action = read_action(model)
     return Derivation(action, derive_processes(action), derive_saddle_point(action))
 
 
 def compile_model(model: Model, options: Options | None = None) -> CompiledModel:
-    """Turn a model into a solver: check, derive, lower, generate, load."""
+    """Turn a model into a solver: check, derive, lower, generate, load.
+
+    The generated module is written to the cache folder ($DMFTSYM_CACHE) and compiled on its first run.
+    Raises `LanguageError`, `DerivationError`, `LoweringError` (acausal terms, instantaneous loops) or `CodegenError`.
+    Cost: about a second, and as much again for the first run of each model.
+    """
     options = options or Options()
     equations = derive(model)
     scheme = scheme_named(options.scheme)

@@ -92,7 +92,15 @@ class EffectiveProcess(Displayed):
                 brackets = rf"\left\langle {latex(c.left)} {latex(c.right)} \right\rangle"
                 pair = (brackets, latex(as_expression(c.terms)))
             lines.append(pair)
+        lines += [self._observable(term, show) for term in self.observables]
         return lines
+
+    def _observable(self, term: Term, show) -> tuple[str, str]:
+        """What multiplies a conjugate: the observable whose average is the order parameter."""
+        hat = entries_of(term.body, "conjugate")[0]
+        rest = replace(term, body=term.body / hat, bound=tuple(i for i in term.bound if i not in hat.indices))
+        name = f"O_{{{latex(hat)}}}" if show is latex else f"observable of {hat}"
+        return name, show(as_expression((rest,)))
 
     def _starts_text(self) -> str:
         return "".join(f"\n{s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in self.starts)

@@ -114,3 +114,31 @@ def test_one_order_parameter_observed_at_two_sites_with_times_of_other_names():
     assert np.allclose(result.q, 0.25 * 2 + 0.75 * 3 * np.arange(5), atol=1e-12)
     sampled = ds.compile_model(m).solve({"nu": 0.25}, {}, steps=5, measure="sobol")
     assert np.allclose(sampled.q, result.q, atol=0.02)
+
+
+def test_a_scheme_is_data_and_others_can_be_added(monkeypatch):
+    """The exponential Euler rule, added as a record: exact for dx/dt = -x, where Euler's is of first order."""
+    from sympy import exp
+
+    from dmftsym.lowering.ir import TIME_STEP
+    from dmftsym.lowering.schemes import RATE, SCHEMES, VALUE, Scheme
+
+    rule = VALUE + (1 - exp(-TIME_STEP)) * RATE
+    exact = Scheme("exponential", 1, rule, TIME_STEP, 1 / TIME_STEP, "Hochbruck & Ostermann, Acta Numerica 2010")
+    monkeypatch.setitem(SCHEMES, "exponential", exact)
+    m = ds.Model("decay")
+    t, _ = m.times("t s", continuous=True, dt=0.1)
+    q, site = m.order_parameter("q", t), m.site("one")
+    x = site.field("x", t, mean=2)
+    site.equation(x.dot[t], -x[t])
+    site.observe(q[t], x[t])
+    errors = {}
+    for scheme in ("euler", "exponential"):
+        solver = ds.compile_model(m, ds.Options(scheme=scheme))
+        for dt in (0.1, 0.05):
+            result = solver.solve({}, {}, steps=round(1 / dt) + 1, dt=dt)
+            errors[scheme, dt] = abs(float(result.q[-1]) - 2 * np.exp(-1))
+    assert errors["exponential", 0.1] < 1e-12
+    assert abs(np.log2(errors["euler", 0.1] / errors["euler", 0.05]) - 1) < 0.2, "the order of Euler's rule"
+    with pytest.raises(ds.LoweringError, match=r"'heun'.*euler"):
+        ds.compile_model(m, ds.Options(scheme="heun"))
