@@ -4,35 +4,18 @@ import hashlib
 from dataclasses import dataclass
 
 from dmftsym.codegen.generate import Source, generate_source
-from dmftsym.derivation.process import Processes, derive_processes
-from dmftsym.derivation.saddle_point import SaddlePoint, derive_saddle_point
-from dmftsym.language.action import Action, read_action
-from dmftsym.language.display import Displayed
+from dmftsym.derivation.derive import Derivation, derive
+from dmftsym.language.action import Action
 from dmftsym.language.model import Model
-from dmftsym.lowering.ir import Program
+from dmftsym.lowering.feedback import Feedback
+from dmftsym.lowering.ir import Fluctuations, Program
 from dmftsym.lowering.liveness import Liveness
-from dmftsym.lowering.lower import lower
+from dmftsym.lowering.lower import lower, program_of
 from dmftsym.lowering.schedule import Schedule
 from dmftsym.lowering.schemes import scheme_named
+from dmftsym.lowering.tangent import linearise
 from dmftsym.options import Options
 from dmftsym.runtime.solver import Solver, load_solver
-
-
-@dataclass(frozen=True)
-class Derivation(Displayed):
-    """The equations of a model: action, effective process of every site, saddle point."""
-
-    action: Action
-    process: Processes
-    saddle_point: SaddlePoint
-
-    def text(self) -> str:
-        """Everything in plain text."""
-        return "\n\n".join(part.text() for part in (self.action, self.process, self.saddle_point))
-
-    def latex_lines(self) -> list[str]:
-        """Everything as LaTeX."""
-        return [line for part in (self.action, self.process, self.saddle_point) for line in part.latex_lines()]
 
 
 @dataclass(frozen=True)
@@ -43,23 +26,14 @@ class CompiledModel:
     liveness: Liveness
     schedule: Schedule
     program: Program
+    feedback: Feedback | None
+    fluctuations: Fluctuations | None
     source: Source
     solver: Solver
 
     def solve(self, parameters=None, data=None, *, steps: int, **options):
         """Solve the saddle-point equations; see `Solver.solve`."""
         return self.solver.solve(parameters, data, steps=steps, **options)
-
-
-def derive(model: Model) -> Derivation:
-    """Derive the effective process and the saddle-point equations of a model, without choosing a grid.
-
-    Exact in the limit N → ∞ at fixed γ, η and time; all expressions are SymPy (`process`, `saddle_point`).
-    Raises `LanguageError` if the model is not well formed, `DerivationError` if its action has no such equations.
-    Cost: well under a second. Source: Martin-Siggia-Rose-De Dominicis-Janssen; Helias & Dahmen, arXiv:1901.10416.
-    """
-    action = read_action(model)
-    return Derivation(action, derive_processes(action), derive_saddle_point(action))
 
 
 def compile_model(model: Model, options: Options | None = None) -> CompiledModel:
@@ -72,11 +46,12 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     options = options or Options()
     equations = derive(model)
     scheme = scheme_named(options.scheme)
-    program, schedule, liveness = lower(
-        equations.action, equations.process, equations.saddle_point, scheme, options.outputs
-    )
-    source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict())
-    return CompiledModel(equations, liveness, schedule, program, source, load_solver(source.name, source.text))
+    lowered = lower(equations, scheme, (*equations.action.outputs, *options.outputs))
+    program = program_of(lowered)
+    fluctuations, feedback = linearise(equations, scheme, options.covariance)
+    source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)
+    solver = load_solver(source.name, source.text)
+    return CompiledModel(equations, lowered.liveness, lowered.schedule, program, feedback, fluctuations, source, solver)
 
 
 def hash_of(action: Action) -> str:

@@ -9,12 +9,14 @@ from dmftsym.errors import DmftsymError
 class Options:
     """What changes the generated code.
 
-    backend: "numba". outputs: quantities to compute besides the default results. scheme: time discretisation of
+    backend: "numba". outputs: quantities to compute besides the default results. covariance: quantities whose
+    finite-width covariances are computed. scheme: time discretisation of
     continuous models ("euler").
     """
 
     backend: str = "numba"
     outputs: tuple[str, ...] = ()
+    covariance: tuple[str, ...] = ()
     scheme: str = "euler"
 
     def __post_init__(self):

@@ -4,14 +4,16 @@ import re
 from dataclasses import dataclass
 
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
-from dmftsym.codegen.kernels import wrapped
+from dmftsym.codegen.fluctuations import fluctuation_code
 from dmftsym.codegen.sobol import sobol_table
-from dmftsym.codegen.statements import StatementWriter, group_size, times_size
+from dmftsym.codegen.sources import group_size, times_size
+from dmftsym.codegen.statements import StatementWriter
+from dmftsym.codegen.sweeps import constant_lines, covariance_text, sizes_of, sweep_code, tuple_code, unpack, values_of
 from dmftsym.codegen.templates import render
 from dmftsym.language.action import Data
 from dmftsym.language.symbols import Axis, Entry, Tensor
-from dmftsym.language.terms import as_expression, entries_of
-from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
+from dmftsym.language.terms import entries_of
+from dmftsym.lowering.ir import Fluctuations, Program
 from dmftsym.version import __version__
 
 
@@ -25,19 +27,24 @@ class Source:
     model_hash: str
 
 
-def generate_source(program: Program, target: str, model_hash: str, options: dict) -> Source:
-    """Print a program for a target ("numba"). Raises `CodegenError` for a formula without a printer rule."""
+def generate_source(
+    program: Program, target: str, model_hash: str, options: dict, fluctuations: Fluctuations | None = None
+) -> Source:
+    """Print a program, and its fluctuations if there are any, for a target ("numba").
+
+    Raises `CodegenError` for a formula without a printer rule.
+    """
     writer = StatementWriter(program)
-    step = [writer.lines(s) for s in program.step]
-    epilogue = [writer.lines(s) for s in program.epilogue]
+    sweeps = [sweep_code(program, writer)]
     context = {
         **_header(program, model_hash, options),
         **_tables(program),
         **_data(program, writer.formula),
         **_sampling(program, writer),
-        **_sweep(program, writer, step, epilogue),
         **_memory(program),
-        "kernels": writer.kernels,
+        **fluctuation_code(fluctuations, writer, sweeps),
+        "sweeps": sweeps,
+        "kernels": list(writer.kernels.values()),
     }
     return Source(program.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
 
@@ -111,7 +118,7 @@ def _data(program: Program, formula: ArrayFormula) -> dict:
         ],
         "derived_data": derived,
         "required_data": [d.tensor.name for d in program.data if not d.otherwise and _is_read(d, program)],
-        "sizes_unpack": [f'{s} = sizes.get("{s}")' for s in _sizes(program) if re.search(rf"\b{s}\b", text)],
+        "sizes_unpack": [f'{s} = sizes.get("{s}")' for s in sizes_of(program) if re.search(rf"\b{s}\b", text)],
     }
 
 
@@ -124,7 +131,7 @@ def _is_read(data: Data, program: Program) -> bool:
 
 def _otherwise(data: Data, formula: ArrayFormula) -> list[str]:
     tensor = data.tensor
-    lines = [f"{tensor.name} = np.empty({_tuple([size_code(i.axis) for i in tensor.indices])})"]
+    lines = [f"{tensor.name} = np.empty({tuple_code([size_code(i.axis) for i in tensor.indices])})"]
     for entry, terms in data.otherwise:
         target = tuple(i for i in entry.indices if not i.is_Integer)
         lines.append(f"{tensor.name}[{_subscript(entry, formula)}] = {formula.sum_of_terms(terms, target)}")
@@ -136,27 +143,15 @@ def _subscript(entry: Entry, formula: ArrayFormula) -> str:
     return ", ".join(slot_code(s, a, formula.now, (), str(entry)) for s, a in slots)
 
 
-def _sizes(program: Program) -> list[str]:
-    return [a.size for a in program.axes if not a.is_time and not a.size.isdigit()]
-
-
-def _values(program: Program) -> list[str]:
-    return [p.name for p in program.parameters] + [d.tensor.name for d in program.data] + _sizes(program)
-
-
-def _unpack(names: list[str], blocks: list[list[str]]) -> list[str]:
-    """Assignments from `values` for the names that stand in the given lines of code."""
-    code = " ".join(line for block in blocks for line in block if not line.lstrip().startswith("#"))
-    return [f'{name} = values["{name}"]' for name in names if re.search(rf"\b{name}\b", code)]
-
-
 def _sampling(program: Program, writer: StatementWriter) -> dict:
     factors, signs, split, moving = [], [], [], []
     for group in program.groups:
         if group.kind == "static":
-            factors += [f"# {_covariance_text(group)}"]
-            factors += [f'factors["{group.name}"] = _factor({writer.covariance(group)}, "{_covariance_text(group)}")']
-    constants = [line for c in program.constants for line in _constant(c, writer)]
+            factors += [f"# {covariance_text(group)}"]
+            factors += [
+                f'factors["{group.name}"] = _factor({writer.sources.covariance(group)}, "{covariance_text(group)}")'
+            ]
+    constants = [line for c in program.constants for line in constant_lines(c, writer)]
     for site in program.sites:
         inside: list[str] = []
         for group in (g for g in program.groups if g.site == site and g.kind == "static"):
@@ -193,103 +188,15 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
         "signs": signs,
         "split_normals": split,
         "moving_dimensions": "{" + ", ".join(f'"{s}": {t}' for s, t in totals.items()) + "}[site]",
-        "unpack_factors": _unpack(_values(program), [needed, factors]),
-        "unpack_signs": _unpack(_values(program), [signs]),
-        "unpack_split": _unpack(_values(program), [split]),
-        "unpack_moving": _unpack(_values(program), [list(totals.values())]),
+        "unpack_factors": unpack(values_of(program), [needed, factors]),
+        "unpack_signs": unpack(values_of(program), [signs]),
+        "unpack_split": unpack(values_of(program), [split]),
+        "unpack_moving": unpack(values_of(program), [list(totals.values())]),
     }
-
-
-def _covariance_text(group: SourceGroup) -> str:
-    return "; ".join(f"<{b.left} {b.right}> = {as_expression(b.terms)}" for b in group.blocks)
 
 
 def _field_size(tensor: Tensor) -> str:
     return "*".join(size_code(i.axis) for i in tensor.indices if not i.is_time) or "1"
-
-
-def _constant(statement: Evaluate, writer: StatementWriter) -> list[str]:
-    tensor = statement.target.tensor
-    free = tensor.indices
-    value = writer.formula.sum_of_terms(statement.terms, free)
-    shape = _tuple([size_code(i.axis) for i in free])
-    full = f"np.broadcast_to({value}, {shape})" if free else f"float({value})"
-    return [f"# {statement.equation}", f"{tensor.name} = {full}"]
-
-
-def _sweep(program: Program, writer: StatementWriter, step, epilogue) -> dict:
-    allocate, views = [], []
-    for site in program.sites:
-        allocate.append(f'weight_{site} = weights["{site}"]')
-        allocate.append(f"paths_{site} = len(weight_{site})")
-    timed = [a for a in program.arrays if not a.site and a.tensor.time_slots]
-    for array in timed:
-        shape = _tuple([size_code(i.axis) for i in array.tensor.indices])
-        allocate.append(f"{array.tensor.name} = np.full({shape}, np.nan)")
-    for array in (a for a in program.arrays if a.site):
-        name = array.tensor.name
-        sizes = [size_code(i.axis) for i in array.tensor.indices if not i.is_time] + [f"paths_{array.site}"]
-        if array.history:
-            allocate.append(f"{name}_history = np.zeros((steps, {', '.join(sizes)}))")
-            views.append(f"{name} = {name}_history[{program.now}]")
-        else:
-            allocate.append(f"{name} = np.zeros({_tuple(sizes)})")
-    before = [line for c in program.constants for line in _constant(c, writer)]
-    before += _initial_values(program, writer)
-    finite = [f'("{a.tensor.name}", {_at_now(a.tensor, program)})' for a in timed]
-    results = ", ".join(f'"{t.name}": {_result(t)}' for t in program.outputs)
-    return {
-        "unpack": _unpack(_values(program), [allocate, before, *step, *epilogue]),
-        "allocate": allocate,
-        "before": before,
-        "history_views": views,
-        "step": step,
-        "epilogue": epilogue,
-        "finite": wrapped("failed = _first_non_finite(", tuple(finite), ")"),
-        "results": "{" + results + "}",
-    }
-
-
-def _tuple(items: list[str]) -> str:
-    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
-
-
-def _result(tensor: Tensor) -> str:
-    return tensor.name if tensor.indices else f"np.array({tensor.name})"
-
-
-def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
-    lines = []
-    for group in program.groups:
-        if group.kind == "static":
-            lines += [f"# {_covariance_text(group)}", f'drawn = factors["{group.name}"] @ normals["{group.name}"]']
-            lines += writer.members(group)
-            continue
-        lines.append(f'normals_{group.name} = normals["{group.name}"]')
-        if group.kind == "evolving":
-            size = times_size("steps", f"size_{group.name}")
-            lines.append(f"size_{group.name} = {group_size(group)}")
-            lines.append(f"factor_{group.name} = np.zeros(({size}, {size}))")
-            lines.append(f"active_{group.name}, rank_{group.name} = np.zeros({size}, dtype=int), 0")
-    for start in program.starts:
-        name = start.field.name
-        target = tuple(i for i in start.field.indices if not i.is_time)
-        mean, variance = (writer.formula.expression(m, target) for m in (start.mean, start.variance))
-        shape = ", ".join([*(size_code(i.axis) for i in target), "-1"])
-        column = "[..., None]" if target else ""
-        spread = f'np.sqrt(np.asarray({variance}))[..., None]*normals["{name}_start"].reshape({shape})'
-        lines += [
-            f"# {name}(0) ~ Normal(mean {start.mean}, variance {start.variance})",
-            f"{name}_start = np.asarray({mean}, dtype=float){column} + {spread}",
-        ]
-    return lines
-
-
-def _at_now(tensor: Tensor, program: Program) -> str:
-    now = program.now.name
-    first = tensor.time_slots[0]
-    codes = [now if k == first else f":{now} + 1" if i.is_time else ":" for k, i in enumerate(tensor.indices)]
-    return f"{tensor.name}[{', '.join(codes)}]"
 
 
 def _memory(program: Program) -> dict:
@@ -308,7 +215,7 @@ def _memory(program: Program) -> dict:
         "memory_per_path": " + ".join(per_path) or "0",
         "memory_shared": " + ".join(shared) or "0",
         "memory_results": " + ".join(results) or "0",
-        "unpack_memory": _unpack(_values(program), [per_path, shared, results]),
+        "unpack_memory": unpack(values_of(program), [per_path, shared, results]),
     }
 
 

@@ -57,13 +57,13 @@ def kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> Kernel
             loops.append((indices, [assign]))
     printed = tuple(_loop(indices, group, now, histories, arguments) for indices, group in loops)
     first = kernel.assignments[0].target.tensor.name
-    signature = tuple(wrapped(f"def {kernel.name}(", tuple(arguments), "):"))
+    signature = tuple(wrapped("(", tuple(arguments), "):"))
     return KernelCode(kernel.name, signature, tuple(arguments.values()), first, printed)
 
 
 def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, str]) -> Loop:
     printer = FormulaPrinter(array=False)
-    bodies = [_with_source_names(a.expression, now, histories, arguments) for a in group]
+    bodies = [with_source_names(a.expression, now, histories, arguments) for a in group]
     common = _repeated_functions(bodies)
     lines: list[str] = []
     done: set[Expr] = set()
@@ -74,7 +74,7 @@ def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[s
                 done.add(function)
         lines += [f"# {assign.equation}"]
         value = printer.formula(body.xreplace({f: Symbol(n, real=True) for f, n in common.items()}))
-        lines.append(f"{_element(assign.target, now)[0]} = {value}")
+        lines.append(f"{element_code(assign.target, now)[0]} = {value}")
     ranges = tuple((i.name, _range_of(i, group[0].target)) for i in indices)
     return Loop(ranges, tuple(lines))
 
@@ -84,12 +84,12 @@ def _range_of(index: Index, target: Entry) -> str:
     return f"{target.tensor.name}.shape[{others.index(index)}]"
 
 
-def _with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, str]) -> Expr:
+def with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, str]) -> Expr:
     """Replace entries and parameters by symbols that carry their source code; note what the caller must pass."""
     expr = substitute_activations(expr)
     replaced: dict[Expr, Expr] = {}
     for entry in entries_of(expr):
-        code, name, argument = _element(entry, now, histories)
+        code, name, argument = element_code(entry, now, histories)
         arguments.setdefault(name, argument)
         replaced[entry] = Symbol(code, real=True)
     for atom in sorted(expr.atoms(Parameter, Size), key=str):
@@ -100,7 +100,7 @@ def _with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, s
     return expr.xreplace(replaced)
 
 
-def _element(entry: Entry, now: Index, histories=frozenset()) -> tuple[str, str, str]:
+def element_code(entry: Entry, now: Index, histories=frozenset()) -> tuple[str, str, str]:
     """Source of one element, the parameter that holds its array, and the argument for that parameter."""
     tensor = entry.tensor
     moments = {when(t, now, (), str(entry)) for t in entry.times}

@@ -1,24 +1,45 @@
 """Statements of the intermediate representation as lines of array code, each with its equation above."""
 
+from dataclasses import replace
+
 from sympy import Integer
 
 from dmftsym.codegen.arrays import PATH, ArrayFormula, part_slice, size_code, slot_code
 from dmftsym.codegen.kernels import KernelCode, kernel_code, wrapped
-from dmftsym.derivation.process import Source
+from dmftsym.codegen.sources import SourceWriter
+from dmftsym.codegen.tangent_kernels import TangentKernelCode, tangent_kernel_code
 from dmftsym.language.symbols import Entry, Index
-from dmftsym.language.terms import Before, Term
-from dmftsym.lowering.ir import Contract, Draw, Evaluate, Kernel, Piece, Program, SourceGroup, Statement
+from dmftsym.language.terms import Before
+from dmftsym.lowering.ir import (
+    COLUMNS,
+    Contract,
+    Draw,
+    DrawVariation,
+    Evaluate,
+    Kernel,
+    Piece,
+    Program,
+    Sketch,
+    Statement,
+    TangentKernel,
+)
 from dmftsym.lowering.times import When, when
 
 
 class StatementWriter:
-    """Writes the body of the time loop of one program; `kernels` collects the elementwise kernels on the way."""
+    """Writes the body of the time loop of one program; `kernels` collects the elementwise kernels on the way.
 
-    def __init__(self, program: Program):
-        self.program, self.now = program, program.now
+    Several programs can share `kernels`; one that differs from its namesake gets the `variant` as a suffix.
+    """
+
+    def __init__(
+        self, program: Program, kernels: dict[str, KernelCode | TangentKernelCode] | None = None, variant: str = ""
+    ):
+        self.program, self.now, self.variant = program, program.now, variant
         self.histories = frozenset(a.tensor.name for a in program.arrays if a.history)
         self.formula = ArrayFormula(program.now)
-        self.kernels: list[KernelCode] = []
+        self.sources = SourceWriter(program.now, self.formula)
+        self.kernels = {} if kernels is None else kernels
 
     def lines(self, statement: Statement) -> list[str]:
         """The source lines of one statement."""
@@ -30,20 +51,49 @@ class StatementWriter:
             case Evaluate():
                 return self._evaluate(statement)
             case Draw():
-                return self._draw(statement)
+                return self.sources.draw(statement)
+            case DrawVariation():
+                return self.sources.draw_variation(statement)
+            case TangentKernel():
+                return self._tangent_kernel(statement)
+            case Sketch():
+                return self._sketch(statement)
         raise TypeError(f"unknown statement {statement!r}")
 
     # --- elementwise ------------------------------------------------------------------------------
 
     def _kernel(self, kernel: Kernel) -> list[str]:
-        code = kernel_code(kernel, self.now, self.histories)
-        self.kernels.append(code)
+        code = self._registered(kernel_code(kernel, self.now, self.histories))
         lines = [f"# {a.equation}" for a in kernel.assignments]
         call = wrapped(f"{code.name}(", code.arguments, ")")
         if not kernel.assignments[0].starts:
             return [*lines, *call]
         starts = [f"    {a.target.tensor.name}[...] = {a.target.tensor.name}_start" for a in kernel.assignments]
         return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
+
+    def _tangent_kernel(self, kernel: TangentKernel) -> list[str]:
+        code = self._registered(tangent_kernel_code(kernel, self.now, self.histories))
+        lines = [f"# {u.equation}" for u in kernel.updates]
+        lines += [f"{name} = np.zeros((blocks_{kernel.site}, {shape}))" for name, shape, _ in code.sums]
+        call = wrapped(f"{code.name}(", code.arguments, ")")
+        if kernel.starts:
+            zeros = [f"    {u.target.tensor.name}[...] = 0.0" for u in kernel.updates]
+            lines += [f"if {self.now.name} == 0:", *zeros, "else:", *[f"    {line}" for line in call]]
+        else:
+            lines += call
+        for name, _, contract in code.sums:
+            value = f"{name}.sum(axis=0)"
+            if contract.explicit:
+                free = self._free(contract.target, contract.constraints)
+                value += f" + {self.formula.sum_of_terms(contract.explicit, free, contract.constraints)}"
+            lines.append(f"{self._target(contract.target, contract.constraints)} = {value}".replace("+ -", "- "))
+        return lines
+
+    def _registered(self, code):
+        if self.kernels.get(code.name, code) != code:
+            code = replace(code, name=f"{code.name}_{self.variant}")
+        self.kernels[code.name] = code
+        return code
 
     # --- averages and sums ------------------------------------------------------------------------
 
@@ -66,7 +116,7 @@ class StatementWriter:
         weight = f"weight_{piece.operands[0].tensor.site}" if averaged else ""
         operands = [self._path_operand(o, piece.constraints, letters) for o in piece.operands]
         if weight:
-            moments = [when(o.times[0], self.now, piece.constraints, str(o)) for o in piece.operands]
+            moments = [when(o.times[0], self.now, piece.constraints, str(o)) for o in piece.operands if o.times]
             small = moments.index(When.NOW) if When.NOW in moments else 0
             code, subscript = operands[small]
             if len(operands) == 1:
@@ -104,10 +154,10 @@ class StatementWriter:
     def _path_operand(self, entry: Entry, constraints, letters: dict[Index, str]) -> tuple[str, str]:
         """Source and einsum subscript of a site array; the path axis is last, the time axis (if any) first."""
         tensor = entry.tensor
-        time = entry.times[0]
-        moment = when(time, self.now, constraints, str(entry))
+        time = entry.times[0] if entry.times else None
+        moment = when(time, self.now, constraints, str(entry)) if time is not None else When.NOW
         code, subscript = tensor.name, ""
-        if moment in (When.PAST, When.UPTO):
+        if time is not None and moment in (When.PAST, When.UPTO):
             code = f"{tensor.name}_history[:{self.now.name}{' + 1' if moment is When.UPTO else ''}]"
             subscript = _letter(letters, time)
         elif moment is When.INITIAL:
@@ -137,9 +187,13 @@ class StatementWriter:
 
     def _mirror(self, contract: Contract) -> tuple[str, tuple[int, ...]]:
         """The entry with exchanged ends, and the permutation of the row's axes that it needs."""
-        half = len(contract.target.indices) // 2
         slots = contract.target.indices
-        exchanged = (*slots[half:], *slots[:half])
+        column = [k for k, i in enumerate(slots) if isinstance(i, Index) and i.axis == COLUMNS]
+        ends = [i for k, i in enumerate(slots) if k not in column]
+        half = len(ends) // 2
+        exchanged = [*ends[half:], *ends[:half]]
+        for k in column:
+            exchanged.insert(k, slots[k])
         codes = [
             slot_code(s, a, self.now, contract.constraints, str(contract.target)) if s.is_time else ":"
             for s, a in zip(contract.target.tensor.indices, exchanged, strict=True)
@@ -155,87 +209,19 @@ class StatementWriter:
         value = self.formula.sum_of_terms(statement.terms, free, statement.constraints)
         return [f"# {statement.equation}", f"{self._target(statement.target, statement.constraints)} = {value}"]
 
-    # --- sources ----------------------------------------------------------------------------------
+    # --- random combinations of observables --------------------------------------------------------
 
-    def covariance(self, group: SourceGroup) -> str:
-        """The covariance of a group at one time, or its rows against all times up to now, as one matrix."""
-        size = group_size(group)
-        if len(group.members) == 1:
-            return f"{self._block(group, *group.members * 2)}.reshape({size}, -1)"
-        rows = []
-        for left in group.members:
-            shapes = [self._shape(group, left, right) for right in group.members]
-            blocks = [
-                f"{self._block(group, left, right)}.reshape({shape})"
-                for right, shape in zip(group.members, shapes, strict=True)
-            ]
-            rows.append(f"np.concatenate([{', '.join(blocks)}], axis=-1)")
-        return f"np.concatenate([{', '.join(rows)}], axis=0).reshape({size}, -1)"
-
-    def _shape(self, group: SourceGroup, left: Source, right: Source) -> str:
-        times = [f"{self.now.name} + 1"] if group.kind == "evolving" else []
-        return ", ".join([_size(left), *times, _size(right)])
-
-    def _block(self, group: SourceGroup, left: Source, right: Source) -> str:
-        evolving = group.kind == "evolving"
-        for block in group.blocks:
-            if (block.left.tensor, block.right.tensor) == (left.tensor, right.tensor):
-                return self._block_code(block.left, block.right, block.terms, evolving)
-            if (block.left.tensor, block.right.tensor) == (right.tensor, left.tensor):
-                if not evolving:
-                    return self._block_code(block.right, block.left, block.terms, False)
-                swap = {block.left.times[0]: block.right.times[0], block.right.times[0]: block.left.times[0]}
-                terms = tuple(Term(t.body.xreplace(swap), t.bound, t.constraints) for t in block.terms)
-                return self._block_code(block.right.xreplace(swap), block.left.xreplace(swap), terms, True)
-        return f"np.zeros(({self._shape(group, left, right)}))"
-
-    def _block_code(self, left: Entry, right: Entry, terms, evolving: bool) -> str:
-        """One block with the axes of both ends (and the earlier time between them)."""
-        constraints = (Before(right.times[0], self.now, True),) if evolving else ()
-        time = (right.times[0],) if evolving else ()
-        spatial = [[i for i in e.indices if not (isinstance(i, Index) and i.is_time)] for e in (left, right)]
-        target = (*spatial[0], *time, *spatial[1])
-        code = self.formula.sum_of_terms(terms, target, constraints)
-        if not target:
-            return f"np.array({code})"
-        only = terms[0].body if len(terms) == 1 else None
-        if isinstance(only, Entry) and len(only.atoms(Index) - {self.now}) == len(target):
-            return code
-        full = ", ".join(size_code(i.axis) if not i.is_time else f"{self.now.name} + 1" for i in target)
-        return f"np.broadcast_to({code}, ({full}{',' if len(target) == 1 else ''}))"
-
-    def _draw(self, statement: Draw) -> list[str]:
-        group, now = statement.group, self.now.name
-        name = group.name
-        size = f"size_{name}"
-        lines = [f"# {statement.equation}"]
-        if group.kind == "evolving":
-            lines += [
-                f"row = {self.covariance(group)}",
-                f"opened = _extend_factor(factor_{name}, active_{name}, rank_{name}, row, {now})",
-                "if opened < 0:",
-                f'    status = f"failed: the covariance of {name} is not positive at step {{{now}}}"',
-                "    break",
-                f"rank_{name}, null_directions = rank_{name} + opened, null_directions + {size} - opened",
-                f"drawn = factor_{name}[{now}*{size} :][:{size}, :rank_{name}] @ normals_{name}[:rank_{name}]",
-            ]
-        else:
-            lines += [
-                f'factor_{name} = _factor({self.covariance(group)}, "{statement.equation}")',
-                f"drawn = factor_{name} @ normals_{name}[{now}, :factor_{name}.shape[1]]",
-            ]
-        return lines + self.members(group)
-
-    def members(self, group: SourceGroup) -> list[str]:
-        """Split the drawn values of a group into its sources."""
-        lines, start = [], ""
-        for member in group.members:
-            shape = ", ".join(size_code(i.axis) for i in member.tensor.indices if not i.is_time)
-            stop = f"{start} + {_size(member)}" if start else _size(member)
-            cut = "drawn" if len(group.members) == 1 else f"drawn[{start}:{stop}]"
-            lines.append(f"{member.tensor.name} = {cut}.reshape({shape + ', ' if shape else ''}-1)")
-            start = stop
-        return lines
+    def _sketch(self, statement: Sketch) -> list[str]:
+        omega, target = statement.omega, statement.target.tensor
+        shape = ", ".join([*(size_code(i.axis) for i in omega.indices[:-1]), "len(sketch_chosen)"])
+        parts = [self._piece(piece, (statement.target.indices[0],), False) for piece in statement.pieces]
+        return [
+            f"# {statement.equation}",
+            "sketch_chosen = sketch_generator.permutation(columns)[:16]",
+            f"{omega.name} = sketch_generator.standard_normal(({shape}))",
+            f"sketch_rows = {' + '.join(parts)}",
+            f"{target.name}[sketch_chosen] += sketch_rows/_spread(sketch_rows)",
+        ]
 
 
 def _letter(letters: dict[Index, str], index: Index) -> str:
@@ -243,19 +229,3 @@ def _letter(letters: dict[Index, str], index: Index) -> str:
         wanted = [c for c in index.name.lower() if c.isalpha() and c.isascii()] + list("abcdefghijklmnoqrstuvwxyz")
         letters[index] = next(c for c in wanted if c != PATH and c not in letters.values())
     return letters[index]
-
-
-def _size(source) -> str:
-    return "*".join(size_code(i.axis) for i in source.tensor.indices if not i.is_time) or "1"
-
-
-def group_size(group: SourceGroup) -> str:
-    """The number of jointly Gaussian values of a group at one time."""
-    return " + ".join(_size(m) for m in group.members)
-
-
-def times_size(count: str, size: str) -> str:
-    """Source of count times a size, without superfluous brackets."""
-    if size == "1":
-        return count
-    return f"{count}*{size}" if size.isidentifier() else f"{count}*({size})"

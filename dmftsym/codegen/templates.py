@@ -26,7 +26,7 @@ def render(target: str, name: str, context: dict) -> str:
     used = set()
     for path in sorted(folder.glob("*.jinja")):
         used |= meta.find_undeclared_variables(environment.parse(path.read_text(encoding="utf-8")))
-    used.discard("kernel")
+    used -= {"kernel", "sweep"}  # loop variables of the module template
     missing, surplus = sorted(used - set(context)), sorted(set(context) - used)
     if missing or surplus:
         raise CodegenError(f"templates/{target}: missing keys {missing}, unused keys {surplus}")

@@ -1,5 +1,6 @@
 """Functional derivatives of sums of products, with respect to any indexed quantity."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from sympy import Dummy, Expr, Integer, KroneckerDelta
@@ -43,6 +44,26 @@ def functional_derivative(terms: tuple[Term, ...], tensor: Tensor, at: tuple[Exp
             inner = functional_derivative(flatten(node), tensor, at, action)
             outer = _partial(term, node, {n: d for n, d in hidden.items() if n != node}) if inner else term
             result += [collapse_deltas(_chain(outer, term)) for term in inner]
+    return tuple(t for t in result if t.body != 0)
+
+
+def variation(terms: tuple[Term, ...], change_of: Callable[[Entry], Expr | None]) -> tuple[Term, ...]:
+    """The first-order change of Σ terms when every entry changes by `change_of(entry)` (None: it does not change).
+
+    Entries of definitions count as quantities of their own. Cost: linear in the number of entries.
+    """
+    result = []
+    for term in terms:
+        sums = sorted((n for n in term.body.atoms(IndexSum) if not _inside_another(n, term.body)), key=str)
+        hidden = {n: Dummy(real=True) for n in sums}
+        for entry in entries_of(term.body.xreplace(hidden)):
+            change = change_of(entry)
+            if change is not None:
+                result.append(_partial(term, entry, hidden).times(change))
+        for node in sums:
+            inner = variation(flatten(node), change_of)
+            outer = _partial(term, node, {n: d for n, d in hidden.items() if n != node}) if inner else term
+            result += [_chain(outer, term) for term in inner]
     return tuple(t for t in result if t.body != 0)
 
 

@@ -14,6 +14,8 @@ from dmftsym.language.terms import Before, Term
 
 TIME_STEP = Symbol("dt", positive=True)
 
+COLUMNS = Axis("column", "columns")  # the independent directions in which a tangent sweep perturbs the path weights
+
 ROLES = {
     "field": "a site field, one value per sample path",
     "definition": "a site definition named by the user, one value per sample path",
@@ -21,6 +23,10 @@ ROLES = {
     "rate": "the time derivative of a field, one value per sample path",
     "memory": "a sum over the past or over indices, one value per sample path",
     "order parameter": "a site average",
+    "slope": "the partial derivative of an update, one value per sample path",
+    "variation": "the first-order change of a quantity, one value per column",
+    "mode": "relative changes of the path weights, one value per column and sample path",
+    "sketch": "random combinations of observables, one value per column and sample path",
     "function": "a definition, observable or coefficient: a function of order parameters and data",
 }
 
@@ -37,6 +43,11 @@ class Array:
     def site(self) -> str:
         """The site of a per-path array, empty for others."""
         return self.tensor.site
+
+    @property
+    def given(self) -> bool:
+        """Whether the caller provides the array."""
+        return self.role == "mode"
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,47 @@ class Draw:
     equation: str
 
 
-Statement = Kernel | Assign | Contract | Evaluate | Draw
+@dataclass(frozen=True)
+class DrawVariation:
+    """First-order change of the values that a `Draw` gave: `blocks` hold the changes of its covariances."""
+
+    group: "SourceGroup"
+    blocks: tuple[Covariance, ...]
+    equation: str
+
+
+@dataclass(frozen=True)
+class TangentKernel:
+    """First-order changes of one site, updated and averaged in one loop over columns and blocks of sample paths.
+
+    `updates` are elementwise changes, sums that keep the paths, and site averages, all at the current step.
+    """
+
+    name: str
+    site: str
+    updates: tuple[Assign | Contract, ...]
+    starts: bool = False
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Adds random combinations of the observables that a site average averages: target += Σ omega·observable.
+
+    Every step fills some of the target's columns, chosen at random.
+    """
+
+    target: Entry
+    omega: Tensor
+    pieces: tuple[Piece, ...]
+    equation: str
+
+
+Statement = Kernel | Assign | Contract | Evaluate | Draw | DrawVariation | TangentKernel | Sketch
+
+
+def is_variation(tensor: Tensor) -> bool:
+    """Whether a quantity has one value per column of a tangent sweep."""
+    return any(i.axis == COLUMNS for i in tensor.indices)
 
 
 @dataclass(frozen=True)
@@ -143,7 +194,7 @@ class Program:
     starts: tuple[Start, ...]
     constants: tuple[Evaluate, ...]
     step: tuple[Statement, ...]
-    epilogue: tuple[Contract, ...]
+    epilogue: tuple[Statement, ...]
     outputs: tuple[Tensor, ...]
     sites: tuple[str, ...]
     smooth: bool
@@ -152,3 +203,24 @@ class Program:
     def array(self, name: str) -> Array:
         """The array of that name."""
         return next(a for a in self.arrays if a.tensor.name == name)
+
+
+@dataclass(frozen=True)
+class Fluctuations:
+    """The linear response of a program to changes of its path weights, which is what a finite width is.
+
+    `tangent` is the program with the first-order change of every active quantity, `direct` the part of it that
+    remains when the averages that feed back do not change (None if there is nothing else); `sketch` combines the
+    observables of the averages at random, to find the directions that matter. `covariances` are the requested
+    quantities with their changes, `following` those among them that `direct` computes; `weights` give the relative
+    size ν of every site; `smoothed`: kinks are widened.
+    """
+
+    tangent: Program
+    direct: Program | None
+    sketch: Program
+    column: Index
+    covariances: tuple[tuple[Tensor, Tensor], ...]
+    following: tuple[str, ...]
+    weights: tuple[tuple[str, Expr], ...]
+    smoothed: bool

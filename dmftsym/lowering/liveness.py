@@ -35,18 +35,18 @@ class Liveness(Displayed):
 
 
 def find_live(
-    action: Action, processes: tuple[EffectiveProcess, ...], saddle: SaddlePoint, requested: tuple[str, ...]
+    action: Action, processes: tuple[EffectiveProcess, ...], saddle: SaddlePoint, wanted: tuple[str, ...]
 ) -> Liveness:
-    """Walk back from the outputs of the model and the requested ones.
+    """Walk back from the wanted quantities.
 
-    Raises `LoweringError` for a requested name that is no order parameter, definition or observable.
+    Raises `LoweringError` for a name that is no order parameter, definition or observable.
     """
     known = [q.name for q in action.order_parameters] + [d.tensor.name for d in action.definitions]
-    for name in requested:
+    for name in wanted:
         if name not in known:
             raise LoweringError(f"'{name}' is not a quantity of model {action.name}; it has {', '.join(known)}")
     reads = _reads(action, processes, saddle)
-    roots = tuple(dict.fromkeys((*action.outputs, *requested)))
+    roots = tuple(dict.fromkeys(wanted))
     live, full, queue = dict.fromkeys(roots), set(roots), list(roots)
     while queue:
         for entry in reads.get(queue.pop(0), ()):

@@ -1,10 +1,11 @@
 """`lower`: equations on a time grid, live quantities only, in causal order, as a `Program`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, sign
 
 from dmftsym.derivation.averages import SourceDerivative
+from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation
 from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
@@ -22,27 +23,36 @@ from dmftsym.lowering.schemes import RATE, VALUE, Scheme
 from dmftsym.lowering.sources import group_sources
 
 
-def lower(
-    action: Action,
-    processes: tuple[EffectiveProcess, ...],
-    saddle: SaddlePoint,
-    scheme: Scheme,
-    requested: tuple[str, ...] = (),
-) -> tuple[Program, Schedule, Liveness]:
+@dataclass(frozen=True)
+class Lowered:
+    """The quantities of a model on a time grid, in causal order: what `program_of` and `linearise` start from."""
+
+    action: Action
+    scheme: Scheme
+    builder: QuantityBuilder
+    groups: tuple[SourceGroup, ...]
+    starts: tuple[Start, ...]
+    schedule: Schedule
+    liveness: Liveness
+    equations: tuple[str, ...]
+
+
+def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...]) -> Lowered:
     """Discretise, prune, split into contractions and elementwise updates, and order the equations of a model.
 
-    Raises `LoweringError` for acausal terms, instantaneous loops (named in the user's symbols) and averages of
-    response fields.
+    `wanted` names the quantities to compute. Raises `LoweringError` for acausal terms, instantaneous loops (named in
+    the user's symbols) and averages of response fields.
     """
-    liveness = find_live(action, processes, saddle, requested)
-    equations = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
-    saddle, processes = restrict_to_equal_time(liveness.equal_time, saddle, processes)
+    action, processes, saddle = equations.action, equations.process, equations.saddle_point
+    liveness = find_live(action, processes, saddle, wanted)
+    lines = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
+    saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
     builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1))
-    groups = tuple(g for p in processes for g in group_sources(action, p, saddle, liveness.live))
+    groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live))
     starts: list[Start] = []
     for group in groups:
         _add_draw(builder, group, scheme)
-    for process in processes:
+    for process in sites:
         starts += _add_site(builder, process, liveness, scheme)
     _add_order_parameters(builder, action, saddle, liveness)
     for definition in saddle.definitions:
@@ -51,7 +61,7 @@ def lower(
             builder.add_function(definition.tensor, definition.terms, line)
     schedule = build_causal_schedule(builder.nodes)
     _check_first_step(schedule)
-    return _program(action, scheme, builder, groups, starts, schedule, liveness, equations), schedule, liveness
+    return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines)
 
 
 def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> None:
@@ -149,7 +159,9 @@ def _check_first_step(schedule: Schedule) -> None:
             raise LoweringError(f"{node.label} needs {lagged[0]} before time 0; only fields with an initial value may")
 
 
-def _program(action, scheme, builder, groups, starts, schedule, liveness, equations) -> Program:
+def program_of(lowered: Lowered) -> Program:
+    """The program of a lowered model: its statements in causal order, kernels fused, histories where needed."""
+    action, scheme, builder, schedule = lowered.action, lowered.scheme, lowered.builder, lowered.schedule
     constants = tuple(s for n in schedule.constants for s in n.statements if isinstance(s, Evaluate))
     history = history_arrays(schedule, builder.arrays)
     arrays = tuple(replace(a, history=name in history) for name, a in builder.arrays.items())
@@ -167,15 +179,15 @@ def _program(action, scheme, builder, groups, starts, schedule, liveness, equati
         action.data,
         tuple(sorted(symmetric)),
         arrays,
-        _drawn_groups(groups, schedule),
-        tuple(starts),
+        _drawn_groups(lowered.groups, schedule),
+        lowered.starts,
         constants,
         kernels_of(schedule.step),
         tuple(s for n in schedule.epilogue for s in n.statements),
-        tuple(heads[name] for name in liveness.outputs),
+        tuple(heads[name] for name in lowered.liveness.outputs),
         tuple(s.name for s in action.sites),
         _is_smooth(builder),
-        equations,
+        lowered.equations,
     )
 
 

@@ -131,13 +131,13 @@ class QuantityBuilder:
         free = tuple(i for i in _indices_in_order(term.body) if i not in bound and not i.is_time)
         equation = as_expression((term,))
         if path == 1:
-            tensor = Tensor(self._name(f"sum_{target}"), "definition", (*free, self.now))
+            tensor = Tensor(self.unique_name(f"sum_{target}"), "definition", (*free, self.now))
             self.add_function(tensor, (term,), f"{tensor[tensor.indices]} = {equation}", auxiliary=True)
             return tensor[tensor.indices]
         return self._memory(coefficient, path, term, free, past, site, target)
 
     def _memory(self, coefficient, path, term: Term, free, past, site: str, target: str) -> Expr:
-        tensor = Tensor(self._name(f"memory_{target}"), "definition", (*free, self.now), site)
+        tensor = Tensor(self.unique_name(f"memory_{target}"), "definition", (*free, self.now), site)
         entry = tensor[tensor.indices]
         accumulate = bool(past) and not term.body.has(self.now)
         strict = accumulate and not past[0].inclusive
@@ -218,7 +218,7 @@ class QuantityBuilder:
             raise LoweringError(f"{product}: name this function of the initial state with site.define")
         if key not in self._factors:
             indices = (*[canonical[i] for i in own], self.now)
-            tensor = Tensor(self._name(_readable(key) or "factor"), "definition", indices, site)
+            tensor = Tensor(self.unique_name(_readable(key) or "factor"), "definition", indices, site)
             self._factors[key] = tensor
             self.add_site_array(tensor, "factor", key, f"{tensor[indices]} = {key}")
         return self._factors[key][(*own, time)]
@@ -283,7 +283,8 @@ class QuantityBuilder:
                     found.append((name, latest(entry, self.now, limits, where)))
         self.nodes[tensor.name] = Node(tensor.name, where, statements, tuple(dict.fromkeys(found)), **options)
 
-    def _name(self, wanted: str) -> str:
+    def unique_name(self, wanted: str) -> str:
+        """The wanted name, numbered if it is taken."""
         name, count = wanted, 2
         while name in self._names:
             name, count = f"{wanted}_{count}", count + 1

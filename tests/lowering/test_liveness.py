@@ -5,15 +5,18 @@ from test_schedule import lowered
 
 import dmftsym as ds
 from dmftsym.lowering.ir_printer import program_text
+from dmftsym.lowering.lower import program_of
 from dmftsym.models.loading import build_model
 
 
 def test_kernels_on_request_are_needed_at_equal_times_only():
-    program, _, liveness = lowered(build_model("mlp"))
+    found = lowered(build_model("mlp"))
+    program, liveness = program_of(found), found.liveness
     assert set(liveness.equal_time) == {"Phi1", "G1"}
     assert set(liveness.outputs) == {"f", "K", "loss"}
     assert not any(a.history for a in program.arrays), "one-time results need no history of the fields"
-    program, _, liveness = lowered(build_model("mlp"), ("Phi1",))
+    found = lowered(build_model("mlp"), ("Phi1",))
+    program, liveness = program_of(found), found.liveness
     assert liveness.equal_time == ("G1",) and "Phi1" in liveness.outputs
     assert {a.tensor.name for a in program.arrays if a.history} == {"phi_h"}
 
@@ -30,11 +33,13 @@ def test_unused_order_parameters_are_not_computed():
     site.equation(extra[t], ds.past(s)(x[s] ** 3))
     site.observe(q[t], x[t] ** 2)
     site.observe(unused[t, s], extra[t] * extra[s])
-    program, _, liveness = lowered(m)
+    found = lowered(m)
+    program, liveness = program_of(found), found.liveness
     assert liveness.unused == ("Unused",)
     assert not any("extra" in a.tensor.name for a in program.arrays)
     assert "Unused" in liveness.text()
-    program, _, liveness = lowered(m, ("Unused",))
+    found = lowered(m, ("Unused",))
+    program, liveness = program_of(found), found.liveness
     assert {"extra", "Unused"} <= {a.tensor.name for a in program.arrays}
 
 
@@ -75,7 +80,8 @@ def test_conjugates_at_fixed_or_repeated_indices_are_refused(where):
 
 
 def test_every_stage_can_be_printed():
-    program, schedule, liveness = lowered(build_model("recurrent"))
+    found = lowered(build_model("recurrent"))
+    program, schedule, liveness = program_of(found), found.schedule, found.liveness
     text = program_text(program)
     for piece in ("C[t, s] = <phi_x[s] phi_x[t]>", "draw u_x[t]", "x_rate[t] = u_x[t] - x[t]", "all times kept"):
         assert piece in text

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import dmftsym as ds
 from dmftsym.compiler import derive
-from dmftsym.lowering.lower import lower
+from dmftsym.lowering.lower import lower, program_of
 from dmftsym.lowering.quantities import Node
 from dmftsym.lowering.schedule import build_causal_schedule
 from dmftsym.lowering.schemes import scheme_named
@@ -16,7 +16,7 @@ from dmftsym.models.loading import build_model
 
 def lowered(model, outputs=()):
     d = derive(model)
-    return lower(d.action, d.process, d.saddle_point, scheme_named("euler"), outputs)
+    return lower(d, scheme_named("euler"), (*d.action.outputs, *outputs))
 
 
 class _Timed:
@@ -82,7 +82,7 @@ def two_layer(drift):
 def test_instantaneous_feedback_is_an_error_in_the_users_symbols():
     with pytest.raises(ds.LoweringError, match=r"instantaneous loop.*h\[mu, t\].*f\[mu, t\]"):
         lowered(two_layer(lambda m, f, h, y, mu, t, s: y[mu] - f[mu, t]))
-    program, *_ = lowered(two_layer(lambda m, f, h, y, mu, t, s: y[mu] - ds.past(s)(f[mu, s])))
+    program = program_of(lowered(two_layer(lambda m, f, h, y, mu, t, s: y[mu] - ds.past(s)(f[mu, s]))))
     assert [o.name for o in program.outputs] == ["f"]
 
 
@@ -105,7 +105,7 @@ def test_acausal_terms_are_named(drift):
 
 
 def test_order_of_the_two_layer_network():
-    _, schedule, _ = lowered(build_model("mlp"))
+    schedule = lowered(build_model("mlp")).schedule
     position = {n.name: k for k, n in enumerate(schedule.step)}
     assert position["h"] < position["g"] < position["G1_equal"] < position["K"]
     assert max(position["h"], position["z"]) < position["f"] < position["Delta"]
@@ -114,6 +114,6 @@ def test_order_of_the_two_layer_network():
 
 
 def test_order_of_the_recurrent_network():
-    _, schedule, _ = lowered(build_model("recurrent"))
+    schedule = lowered(build_model("recurrent")).schedule
     order = [n.name for n in schedule.step]
     assert order.index("x") < order.index("C") < order.index("u_x") < order.index("x_rate")

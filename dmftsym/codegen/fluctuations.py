@@ -1,0 +1,86 @@
+"""Fluctuations of a program as source code: the sketch and tangent sweeps, and the tables that `fluctuations` reads."""
+
+from dmftsym.codegen.arrays import size_code
+from dmftsym.codegen.printers import FormulaPrinter
+from dmftsym.codegen.statements import StatementWriter
+from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of
+from dmftsym.language.symbols import Axis
+from dmftsym.lowering.ir import COLUMNS, Fluctuations
+
+SKETCH_NOTES = (
+    "The sweep that finds out in which directions the observables of the fluctuating averages scatter.",
+    "",
+    "Arguments as for `sweep`; sketch_generator: draws the random combinations. Returns by site the sum over time of",
+    "`columns` random combinations of its observables, (columns, paths), and how the sweep ended.",
+)
+TANGENT_NOTES = (
+    "The sweep with the first-order change of every active quantity, one column a direction.",
+    "",
+    "Arguments as for `sweep`; modes: by site, relative changes psi of the path weights, (columns, paths), under which",
+    "an average <O> changes by <psi O> + <change of O>. Returns the changes, and how the sweep ended.",
+)
+
+
+DIRECT_NOTES = ("The part of `tangent_sweep` that remains for modes under which nothing changes that feeds back.",)
+
+
+def fluctuation_code(fluctuations: Fluctuations | None, writer: StatementWriter, sweeps: list[dict]) -> dict:
+    """Add the sweeps of the fluctuations to `sweeps`, their kernels to the writer; return the keys of the template."""
+    if fluctuations is None:
+        return {"fluctuating": None}
+    plain = tuple(a for a in ARGUMENTS if a != "progress")
+    changes = {quantity.name: changed.name for quantity, changed in fluctuations.covariances}
+    following = {name: changes[name] for name in fluctuations.following}
+    sketches = {a.tensor.name: a.tensor.name for a in fluctuations.sketch.arrays if a.role == "sketch"}
+    add = lambda program, variant, *rest: sweeps.append(
+        sweep_code(program, StatementWriter(program, writer.kernels, variant), *rest)
+    )
+    add(fluctuations.sketch, "sketch", "sketch_sweep", (*plain, "sketch_generator"), SKETCH_NOTES, sketches)
+    add(fluctuations.tangent, "and_slopes", "tangent_sweep", (*plain, "modes"), TANGENT_NOTES, changes)
+    if fluctuations.direct:
+        add(fluctuations.direct, "direct", "direct_sweep", (*plain, "modes"), DIRECT_NOTES, following)
+    return {"fluctuating": {**_tables(fluctuations), **_memory(fluctuations), **_site_weights(fluctuations)}}
+
+
+def _tables(fluctuations: Fluctuations) -> dict:
+    rows = []
+    for quantity, changed in fluctuations.covariances:
+        axes = tuple(i.axis.name for i in quantity.indices)
+        rows.append({"name": quantity.name, "axes": repr(axes), "column": changed.indices.index(fluctuations.column)})
+    return {
+        "covariances": rows,
+        "following": repr(fluctuations.following),
+        "evolving": any(g.kind == "evolving" for g in fluctuations.tangent.groups),
+    }
+
+
+def _site_weights(fluctuations: Fluctuations) -> dict:
+    printer, program = FormulaPrinter(array=True), fluctuations.tangent
+    sizes = ", ".join(f'"{site}": {printer.formula(nu)}' for site, nu in fluctuations.weights)
+    return {"site_weights": f"{{{sizes}}}", "unpack_weights": unpack(values_of(program), [[sizes]])}
+
+
+def _memory(fluctuations: Fluctuations) -> dict:
+    """Numbers that a tangent sweep keeps: per path, per column and path, per column; and per result."""
+
+    def product(axes: list[Axis], history: bool) -> str:
+        return "*".join((["steps"] if history else []) + [size_code(a) for a in axes if a != COLUMNS]) or "1"
+
+    program = fluctuations.tangent
+    per_path, per_column_and_path, per_column = [], [], []
+    for array in program.arrays:
+        axes = [i.axis for i in array.tensor.indices if not i.is_time] if array.site else None
+        if axes is None:
+            per_column.append(product([i.axis for i in array.tensor.indices], False))
+        elif COLUMNS in axes:
+            per_column_and_path.append(product(axes, array.history))
+        else:
+            per_path.append(product(axes, array.history))
+    results = [product([i.axis for i in q.indices], False) for q, _ in fluctuations.covariances]
+    return {
+        "per_path": " + ".join(per_path) or "0",
+        "per_column_and_path": " + ".join(per_column_and_path) or "0",
+        "per_column": " + ".join(per_column) or "0",
+        "results": " + ".join(results),
+        "unpack_memory": unpack(values_of(program), [per_path, per_column_and_path, per_column, results]),
+    }

@@ -1,0 +1,146 @@
+"""Gaussian sources as source code: covariances, draws, and the first-order change of a draw."""
+
+from dataclasses import replace
+
+from dmftsym.codegen.arrays import ArrayFormula, size_code
+from dmftsym.derivation.process import Source
+from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.terms import Before, Term
+from dmftsym.lowering.ir import COLUMNS, Draw, DrawVariation, SourceGroup
+
+
+class SourceWriter:
+    """Writes what draws the sources of a program at a step."""
+
+    def __init__(self, now: Index, formula: ArrayFormula):
+        self.now, self.formula = now, formula
+
+    def covariance(self, group: SourceGroup, lead: tuple[Index, ...] = ()) -> str:
+        """The covariance of a group at one time, or its rows against all times up to now, as one matrix.
+
+        `lead` are indices in front: the columns, if the blocks hold first-order changes.
+        """
+        size = ", ".join([*(i.axis.size for i in lead), group_size(group)])
+        if len(group.members) == 1:
+            return f"{self._block(group, *group.members * 2, lead)}.reshape({size}, -1)"
+        rows = []
+        for left in group.members:
+            shapes = [self._shape(group, left, right, lead) for right in group.members]
+            blocks = [
+                f"{self._block(group, left, right, lead)}.reshape({shape})"
+                for right, shape in zip(group.members, shapes, strict=True)
+            ]
+            rows.append(f"np.concatenate([{', '.join(blocks)}], axis=-1)")
+        return f"np.concatenate([{', '.join(rows)}], axis={len(lead)}).reshape({size}, -1)"
+
+    def _shape(self, group: SourceGroup, left: Source, right: Source, lead) -> str:
+        times = [f"{self.now.name} + 1"] if group.kind == "evolving" else []
+        return ", ".join([*(i.axis.size for i in lead), _size(left), *times, _size(right)])
+
+    def _block(self, group: SourceGroup, left: Source, right: Source, lead) -> str:
+        evolving = group.kind == "evolving"
+        for block in group.blocks:
+            if (block.left.tensor, block.right.tensor) == (left.tensor, right.tensor):
+                return self._block_code(block.left, block.right, block.terms, evolving, lead)
+            if (block.left.tensor, block.right.tensor) == (right.tensor, left.tensor):
+                if not evolving:
+                    return self._block_code(block.right, block.left, block.terms, False, lead)
+                swap = {block.left.times[0]: block.right.times[0], block.right.times[0]: block.left.times[0]}
+                terms = tuple(Term(t.body.xreplace(swap), t.bound, t.constraints) for t in block.terms)
+                return self._block_code(block.right.xreplace(swap), block.left.xreplace(swap), terms, True, lead)
+        return f"np.zeros(({self._shape(group, left, right, lead)}))"
+
+    def _block_code(self, left: Entry, right: Entry, terms, evolving: bool, lead) -> str:
+        """One block with the axes of both ends (and the earlier time between them)."""
+        constraints = (Before(right.times[0], self.now, True),) if evolving else ()
+        time = (right.times[0],) if evolving else ()
+        spatial = [[i for i in e.indices if not (isinstance(i, Index) and i.is_time)] for e in (left, right)]
+        target = (*lead, *spatial[0], *time, *spatial[1])
+        code = self.formula.sum_of_terms(terms, target, constraints)
+        if not target:
+            return f"np.array({code})"
+        only = terms[0].body if len(terms) == 1 else None
+        if isinstance(only, Entry) and len(only.atoms(Index) - {self.now}) == len(target):
+            return code
+        full = ", ".join(size_code(i.axis) if not i.is_time else f"{self.now.name} + 1" for i in target)
+        return f"np.broadcast_to({code}, ({full}{',' if len(target) == 1 else ''}))"
+
+    def draw(self, statement: Draw) -> list[str]:
+        """The values of an evolving or white group of sources at this step."""
+        group, now = statement.group, self.now.name
+        name = group.name
+        size = f"size_{name}"
+        lines = [f"# {statement.equation}"]
+        if group.kind == "evolving":
+            lines += [
+                f"row = {self.covariance(group)}",
+                f"opened = _extend_factor(factor_{name}, active_{name}, rank_{name}, row, {now})",
+                "if opened < 0:",
+                f'    status = f"failed: the covariance of {name} is not positive at step {{{now}}}"',
+                "    break",
+                f"rank_{name}, null_directions = rank_{name} + opened, null_directions + {size} - opened",
+                f"drawn = factor_{name}[{now}*{size} :][:{size}, :rank_{name}] @ normals_{name}[:rank_{name}]",
+            ]
+        else:
+            lines += [
+                f'factor_{name} = _factor({self.covariance(group)}, "{statement.equation}")',
+                f"drawn = factor_{name} @ normals_{name}[{now}, :factor_{name}.shape[1]]",
+            ]
+        return lines + self.members(group)
+
+    def draw_variation(self, statement: DrawVariation) -> list[str]:
+        """The first-order change of a draw, in every column."""
+        group, now = statement.group, self.now.name
+        name = group.name
+        terms = [t for b in statement.blocks for t in b.terms]
+        column = next(i for t in terms for i in t.body.atoms(Index) if i.axis == COLUMNS)
+        changed = self.covariance(replace(group, blocks=statement.blocks), (column,))
+        lines = [f"# {statement.equation}", f"d_row = {changed}"]
+        if group.kind == "evolving":
+            lines += [
+                f"_vary_factor(factor_{name}, d_factor_{name}, active_{name}[:rank_{name}], d_row, {now})",
+                f"drawn = d_factor_{name}[:, {now}*size_{name} :][:, :size_{name}, :rank_{name}]"
+                f" @ normals_{name}[:rank_{name}]",
+            ]
+        else:
+            lines += [
+                f"drawn = _varied_square_root(factor_{name}, d_row) @ normals_{name}[{now}, :factor_{name}.shape[1]]"
+            ]
+        return lines + self.members(group, varied=True)
+
+    def members(self, group: SourceGroup, varied: bool = False) -> list[str]:
+        """Split the drawn values of a group (or, if `varied`, their changes) into its sources."""
+        lines, start = [], ""
+        for member in group.members:
+            shape = ", ".join(size_code(i.axis) for i in member.tensor.indices if not i.is_time)
+            stop = f"{start} + {_size(member)}" if start else _size(member)
+            rows = f"{start}:{stop}"
+            cut = "drawn" if len(group.members) == 1 else f"drawn[:, {rows}]" if varied else f"drawn[{rows}]"
+            if varied:
+                lines += self._varied_member(member, cut, shape)
+            else:
+                lines.append(f"{member.tensor.name} = {cut}.reshape({shape + ', ' if shape else ''}-1)")
+            start = stop
+        return lines
+
+    def _varied_member(self, member: Source, cut: str, shape: str) -> list[str]:
+        """The column axis moves behind the indices of the source."""
+        spatial = shape.count(",") + 1 if shape else 0
+        code = f"{cut}.reshape(columns, {shape + ', ' if shape else ''}-1)"
+        return [f"d_{member.tensor.name}[...] = " + (f"np.moveaxis({code}, 0, {spatial})" if spatial else code)]
+
+
+def _size(source) -> str:
+    return "*".join(size_code(i.axis) for i in source.tensor.indices if not i.is_time) or "1"
+
+
+def group_size(group: SourceGroup) -> str:
+    """The number of jointly Gaussian values of a group at one time."""
+    return " + ".join(_size(m) for m in group.members)
+
+
+def times_size(count: str, size: str) -> str:
+    """Source of count times a size, without superfluous brackets."""
+    if size == "1":
+        return count
+    return f"{count}*{size}" if size.isidentifier() else f"{count}*({size})"

@@ -1,0 +1,154 @@
+"""A program as one function of the generated module: a causal pass over time."""
+
+import re
+
+from dmftsym.codegen.arrays import size_code
+from dmftsym.codegen.kernels import wrapped
+from dmftsym.codegen.sources import group_size, times_size
+from dmftsym.codegen.statements import StatementWriter
+from dmftsym.language.symbols import Tensor
+from dmftsym.language.terms import as_expression
+from dmftsym.lowering.ir import DrawVariation, Evaluate, Program, SourceGroup, is_variation
+
+MEAN_NOTES = (
+    "One causal pass over time: every equation once a step, in causal order.",
+    "",
+    "values: parameters, data and sizes by name; factors: factors of the static covariances; normals: standard",
+    "normals, (dimensions, paths) for static sources and starts, (steps, dimensions, paths) for white and",
+    "(steps*dimensions, paths) for evolving sources; weights: quadrature weight of every path, by site.",
+    "Returns the arrays of all order parameters and functions, and how the sweep ended.",
+)
+ARGUMENTS = ("values", "factors", "normals", "weights", "steps", "dt", "progress")
+
+
+def sweep_code(
+    program: Program,
+    writer: StatementWriter,
+    name: str = "sweep",
+    arguments: tuple[str, ...] = ARGUMENTS,
+    notes: tuple[str, ...] = MEAN_NOTES,
+    results: dict[str, str] | None = None,
+) -> dict:
+    """What the template of a sweep needs to print one: every key is a block of source lines.
+
+    `results` maps the names that the sweep returns to arrays; default: the outputs of the program.
+    """
+    step = [writer.lines(s) for s in program.step]
+    epilogue = [writer.lines(s) for s in program.epilogue]
+    allocate, views = _allocations(program)
+    before = [line for c in program.constants for line in constant_lines(c, writer)]
+    before += _initial_values(program, writer)
+    timed = [a for a in program.arrays if not a.site and a.tensor.time_slots and not is_variation(a.tensor)]
+    finite = [f'("{a.tensor.name}", {_at_now(a.tensor, program)})' for a in timed]
+    results = results or {t.name: t.name if t.indices else f"np.array({t.name})" for t in program.outputs}
+    return {
+        "name": name,
+        "arguments": ", ".join(arguments),
+        "notes": notes,
+        "progress": "progress" in arguments,
+        "unpack": unpack(values_of(program), [allocate, before, *step, *epilogue]),
+        "allocate": allocate,
+        "before": before,
+        "history_views": views,
+        "step": step,
+        "epilogue": epilogue,
+        "finite": wrapped("failed = _first_non_finite(", tuple(finite), ")"),
+        "results": "{" + ", ".join(f'"{key}": {code}' for key, code in results.items()) + "}",
+    }
+
+
+def _allocations(program: Program) -> tuple[list[str], list[str]]:
+    """Lines that allocate all arrays, and lines that take this step's slice of those that keep all times."""
+    allocate, views = [], []
+    for site in program.sites:
+        allocate.append(f'weight_{site} = weights["{site}"]')
+        allocate.append(f"paths_{site} = len(weight_{site})")
+    if any(is_variation(a.tensor) for a in program.arrays):
+        allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sites]
+    for array in (a for a in program.arrays if not a.site and a.tensor.time_slots):
+        shape = tuple_code([size_code(i.axis) for i in array.tensor.indices])
+        allocate.append(f"{array.tensor.name} = np.full({shape}, np.nan)")
+    for array in (a for a in program.arrays if a.site):
+        name = array.tensor.name
+        sizes = [size_code(i.axis) for i in array.tensor.indices if not i.is_time] + [f"paths_{array.site}"]
+        if array.given:
+            allocate.append(f'{name} = modes["{array.site}"]')
+        elif array.history:
+            allocate.append(f"{name}_history = np.zeros((steps, {', '.join(sizes)}))")
+            views.append(f"{name} = {name}_history[{program.now}]")
+        else:
+            allocate.append(f"{name} = np.zeros({tuple_code(sizes)})")
+    return allocate, views
+
+
+def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
+    lines = []
+    varied = {s.group.name for s in program.step if isinstance(s, DrawVariation)}
+    for group in program.groups:
+        if group.kind == "static":
+            lines += [f"# {covariance_text(group)}", f'drawn = factors["{group.name}"] @ normals["{group.name}"]']
+            lines += writer.sources.members(group)
+            continue
+        lines.append(f'normals_{group.name} = normals["{group.name}"]')
+        if group.kind == "evolving":
+            size = times_size("steps", f"size_{group.name}")
+            lines.append(f"size_{group.name} = {group_size(group)}")
+            lines.append(f"factor_{group.name} = np.zeros(({size}, {size}))")
+            if group.name in varied:
+                lines.append(f"d_factor_{group.name} = np.zeros((columns, {size}, {size}))")
+            lines.append(f"active_{group.name}, rank_{group.name} = np.zeros({size}, dtype=int), 0")
+    for start in program.starts:
+        name = start.field.name
+        target = tuple(i for i in start.field.indices if not i.is_time)
+        mean, variance = (writer.formula.expression(m, target) for m in (start.mean, start.variance))
+        shape = ", ".join([*(size_code(i.axis) for i in target), "-1"])
+        column = "[..., None]" if target else ""
+        spread = f'np.sqrt(np.asarray({variance}))[..., None]*normals["{name}_start"].reshape({shape})'
+        lines += [
+            f"# {name}(0) ~ Normal(mean {start.mean}, variance {start.variance})",
+            f"{name}_start = np.asarray({mean}, dtype=float){column} + {spread}",
+        ]
+    return lines
+
+
+def _at_now(tensor: Tensor, program: Program) -> str:
+    now = program.now.name
+    first = tensor.time_slots[0]
+    codes = [now if k == first else f":{now} + 1" if i.is_time else ":" for k, i in enumerate(tensor.indices)]
+    return f"{tensor.name}[{', '.join(codes)}]"
+
+
+def constant_lines(statement: Evaluate, writer: StatementWriter) -> list[str]:
+    """A quantity without time, with its equation above."""
+    tensor = statement.target.tensor
+    free = tensor.indices
+    value = writer.formula.sum_of_terms(statement.terms, free)
+    shape = tuple_code([size_code(i.axis) for i in free])
+    full = f"np.broadcast_to({value}, {shape})" if free else f"float({value})"
+    return [f"# {statement.equation}", f"{tensor.name} = {full}"]
+
+
+def covariance_text(group: SourceGroup) -> str:
+    """The covariances of a group of sources as equations."""
+    return "; ".join(f"<{b.left} {b.right}> = {as_expression(b.terms)}" for b in group.blocks)
+
+
+def tuple_code(items: list[str]) -> str:
+    """A tuple of the given source texts."""
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+
+
+def sizes_of(program: Program) -> list[str]:
+    """The names of the axis lengths that are not fixed numbers."""
+    return [a.size for a in program.axes if not a.is_time and not a.size.isdigit()]
+
+
+def values_of(program: Program) -> list[str]:
+    """The names that a sweep finds in `values`."""
+    return [p.name for p in program.parameters] + [d.tensor.name for d in program.data] + sizes_of(program)
+
+
+def unpack(names: list[str], blocks: list[list[str]]) -> list[str]:
+    """Assignments from `values` for the names that stand in the given lines of code."""
+    code = " ".join(line for block in blocks for line in block if not line.lstrip().startswith("#"))
+    return [f'{name} = values["{name}"]' for name in names if re.search(rf"\b{name}\b", code)]

@@ -1,0 +1,149 @@
+"""Kernels of a tangent sweep: loops over blocks of paths, columns, indices, and the paths of a block innermost."""
+
+from dataclasses import dataclass
+
+from sympy import Expr, Integer, Mul, Symbol
+
+from dmftsym.codegen.arrays import size_code
+from dmftsym.codegen.kernels import element_code, with_source_names, wrapped
+from dmftsym.codegen.printers import FormulaPrinter
+from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.terms import entries_of
+from dmftsym.lowering.ir import COLUMNS, Assign, Contract, Piece, TangentKernel
+
+
+@dataclass(frozen=True)
+class TangentKernelCode:
+    """A kernel as source: signature, what the caller passes, the lines inside the loops over blocks and columns.
+
+    `sums` are the partial sums of averages: array, shape of one block's part, and the average that they belong to.
+    """
+
+    name: str
+    signature: tuple[str, ...]
+    arguments: tuple[str, ...]
+    column: str
+    paths_of: str
+    lines: tuple[str, ...]
+    sums: tuple[tuple[str, str, Contract], ...]
+
+
+def tangent_kernel_code(kernel: TangentKernel, now: Index, histories: frozenset[str]) -> TangentKernelCode:
+    """Print the changes of a kernel; arrays become parameters, cut to the time at which they are read."""
+    writer = _Writer(kernel, now, histories)
+    lines = [line for update in kernel.updates for line in writer.lines(update)]
+    arguments = {"columns": "columns", f"weight_{kernel.site}": f"weight_{kernel.site}"} | writer.arguments
+    return TangentKernelCode(
+        kernel.name,
+        tuple(wrapped("(", tuple(arguments), "):")),
+        tuple(arguments.values()),
+        writer.column,
+        f"weight_{kernel.site}",
+        tuple(lines),
+        tuple(writer.sums),
+    )
+
+
+class _Writer:
+    """Prints updates one by one and notes what the caller must pass."""
+
+    def __init__(self, kernel: TangentKernel, now: Index, histories: frozenset[str]):
+        self.site, self.now, self.histories = kernel.site, now, histories
+        self.printer = FormulaPrinter(array=False)
+        self.arguments: dict[str, str] = {}
+        self.sums: list[tuple[str, str, Contract]] = []
+        self.column = next(i.name for u in kernel.updates for i in u.target.indices if i in _columns(u.target))
+
+    def lines(self, update: Assign | Contract) -> list[str]:
+        """The equation as a comment, then loops over the indices of the target and what it sums over."""
+        comment = f"# {update.equation}"
+        if isinstance(update, Assign):
+            rows: dict[str, str] = {}
+            target = self._element(update.target, rows)
+            value = self._formula(update.expression, rows)
+            return [comment, *self._loops(_spatial(update.target), _over_paths(rows, f"{target} = {value}"))]
+        return [comment, *(self._average(update) if update.averaged else self._sum(update))]
+
+    def _sum(self, contract: Contract) -> list[str]:
+        own = _spatial(contract.target)
+        inner: list[str] = []
+        if not contract.accumulate:
+            zero: dict[str, str] = {}
+            inner += _over_paths(zero, f"{self._element(contract.target, zero)} = 0.0")
+        for piece in contract.pieces:
+            rows: dict[str, str] = {}
+            target = self._element(contract.target, rows)
+            value = "*".join(self._element(o, rows) for o in piece.operands)
+            coefficient = self._formula(piece.scalar * piece.coefficient, {})
+            before = [] if coefficient == "1" else [f"factor_now = {coefficient}"]
+            update = f"{target} += {value if coefficient == '1' else f'factor_now*{value}'}"
+            inner += self._loops(_bound(piece, own), [*before, *_over_paths(rows, update)])
+        return self._loops(own, inner)
+
+    def _average(self, contract: Contract) -> list[str]:
+        own = _spatial(contract.target)
+        name = f"sum_{contract.target.tensor.name}"
+        free = [i for i in contract.target.indices if i != self.now]
+        self.arguments[name] = name
+        self.sums.append((name, ", ".join(size_code(i.axis) for i in free), contract))
+        part = f"{name}[path_block, {', '.join(str(i) for i in free)}]"
+        inner: list[str] = []
+        for piece in contract.pieces:
+            rows = {"weight_now": f"weight_{self.site}[path_from:path_to]"}
+            value = "*".join(["weight_now[path]", *[self._element(o, rows) for o in piece.operands]])
+            coefficient = self._formula(piece.scalar * piece.coefficient, {})
+            body = ["sum_now = 0.0", *_over_paths(rows, f"sum_now += {value}")]
+            body.append(f"{part} += {'sum_now' if coefficient == '1' else f'({coefficient})*sum_now'}")
+            inner += self._loops(_bound(piece, own), body)
+        return self._loops(own, inner)
+
+    def _formula(self, expression: Expr, rows: dict[str, str]) -> str:
+        local = [e for e in entries_of(expression) if e.tensor.site]
+        symbols = {e: Symbol(self._element(e, rows), real=True) for e in local}
+        hidden = with_source_names(expression.xreplace(symbols), self.now, self.histories, self.arguments)
+        return self.printer.formula(hidden)
+
+    def _element(self, entry: Entry, rows: dict[str, str]) -> str:
+        """One value of a site array, taken from a row: the slice of this column and block, noted in `rows`."""
+        code, name, argument = element_code(entry, self.now, self.histories)
+        self.arguments.setdefault(name, argument)
+        place = [str(i) for i in _spatial(entry)] + [str(i) for i in entry.indices if i.is_Integer]
+        row = "_".join(["row", name, *place])
+        rows[row] = code.replace("path]", "path_from:path_to]")
+        return f"{row}[path]"
+
+    def _loops(self, indices: list[Index], inner: list[str]) -> list[str]:
+        """The lines inside loops over the given indices."""
+        result = []
+        for depth, index in enumerate(indices):
+            size = size_code(index.axis)
+            if not size.isdigit():
+                self.arguments.setdefault(size, size)
+            result.append(f"{'    ' * depth}for {index} in range({size}):")
+        return result + [f"{'    ' * len(indices)}{line}" for line in inner]
+
+
+def _over_paths(rows: dict[str, str], line: str) -> list[str]:
+    """A loop over the paths of a block, on rows cut out beforehand (which lets compilers vectorise it)."""
+    cuts = wrapped(f"{', '.join(rows)} = ", tuple(rows.values()), "", width=100)
+    if len(cuts) > 1:
+        cuts = [f"{row} = {code}" for row, code in rows.items()]
+    return [*cuts, "for path in range(path_to - path_from):", f"    {line}"]
+
+
+def _columns(entry: Entry) -> list[Index]:
+    return [i for i in entry.indices if isinstance(i, Index) and i.axis == COLUMNS]
+
+
+def _spatial(entry: Entry) -> list[Index]:
+    """The indices of an entry over which its update loops: all but times and the column."""
+    return [i for i in entry.indices if isinstance(i, Index) and not i.is_time and i.axis != COLUMNS]
+
+
+def _bound(piece: Piece, own: list[Index]) -> list[Index]:
+    """The indices over which a piece is summed."""
+    found: list[Index] = []
+    for factor in (Mul(piece.scalar, piece.coefficient), *piece.operands):
+        for entry in entries_of(factor):
+            found += [i for i in _spatial(entry) if i not in own and i not in found]
+    return found if piece.coefficient != Integer(0) else []

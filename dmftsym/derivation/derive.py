@@ -1,0 +1,37 @@
+"""`derive`: all equations of a model, without choosing a grid."""
+
+from dataclasses import dataclass
+
+from dmftsym.derivation.process import Processes, derive_processes
+from dmftsym.derivation.saddle_point import SaddlePoint, derive_saddle_point
+from dmftsym.language.action import Action, read_action
+from dmftsym.language.display import Displayed
+from dmftsym.language.model import Model
+
+
+@dataclass(frozen=True)
+class Derivation(Displayed):
+    """The equations of a model: action, effective process of every site, saddle point."""
+
+    action: Action
+    process: Processes
+    saddle_point: SaddlePoint
+
+    def text(self) -> str:
+        """Everything in plain text."""
+        return "\n\n".join(part.text() for part in (self.action, self.process, self.saddle_point))
+
+    def latex_lines(self) -> list[str]:
+        """Everything as LaTeX."""
+        return [line for part in (self.action, self.process, self.saddle_point) for line in part.latex_lines()]
+
+
+def derive(model: Model) -> Derivation:
+    """Derive the effective process and the saddle-point equations of a model, without choosing a grid.
+
+    Exact in the limit N → ∞ at fixed γ, η and time; all expressions are SymPy (`process`, `saddle_point`).
+    Raises `LanguageError` if the model is not well formed, `DerivationError` if its action has no such equations.
+    Cost: well under a second. Source: Martin-Siggia-Rose-De Dominicis-Janssen; Helias & Dahmen, arXiv:1901.10416.
+    """
+    action = read_action(model)
+    return Derivation(action, derive_processes(action), derive_saddle_point(action))

@@ -1,0 +1,100 @@
+"""Which quantities fluctuate, which of them feed back, and which a requested covariance needs."""
+
+from dataclasses import dataclass
+
+from dmftsym.errors import LoweringError
+from dmftsym.language.display import Displayed
+from dmftsym.lowering.ir import Contract
+from dmftsym.lowering.lower import Lowered
+from dmftsym.lowering.quantities import Node
+
+
+@dataclass(frozen=True)
+class Feedback(Displayed):
+    """Liveness of fluctuations: `closed` averages drive each other, `observed` ones follow, `derived` by chain rule.
+
+    `active` are the names of all schedule nodes whose first-order change is needed, `following` those among them that
+    change even if nothing that feeds back does; `unused` fluctuate too, but no requested covariance needs them.
+    """
+
+    requested: tuple[str, ...]
+    closed: tuple[str, ...]
+    observed: tuple[str, ...]
+    derived: tuple[str, ...]
+    active: tuple[str, ...]
+    following: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    @property
+    def averages(self) -> tuple[str, ...]:
+        """All site averages whose fluctuations are needed."""
+        return (*self.closed, *self.observed)
+
+    def text(self) -> str:
+        """One line a class of quantities."""
+        lines = [f"covariances of: {', '.join(self.requested)}"]
+        lines.append(f"fluctuation variables that feed back: {', '.join(self.closed) or 'none'}")
+        if self.observed:
+            lines.append(f"observed, feed nothing back: {', '.join(self.observed)}")
+        if self.derived:
+            lines.append(f"by the chain rule: {', '.join(self.derived)}")
+        if self.unused:
+            lines.append(f"fluctuate, but nothing asked for needs them: {', '.join(self.unused)}")
+        return "\n".join(lines)
+
+    def latex_lines(self) -> list[str]:
+        """The same as text."""
+        return [rf"\text{{{line}}}".replace("_", r"\_") for line in self.text().splitlines()]
+
+
+def find_feedback(lowered: Lowered, requested: tuple[str, ...]) -> Feedback:
+    """Sort the quantities of a lowered model by their part in its fluctuations.
+
+    Raises `LoweringError` for a requested quantity that does not depend on any site average.
+    """
+    nodes = {n.name: n for n in (*lowered.schedule.step, *lowered.schedule.epilogue)}
+    reads = {name: [r for r, _ in node.reads if r in nodes] for name, node in nodes.items()}
+    averages = [name for name, node in nodes.items() if _is_average(node)]
+    fluctuating = _closure(averages, _reversed(reads))
+    for name in requested:
+        if name not in fluctuating:
+            raise LoweringError(
+                f"covariance of '{name}': it does not depend on any site average, so it does not fluctuate"
+            )
+    active = _closure(requested, reads) & fluctuating
+    needed = [name for name in averages if name in active]
+    closed = tuple(name for name in needed if name in _closure(reads[name], reads))
+    observed = tuple(name for name in needed if name not in closed)
+    shared = [n.name for n in nodes.values() if not n.site and not n.auxiliary and n.name not in averages]
+    derived = tuple(name for name in shared if name in active)
+    return Feedback(
+        requested,
+        closed,
+        observed,
+        derived,
+        tuple(name for name in nodes if name in active),
+        tuple(name for name in nodes if name in active & _closure(observed, _reversed(reads))),
+        tuple(n for n in lowered.liveness.unused if n not in active),
+    )
+
+
+def _is_average(node: Node) -> bool:
+    return any(isinstance(s, Contract) and s.averaged and s.pieces for s in node.statements)
+
+
+def _reversed(reads: dict[str, list[str]]) -> dict[str, list[str]]:
+    result: dict[str, list[str]] = {name: [] for name in reads}
+    for name, sources in reads.items():
+        for source in sources:
+            result[source].append(name)
+    return result
+
+
+def _closure(roots, edges: dict[str, list[str]]) -> set[str]:
+    found, queue = set(roots), list(roots)
+    while queue:
+        for name in edges.get(queue.pop(), ()):
+            if name not in found:
+                found.add(name)
+                queue.append(name)
+    return found
