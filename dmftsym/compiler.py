@@ -46,7 +46,9 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     options = options or Options()
     equations = derive(model)
     scheme = scheme_named(options.scheme)
-    lowered = lower(equations, scheme, (*equations.action.outputs, *options.outputs))
+    lowered = lower(
+        equations, scheme, (*equations.action.outputs, *options.outputs, *options.covariance)
+    )
     program = program_of(lowered)
     fluctuations, feedback = linearise(equations, scheme, options.covariance)
     source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)

@@ -49,6 +49,7 @@ def _tables(fluctuations: Fluctuations) -> dict:
         rows.append({"name": quantity.name, "axes": repr(axes), "column": changed.indices.index(fluctuations.column)})
     return {
         "covariances": rows,
+        "jumps": repr(fluctuations.jumps),
         "following": repr(fluctuations.following),
         "evolving": any(g.kind == "evolving" for g in fluctuations.tangent.groups),
     }

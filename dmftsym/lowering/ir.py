@@ -213,7 +213,7 @@ class Fluctuations:
     remains when the averages that feed back do not change (None if there is nothing else); `sketch` combines the
     observables of the averages at random, to find the directions that matter. `covariances` are the requested
     quantities with their changes, `following` those among them that `direct` computes; `weights` give the relative
-    size ν of every site; `smoothed`: kinks are widened.
+    size ν of every site; `jumps` are the updates that jump, so that `tangent` misses a part.
     """
 
     tangent: Program
@@ -223,4 +223,4 @@ class Fluctuations:
     covariances: tuple[tuple[Tensor, Tensor], ...]
     following: tuple[str, ...]
     weights: tuple[tuple[str, Expr], ...]
-    smoothed: bool
+    jumps: tuple[str, ...]

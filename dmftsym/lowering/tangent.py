@@ -8,11 +8,10 @@ N Cov = sum over orthonormal functions psi_r of the responses (theory: (I - D)^-
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sympy import Add, DiracDelta, Dummy, Expr, Integer, Mul
+from sympy import Add, Dummy, Expr, Mul
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.functional import variation
-from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of
 from dmftsym.lowering.assemble import history_arrays, kernels_of
@@ -31,6 +30,7 @@ from dmftsym.lowering.ir import (
     Sketch,
     Statement,
 )
+from dmftsym.lowering.jumps import has_jump, without_jumps
 from dmftsym.lowering.lower import Lowered, lower, program_of
 from dmftsym.lowering.quantities import Node
 from dmftsym.lowering.schedule import Schedule
@@ -49,7 +49,6 @@ def linearise(
     """
     if not requested:
         return None, None
-    smoothed = False
     lowered = lower(equations, scheme, requested)
     feedback = find_feedback(lowered, requested)
     program = program_of(lowered)
@@ -61,7 +60,7 @@ def linearise(
     following = tuple(name for name in requested if name in feedback.following)
     weights = tuple((s.name, s.weight) for s in lowered.action.sites)
     sketch = writer.sketch_program(program, feedback)
-    return Fluctuations(tangent, direct, sketch, writer.column, pairs, following, weights, smoothed), feedback
+    return Fluctuations(tangent, direct, sketch, writer.column, pairs, following, weights, tuple(writer.jumps)), feedback
 
 
 def _timed(schedule: Schedule) -> tuple[Node, ...]:
@@ -76,6 +75,7 @@ class TangentWriter:
         self.column = Index(_free_name(lowered), COLUMNS)
         self.slopes: dict[str, list[Assign]] = {}
         self.arrays: dict[str, Array] = {}
+        self.jumps: list[str] = []
         self._known = {
             s.expression: s.target
             for n in _timed(lowered.schedule)
@@ -149,8 +149,9 @@ class TangentWriter:
                 continue
             symbol = Dummy(real=True)
             partial = assign.expression.xreplace({entry: symbol}).diff(symbol).xreplace({symbol: entry})
-            if partial.has(DiracDelta):
-                raise LoweringError(f"{assign.target}: {assign.expression} is not differentiable in {entry}")
+            if has_jump(assign.expression) and str(assign.target) not in self.jumps:
+                self.jumps.append(str(assign.target))
+            partial = without_jumps(partial)
             total.append(self._slope(partial, assign, entry) * change)
         target = self._target(assign.target)
         expression = Add(*total)
@@ -210,9 +211,8 @@ class TangentWriter:
 
     def _vary(self, terms: Iterable[Term], of: Entry | None) -> tuple[Term, ...]:
         changed = variation(tuple(terms), self.change_of)
-        if any(t.body.has(DiracDelta) for t in changed):
-            # away from its jumps a function of order parameters, which do not scatter, is as good as smooth
-            changed = tuple(replace(t, body=t.body.replace(DiracDelta, lambda *a: Integer(0))) for t in changed)
+        # away from its jumps a function of order parameters, which do not scatter, is as good as smooth
+        changed = tuple(replace(t, body=without_jumps(t.body)) for t in changed)
         return tuple(t for t in changed if t.body != 0)
 
     def _draw(self, draw: Draw) -> DrawVariation:
