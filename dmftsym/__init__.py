@@ -17,6 +17,7 @@ from dmftsym.errors import (
 )
 from dmftsym.language.functions import logistic, softplus
 from dmftsym.language.grammar import parse_expression
+from dmftsym.language.matrices import largest_eigenvalue
 from dmftsym.language.model import Model
 from dmftsym.language.sums import log_Z, past, sum_over
 from dmftsym.models.loading import build_model
@@ -38,6 +39,7 @@ __all__ = [
     "build_model",
     "compile_model",
     "derive",
+    "largest_eigenvalue",
     "log_Z",
     "logistic",
     "parse_expression",

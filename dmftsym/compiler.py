@@ -8,12 +8,12 @@ from dmftsym.derivation.derive import Derivation, derive
 from dmftsym.language.action import Action
 from dmftsym.language.model import Model
 from dmftsym.lowering.feedback import Feedback
+from dmftsym.lowering.fluctuations import linearise
 from dmftsym.lowering.ir import Fluctuations, Program
 from dmftsym.lowering.liveness import Liveness
 from dmftsym.lowering.lower import lower, program_of
 from dmftsym.lowering.schedule import Schedule
 from dmftsym.lowering.schemes import scheme_named
-from dmftsym.lowering.tangent import linearise
 from dmftsym.options import Options
 from dmftsym.runtime.solver import Solver, load_solver
 
@@ -46,9 +46,7 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     options = options or Options()
     equations = derive(model)
     scheme = scheme_named(options.scheme)
-    lowered = lower(
-        equations, scheme, (*equations.action.outputs, *options.outputs, *options.covariance)
-    )
+    lowered = lower(equations, scheme, (*equations.action.outputs, *options.outputs, *options.covariance))
     program = program_of(lowered)
     fluctuations, feedback = linearise(equations, scheme, options.covariance)
     source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)

@@ -26,6 +26,9 @@ Backend = Literal["numba"]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A library name or the path of a Python file.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="Structure, e.g. activation=relu.")]
 OutputsOption = Annotated[str, typer.Option("--outputs", metavar="A,B,...", help="Compute these quantities as well.")]
+CovarianceOption = Annotated[
+    str, typer.Option("--covariance", metavar="A,B,...", help="Finite-width covariances N·Cov of these quantities.")
+]
 BackendOption = Annotated[Backend, typer.Option(help="Target of the generated code.")]
 
 
@@ -54,12 +57,13 @@ def compile_command(
     settings: SetOption = [],  # noqa: B006  Typer reads the default
     backend: BackendOption = "numba",
     outputs: OutputsOption = "",
+    covariance: CovarianceOption = "",
     output: Annotated[Path, typer.Option("-o", "--output", help="The module to write.")] = Path("solver.py"),
 ) -> None:
     """Write a standalone solver module."""
     from dmftsym.files import write_atomically
 
-    source = _compiled(model, settings, outputs, backend).source
+    source = _compiled(model, settings, outputs, backend, covariance).source
     try:
         if not output.parent.is_dir():
             raise OSError(f"there is no folder {output.parent}")
@@ -76,6 +80,7 @@ def derive_command(
     show: Annotated[Show | None, typer.Option(help="One part; default: action, process and saddle.")] = None,
     form: Annotated[Format, typer.Option("--format", help="Format of the equations.")] = "text",
     outputs: OutputsOption = "",
+    covariance: CovarianceOption = "",
     backend: BackendOption = "numba",
 ) -> None:
     """Print the derived equations."""
@@ -85,9 +90,10 @@ def derive_command(
     if show in ("hessian", "propagator"):
         raise DmftsymError(f"--show {show}: this version derives the saddle point, not yet the {show}")
     if show in ("schedule", "program", "code"):
-        compiled = _compiled(model, settings, outputs, backend)
+        compiled = _compiled(model, settings, outputs, backend, covariance)
         if show == "schedule":
-            print(document(model, (compiled.liveness, compiled.schedule), form))
+            records = (compiled.liveness, compiled.schedule, *([compiled.feedback] if compiled.feedback else []))
+            print(document(model, records, form))
         else:
             text = program_text(compiled.program) if show == "program" else compiled.source.text
             print(code_page(model, text.rstrip(), form))
@@ -112,19 +118,18 @@ def solve_command(
     measure: Annotated[Measure, typer.Option(help="Averaging rule.")] = "auto",
     points: Annotated[int | None, typer.Option(help="Sample paths in all, or nodes a dimension.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
-    covariance: Annotated[str, typer.Option(metavar="A,B,...", help="Finite-width covariances N·Cov.")] = "",
+    covariance: CovarianceOption = "",
+    covariance_points: Annotated[int | None, typer.Option(help="Sample paths of the covariances.")] = None,
     outputs: OutputsOption = "",
     backend: BackendOption = "numba",
 ) -> None:
     """Compile a model, solve it and write the result."""
     from dmftsym.runtime.results import load_data, save
 
-    if covariance:
-        raise DmftsymError(f"--covariance {covariance}: this version solves the saddle point, not yet the fluctuations")
     arrays = load_data(data) if data else {}
     numbers = {name: _number(name, value) for name, value in _pairs("-p", parameter)}
     shapes = {name: array.shape for name, array in arrays.items()}
-    compiled = _compiled(model, settings, outputs, backend, shapes=shapes)
+    compiled = _compiled(model, settings, outputs, backend, covariance, shapes)
     result = compiled.solve(
         numbers,
         arrays,
@@ -133,11 +138,15 @@ def solve_command(
         measure=measure,
         points=points,
         seed=seed,
+        covariance_points=covariance_points,
         progress=sys.stderr.isatty(),
     )
     save(result, output)
     print(f"{output}: {', '.join(result.data_vars)}")
     print(f"{result.attrs['measure']}; estimated relative error {result.attrs['estimated_error']:.1e}")
+    if "cov_measure" in result.attrs:
+        about = f"{result.attrs['cov_measure']}, {result.attrs['cov_modes']} modes"
+        print(f"covariances: {about}; estimated relative error {result.attrs['cov_estimated_error']:.1e}")
     if result.attrs["status"] != "ok":
         raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
 
@@ -199,11 +208,11 @@ def _model(spec: str, settings: list[str], shapes=None):
     return find_model(spec).build(dict(_pairs("--set", settings)), shapes)
 
 
-def _compiled(spec: str, settings: list[str], outputs: str, backend, shapes=None):
+def _compiled(spec: str, settings: list[str], outputs: str, backend, covariance: str = "", shapes=None):
     from dmftsym.compiler import compile_model
 
-    names = tuple(name.strip() for name in outputs.split(",") if name.strip())
-    return compile_model(_model(spec, settings, shapes), Options(backend=backend, outputs=names))
+    names, varied = (tuple(name.strip() for name in text.split(",") if name.strip()) for text in (outputs, covariance))
+    return compile_model(_model(spec, settings, shapes), Options(backend=backend, outputs=names, covariance=varied))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from sympy import Expr, KroneckerDelta, Mul, Symbol
 
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.errors import CodegenError
+from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size
 from dmftsym.language.terms import Before, Term, entries_of, substitute_activations
 from dmftsym.lowering.times import When, when
@@ -115,6 +116,9 @@ class ArrayFormula:
         """The formula with the axes of `target`."""
         body = substitute_activations(body)
         replaced: dict[Expr, Expr] = {}
+        for node in sorted(body.atoms(LargestEigenvalue, LeadingProjector), key=str):
+            replaced[node] = Symbol(aligned(self._matrix_function(node, constraints), target), real=True)
+        body = body.xreplace(replaced)
         for delta in sorted(body.atoms(KroneckerDelta), key=str):
             first, second = delta.args
             replaced[delta] = Symbol(aligned(View(f"np.eye({size_code(first.axis)})", (first, second)), target))
@@ -123,6 +127,15 @@ class ArrayFormula:
         for atom in body.atoms(Parameter, Size):
             replaced[atom] = Symbol(atom.name, positive=True)
         return self.printer.formula(body.xreplace(replaced))
+
+    def _matrix_function(self, node: LargestEigenvalue | LeadingProjector, constraints) -> View:
+        """The largest eigenvalue or its projector, for every value of the matrix's other indices."""
+        free = [i for i in node.body.atoms(Index) if i not in node.bound and i != self.now]
+        others = tuple(sorted(free, key=lambda i: (i.is_time, i.name)))
+        matrix = self.expression(node.body, (*others, *node.bound), constraints)
+        if isinstance(node, LargestEigenvalue):
+            return View(f"_largest_eigenvalue({matrix})", others)
+        return View(f"_leading_projector({matrix})", (*others, *node.place))
 
     def sum_of_terms(self, terms: tuple[Term, ...], target: tuple[Index, ...], constraints=()) -> str:
         """Σ terms with the axes of `target`; bound indices are summed over trailing axes."""

@@ -5,7 +5,7 @@ from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of
 from dmftsym.language.symbols import Axis
-from dmftsym.lowering.ir import COLUMNS, Fluctuations
+from dmftsym.lowering.ir import COLUMNS, Fluctuations, Program
 
 SKETCH_NOTES = (
     "The sweep that finds out in which directions the observables of the fluctuating averages scatter.",
@@ -21,6 +21,10 @@ TANGENT_NOTES = (
 )
 
 
+PLAIN_NOTES = ("The sweep that computes the fluctuating averages and what they need, nothing else.",)
+CHAIN_NOTES = (
+    "Functions of given averages, and their first-order changes (and second-order means) from those of the averages.",
+)
 DIRECT_NOTES = ("The part of `tangent_sweep` that remains for modes under which nothing changes that feeds back.",)
 
 
@@ -28,17 +32,23 @@ def fluctuation_code(fluctuations: Fluctuations | None, writer: StatementWriter,
     """Add the sweeps of the fluctuations to `sweeps`, their kernels to the writer; return the keys of the template."""
     if fluctuations is None:
         return {"fluctuating": None}
-    plain = tuple(a for a in ARGUMENTS if a != "progress")
+    common = tuple(a for a in ARGUMENTS if a != "progress")
     changes = {quantity.name: changed.name for quantity, changed in fluctuations.covariances}
     following = {name: changes[name] for name in fluctuations.following}
+    averages = {quantity.name: quantity.name for quantity, _ in fluctuations.averages}
     sketches = {a.tensor.name: a.tensor.name for a in fluctuations.sketch.arrays if a.role == "sketch"}
-    add = lambda program, variant, *rest: sweeps.append(
-        sweep_code(program, StatementWriter(program, writer.kernels, variant), *rest)
-    )
-    add(fluctuations.sketch, "sketch", "sketch_sweep", (*plain, "sketch_generator"), SKETCH_NOTES, sketches)
-    add(fluctuations.tangent, "and_slopes", "tangent_sweep", (*plain, "modes"), TANGENT_NOTES, changes)
+
+    def add(program: Program, variant: str, arguments: tuple[str, ...], notes: tuple[str, ...], results: dict) -> None:
+        results = results | {a.tensor.name: a.tensor.name for a in program.arrays if a.role == "excess"}
+        printer = StatementWriter(program, writer.kernels, variant)
+        sweeps.append(sweep_code(program, printer, f"{variant}_sweep", arguments, notes, results))
+
+    add(fluctuations.sketch, "sketch", (*common, "sketch_generator"), SKETCH_NOTES, sketches)
+    add(fluctuations.tangent, "tangent", (*common, "modes"), TANGENT_NOTES, changes)
     if fluctuations.direct:
-        add(fluctuations.direct, "direct", "direct_sweep", (*plain, "modes"), DIRECT_NOTES, following)
+        add(fluctuations.direct, "direct", (*common, "modes"), DIRECT_NOTES, following)
+    add(fluctuations.plain, "plain", common, PLAIN_NOTES, averages)
+    add(fluctuations.chain, "chain", ("values", "averages", "changes", "steps", "dt"), CHAIN_NOTES, changes)
     return {"fluctuating": {**_tables(fluctuations), **_memory(fluctuations), **_site_weights(fluctuations)}}
 
 
@@ -47,8 +57,10 @@ def _tables(fluctuations: Fluctuations) -> dict:
     for quantity, changed in fluctuations.covariances:
         axes = tuple(i.axis.name for i in quantity.indices)
         rows.append({"name": quantity.name, "axes": repr(axes), "column": changed.indices.index(fluctuations.column)})
+    places = {quantity.name: changed.indices.index(fluctuations.column) for quantity, changed in fluctuations.averages}
     return {
         "covariances": rows,
+        "averages": repr(places),
         "jumps": repr(fluctuations.jumps),
         "following": repr(fluctuations.following),
         "evolving": any(g.kind == "evolving" for g in fluctuations.tangent.groups),

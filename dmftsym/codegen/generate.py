@@ -44,6 +44,9 @@ def generate_source(
         **_memory(program),
         **fluctuation_code(fluctuations, writer, sweeps),
         "sweeps": sweeps,
+        "matrices": any(
+            "_eigenvalue(" in line or "_projector(" in line for s in sweeps for b in s["step"] for line in b
+        ),
         "kernels": list(writer.kernels.values()),
     }
     return Source(program.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)

@@ -38,7 +38,8 @@ def sweep_code(
     allocate, views = _allocations(program)
     before = [line for c in program.constants for line in constant_lines(c, writer)]
     before += _initial_values(program, writer)
-    timed = [a for a in program.arrays if not a.site and a.tensor.time_slots and not is_variation(a.tensor)]
+    checked = ("order parameter", "function")
+    timed = [a for a in program.arrays if a.role in checked and not a.site and a.tensor.time_slots]
     finite = [f'("{a.tensor.name}", {_at_now(a.tensor, program)})' for a in timed]
     results = results or {t.name: t.name if t.indices else f"np.array({t.name})" for t in program.outputs}
     return {
@@ -66,6 +67,11 @@ def _allocations(program: Program) -> tuple[list[str], list[str]]:
     if any(is_variation(a.tensor) for a in program.arrays):
         allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sites]
     for array in (a for a in program.arrays if not a.site and a.tensor.time_slots):
+        if array.given:
+            varied = is_variation(array.tensor)
+            name = array.tensor.name.removeprefix("d_") if varied else array.tensor.name
+            allocate.append(f'{array.tensor.name} = {"changes" if varied else "averages"}["{name}"]')
+            continue
         shape = tuple_code([size_code(i.axis) for i in array.tensor.indices])
         allocate.append(f"{array.tensor.name} = np.full({shape}, np.nan)")
     for array in (a for a in program.arrays if a.site):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from sympy import Dummy, Expr, Integer, KroneckerDelta
 
 from dmftsym.language.action import Action
+from dmftsym.language.matrices import LargestEigenvalue
 from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import Entry, Index, Tensor, split_index
 from dmftsym.language.terms import (
@@ -31,7 +32,7 @@ def functional_derivative(terms: tuple[Term, ...], tensor: Tensor, at: tuple[Exp
     result = []
     for term in terms:
         term = avoid(term, taken)
-        sums = sorted((n for n in term.body.atoms(IndexSum) if not _inside_another(n, term.body)), key=str)
+        sums = _nodes_with_bound_indices(term.body)
         hidden = {n: Dummy(real=True) for n in sums}
         for entry in entries_of(term.body.xreplace(hidden)):
             if entry.tensor == tensor:
@@ -41,7 +42,7 @@ def functional_derivative(terms: tuple[Term, ...], tensor: Tensor, at: tuple[Exp
                 outer = _partial(term, entry, hidden) if inner else term
                 result += [collapse_deltas(_chain(outer, term)) for term in inner]
         for node in sums:
-            inner = functional_derivative(flatten(node), tensor, at, action)
+            inner = _through(node, lambda terms: functional_derivative(terms, tensor, at, action))
             outer = _partial(term, node, {n: d for n, d in hidden.items() if n != node}) if inner else term
             result += [collapse_deltas(_chain(outer, term)) for term in inner]
     return tuple(t for t in result if t.body != 0)
@@ -54,21 +55,31 @@ def variation(terms: tuple[Term, ...], change_of: Callable[[Entry], Expr | None]
     """
     result = []
     for term in terms:
-        sums = sorted((n for n in term.body.atoms(IndexSum) if not _inside_another(n, term.body)), key=str)
+        sums = _nodes_with_bound_indices(term.body)
         hidden = {n: Dummy(real=True) for n in sums}
         for entry in entries_of(term.body.xreplace(hidden)):
             change = change_of(entry)
             if change is not None:
                 result.append(_partial(term, entry, hidden).times(change))
         for node in sums:
-            inner = variation(flatten(node), change_of)
+            inner = _through(node, lambda terms: variation(terms, change_of))
             outer = _partial(term, node, {n: d for n, d in hidden.items() if n != node}) if inner else term
             result += [_chain(outer, term) for term in inner]
     return tuple(t for t in result if t.body != 0)
 
 
-def _inside_another(node: IndexSum, body: Expr) -> bool:
-    return any(other != node and other.has(node) for other in body.atoms(IndexSum))
+def _nodes_with_bound_indices(body: Expr) -> list[Expr]:
+    """The outermost sums and matrix functions of an expression, in a fixed order."""
+    found = body.atoms(IndexSum, LargestEigenvalue)
+    return sorted((n for n in found if not any(other != n and other.has(n) for other in found)), key=str)
+
+
+def _through(node: Expr, derivative: Callable) -> tuple[Term, ...]:
+    """The derivative of a sum, or of an eigenvalue: that of the matrix between its eigenvectors."""
+    if isinstance(node, IndexSum):
+        return derivative(flatten(node))
+    inner = (avoid(t, node.bound) for t in derivative(flatten(node.body)))
+    return tuple(Term(node.projector() * t.body, (*node.bound, *t.bound), t.constraints) for t in inner)
 
 
 def _partial(term: Term, part: Expr, hidden: dict[Expr, Expr]) -> Term:

@@ -13,6 +13,7 @@ from sympy import Add, Expr, Heaviside, Integer, KroneckerDelta, Mul, Pow, Tuple
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import ActivationValue
+from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.sums import UNRESOLVED, FutureSum, IndexSum, LogZ, PastSum
 from dmftsym.language.symbols import Entry, Index, TimeDerivative
 
@@ -84,7 +85,7 @@ def rename(term: Term, mapping: Mapping[Index, Expr]) -> Term:
 
 def _keep_inner_sums_apart(body: Expr, taken: set[Index]) -> Expr:
     """Give new names to the indices that sums inside functions bind, where they collide with `taken`."""
-    for node in sorted(body.atoms(IndexSum), key=str):
+    for node in sorted(body.atoms(IndexSum, LargestEigenvalue, LeadingProjector), key=str):
         clashes = [i for i in node.bound if i in taken]
         if clashes:
             used = [*taken, *indices_of(body)]
@@ -220,7 +221,7 @@ def count_indices(expr: Expr) -> Counter:
     counts: Counter = Counter()
     if isinstance(expr, Index):
         counts[expr] += 1
-    elif isinstance(expr, PastSum | IndexSum):
+    elif isinstance(expr, PastSum | IndexSum | LargestEigenvalue):
         inner = count_indices(expr.body)
         counts.update({i: n for i, n in inner.items() if i not in expr.bound})
     elif isinstance(expr, Pow) and expr.exp.is_Integer and expr.exp > 0:

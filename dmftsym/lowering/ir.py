@@ -25,6 +25,8 @@ ROLES = {
     "order parameter": "a site average",
     "slope": "the partial derivative of an update, one value per sample path",
     "variation": "the first-order change of a quantity, one value per column",
+    "excess": "what fluctuations of its arguments add to the mean of a function, times N",
+    "given": "computed by another sweep",
     "mode": "relative changes of the path weights, one value per column and sample path",
     "sketch": "random combinations of observables, one value per column and sample path",
     "function": "a definition, observable or coefficient: a function of order parameters and data",
@@ -47,7 +49,7 @@ class Array:
     @property
     def given(self) -> bool:
         """Whether the caller provides the array."""
-        return self.role == "mode"
+        return self.role in ("mode", "given")
 
 
 @dataclass(frozen=True)
@@ -209,18 +211,22 @@ class Program:
 class Fluctuations:
     """The linear response of a program to changes of its path weights, which is what a finite width is.
 
-    `tangent` is the program with the first-order change of every active quantity, `direct` the part of it that
-    remains when the averages that feed back do not change (None if there is nothing else); `sketch` combines the
-    observables of the averages at random, to find the directions that matter. `covariances` are the requested
-    quantities with their changes, `following` those among them that `direct` computes; `weights` give the relative
-    size ν of every site; `jumps` are the updates that jump, so that `tangent` misses a part.
+    `plain` is the program of all that the covariances need, `tangent` the same with the first-order change of every
+    active quantity, `direct` the part of it that remains when the averages that feed back do not change (None if there
+    is nothing else). `sketch` combines the observables of the averages at random, to find the directions that matter;
+    `chain` passes the changes of the averages on to functions of them. `covariances` are the requested quantities with
+    their changes, `averages` all that fluctuate, `following` the requested ones that `direct` computes; `weights` give
+    the relative size ν of every site; `jumps` are the updates that jump, so that `tangent` misses a part.
     """
 
+    plain: Program
     tangent: Program
     direct: Program | None
     sketch: Program
+    chain: Program
     column: Index
     covariances: tuple[tuple[Tensor, Tensor], ...]
+    averages: tuple[tuple[Tensor, Tensor], ...]
     following: tuple[str, ...]
     weights: tuple[tuple[str, Expr], ...]
     jumps: tuple[str, ...]

@@ -1,21 +1,13 @@
-"""`linearise`: how every quantity of a program changes, to first order, when the path weights change.
-
-A network of width N is a sample of N single-site paths: its order parameters are averages with fluctuating weights.
-To leading order the fluctuations are those of the linear response to a change w -> w (1 + psi) of the weights, and
-N Cov = sum over orthonormal functions psi_r of the responses (theory: (I - D)^-1 kappa (I - D)^-T with kappa factored).
-"""
+"""First-order changes of updates: each statement of a program differentiated once, one column a direction."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 from sympy import Add, Dummy, Expr, Mul
 
-from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.functional import variation
 from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of
-from dmftsym.lowering.assemble import history_arrays, kernels_of
-from dmftsym.lowering.feedback import Feedback, find_feedback
 from dmftsym.lowering.ir import (
     COLUMNS,
     Array,
@@ -24,47 +16,14 @@ from dmftsym.lowering.ir import (
     Draw,
     DrawVariation,
     Evaluate,
-    Fluctuations,
     Piece,
-    Program,
-    Sketch,
     Statement,
 )
 from dmftsym.lowering.jumps import has_jump, without_jumps
-from dmftsym.lowering.lower import Lowered, lower, program_of
+from dmftsym.lowering.lower import Lowered
 from dmftsym.lowering.quantities import Node
 from dmftsym.lowering.schedule import Schedule
-from dmftsym.lowering.schemes import Scheme
-from dmftsym.lowering.tangent_kernels import tangent_kernels_of
 from dmftsym.lowering.times import latest
-
-
-def linearise(
-    equations: Derivation, scheme: Scheme, requested: tuple[str, ...]
-) -> tuple[Fluctuations | None, Feedback | None]:
-    """The tangent of a model on its time grid, for the covariances of the requested quantities; None if there are none.
-
-    Raises `LoweringError` for a quantity that does not fluctuate or is not differentiable. Cost: linear in the size
-    of the program.
-    """
-    if not requested:
-        return None, None
-    lowered = lower(equations, scheme, requested)
-    feedback = find_feedback(lowered, requested)
-    program = program_of(lowered)
-    writer = TangentWriter(lowered, feedback.active)
-    tangent = writer.program(program)
-    direct = TangentWriter(lowered, feedback.following).program(program) if feedback.observed else None
-    heads = {t.name: t for t in program.outputs}
-    pairs = tuple((heads[name], writer.varied_tensor(heads[name])) for name in requested)
-    following = tuple(name for name in requested if name in feedback.following)
-    weights = tuple((s.name, s.weight) for s in lowered.action.sites)
-    sketch = writer.sketch_program(program, feedback)
-    return Fluctuations(tangent, direct, sketch, writer.column, pairs, following, weights, tuple(writer.jumps)), feedback
-
-
-def _timed(schedule: Schedule) -> tuple[Node, ...]:
-    return (*schedule.step, *schedule.epilogue)
 
 
 class TangentWriter:
@@ -78,7 +37,7 @@ class TangentWriter:
         self.jumps: list[str] = []
         self._known = {
             s.expression: s.target
-            for n in _timed(lowered.schedule)
+            for n in timed_nodes(lowered.schedule)
             for s in n.statements
             if isinstance(s, Assign) and not s.starts
         }
@@ -130,7 +89,7 @@ class TangentWriter:
                 return self._contract(statement)
             case Evaluate():
                 target = self._target(statement.target)
-                terms = self._vary(statement.terms, statement.target)
+                terms = self.vary(statement.terms)
                 return Evaluate(target, terms, f"{target} = {as_expression(terms)}", statement.constraints)
             case Draw():
                 return self._draw(statement)
@@ -188,7 +147,7 @@ class TangentWriter:
                 mode = self.mode(piece.operands[0].tensor.site)
                 pieces.append(replace(piece, operands=(*piece.operands, mode)))
         target = self._target(contract.target)
-        explicit = self._vary(contract.explicit, contract.target)
+        explicit = self.vary(contract.explicit)
         return replace(
             contract,
             target=target,
@@ -203,20 +162,21 @@ class TangentWriter:
             change = self.change_of(operand)
             if change is not None:
                 result.append(replace(piece, operands=(*piece.operands[:k], change, *piece.operands[k + 1 :])))
-        for term in self._vary((Term(piece.scalar * piece.coefficient),), None):
+        for term in self.vary((Term(piece.scalar * piece.coefficient),)):
             shared = [f for f in Mul.make_args(term.body) if f.atoms(Index) - {self.now}]
             scalar = term.body / Mul(*shared)
             result.append(Piece(scalar, Mul(*shared), piece.operands, piece.constraints))
         return result
 
-    def _vary(self, terms: Iterable[Term], of: Entry | None) -> tuple[Term, ...]:
+    def vary(self, terms: Iterable[Term]) -> tuple[Term, ...]:
+        """The first-order change of a sum of functions of order parameters."""
         changed = variation(tuple(terms), self.change_of)
         # away from its jumps a function of order parameters, which do not scatter, is as good as smooth
         changed = tuple(replace(t, body=without_jumps(t.body)) for t in changed)
         return tuple(t for t in changed if t.body != 0)
 
     def _draw(self, draw: Draw) -> DrawVariation:
-        blocks = tuple(replace(b, terms=self._vary(b.terms, None)) for b in draw.group.blocks)
+        blocks = tuple(replace(b, terms=self.vary(b.terms)) for b in draw.group.blocks)
         line = "; ".join(f"change of <{b.left} {b.right}>: {as_expression(b.terms)}" for b in blocks if b.terms)
         return DrawVariation(draw.group, blocks, line)
 
@@ -235,71 +195,10 @@ class TangentWriter:
         other = [t for t in entry.times if isinstance(t, Index) and t != self.now]
         return other[0] if other else self.now
 
-    # --- whole programs ---------------------------------------------------------------------------
 
-    def program(self, program: Program) -> Program:
-        """The tangent program: a step of the program itself, then the first-order change of that step."""
-        schedule = self.lowered.schedule
-        nodes = {n.name: self.node(n) for n in _timed(schedule) if n.name in self.active}
-        base = {n.name: self.with_slopes(n) for n in _timed(schedule)}
-        step = (*[base[n.name] for n in schedule.step], *[nodes[n.name] for n in schedule.step if n.name in nodes])
-        last = (
-            *[base[n.name] for n in schedule.epilogue],
-            *[nodes[n.name] for n in schedule.epilogue if n.name in nodes],
-        )
-        assembled = self._assembled(program, Schedule(schedule.constants, step, last), self.arrays)
-        changes = [[nodes[n.name] for n in part if n.name in nodes] for part in (schedule.step, schedule.epilogue)]
-        histories = {a.tensor.name for a in assembled.arrays if a.history}
-        counts: dict[str, int] = {}
-        return replace(
-            assembled,
-            step=(*kernels_of(step[: len(schedule.step)]), *tangent_kernels_of(changes[0], histories, counts)),
-            epilogue=(
-                *[s for n in last[: len(schedule.epilogue)] for s in n.statements],
-                *tangent_kernels_of(changes[1], histories, counts),
-            ),
-        )
-
-    def sketch_program(self, program: Program, feedback: Feedback) -> Program:
-        """The program that adds up random combinations of the observables of all fluctuating averages."""
-        sketches, arrays = [], {}
-        for node in _timed(self.lowered.schedule):
-            kind = "sketch" if node.name in feedback.closed else "observed" if node.name in feedback.observed else ""
-            for statement in node.statements if kind else ():
-                if isinstance(statement, Contract) and statement.pieces:
-                    for sketch in self._sketches(statement, kind):
-                        arrays[sketch.target.tensor.name] = Array(sketch.target.tensor, "sketch")
-                        sketches.append(sketch)
-        plain = self.lowered.schedule
-        node = Node("sketch", "random combinations", tuple(sketches), (), auxiliary=True)
-        schedule = Schedule(plain.constants, (*plain.step, node), plain.epilogue)
-        return self._assembled(program, schedule, arrays)
-
-    def _sketches(self, contract: Contract, kind: str) -> list[Sketch]:
-        free = tuple(i for i in contract.target.indices if isinstance(i, Index) and i != self.now)
-        omega = Tensor(f"omega_{contract.target.tensor.name}", "definition", (*free, self.column))
-        result = []
-        for site in dict.fromkeys(p.operands[0].tensor.site for p in contract.pieces):
-            target = Tensor(f"{kind}_{site}", "definition", (self.column,), site)
-            pieces = tuple(
-                replace(p, coefficient=p.coefficient * omega[(*free, self.column)])
-                for p in contract.pieces
-                if p.operands[0].tensor.site == site
-            )
-            line = f"random combinations of the observable of {contract.target}"
-            result.append(Sketch(target[self.column], omega, pieces, line))
-        return result
-
-    def _assembled(self, program: Program, schedule: Schedule, extra: dict[str, Array]) -> Program:
-        everything = self.builder.arrays | extra
-        history = history_arrays(schedule, everything)
-        return replace(
-            program,
-            axes=(*program.axes, COLUMNS),
-            arrays=tuple(replace(a, history=name in history) for name, a in everything.items()),
-            step=kernels_of(schedule.step),
-            epilogue=tuple(s for n in schedule.epilogue for s in n.statements),
-        )
+def timed_nodes(schedule: Schedule) -> tuple[Node, ...]:
+    """The nodes of a step and of its end."""
+    return (*schedule.step, *schedule.epilogue)
 
 
 def _targets(statement: Statement) -> list[Tensor]:

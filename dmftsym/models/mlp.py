@@ -10,8 +10,11 @@ import dmftsym as ds
 LOSSES = {"square": "(y - f)**2/2", "logistic": "softplus(-y*f)"}
 
 
-def build(depth=1, activation="tanh", centered=False, loss="square", test=False):
-    """`depth` hidden layers; `loss` is square, logistic or a formula in f and y; `test` adds test points."""
+def build(depth=1, activation="tanh", centered=False, loss="square", test=False, test_labels=False):
+    """`depth` hidden layers; `loss` is square, logistic or a formula in f and y; `test` adds test points.
+
+    `test_labels` adds the loss on the test points, whose labels are data y_test.
+    """
     if depth != 1:
         raise ds.LanguageError(f"mlp: depth={depth} needs response functions, which come later; use depth=1")
     m = ds.Model("mlp", f"Two-layer network, activation {activation}, {loss} loss (arXiv:2304.03408).")
@@ -37,7 +40,7 @@ def build(depth=1, activation="tanh", centered=False, loss="square", test=False)
     h, z = hidden.field("h", mu, t), hidden.field("z", t)
     g = hidden.define("g", mu, t, phi.d(1)(h[mu, t]) * z[t])
 
-    if test:
+    if test or test_labels:
         a, b = m.indices("a b", size="Q", axis="test")
         i, j = m.indices("i j", size="M", axis="point", joins=(mu, a))
         X_test, Kx = m.data("X_test", a, d), m.data("Kx", i, j, latex="K^{x}")
@@ -62,12 +65,17 @@ def build(depth=1, activation="tanh", centered=False, loss="square", test=False)
         + f.hat[mu, t]*z[t]*phi(h[mu, t])/gamma
         + Phi1.hat[mu, t, nu, s]*phi(h[mu, t])*phi(h[nu, s]) + G1.hat[mu, t, nu, s]*g[mu, t]*g[nu, s]
     )
-    m.observable("K", mu, nu, t, Phi1[mu, t, nu, t] + Kx[mu, nu]*G1[mu, t, nu, t])
+    K = m.observable("K", mu, nu, t, Phi1[mu, t, nu, t] + Kx[mu, nu]*G1[mu, t, nu, t])
     m.observable("loss", t, ds.sum_over(mu)(formula.subs(at_sample)))
+    m.define("sharpness", t, ds.largest_eigenvalue(mu, nu)(K[mu, nu, t]), latex=r"\lambda_{\max}")
+    if test_labels:
+        y_test = m.data("y_test", a, latex=r"y^{\mathrm{test}}")
+        output_test = f_test[a, t] - f_test[a, 0] if centered else f_test[a, t]
+        m.observable("loss_test", t, ds.sum_over(a)(formula.subs({f_symbol: output_test, y_symbol: y_test[a]})))
     return m
 
 
 def structure_from_data(shapes):
     """Test points are there if the data hold X_test, or a Kx over more points than y."""
     stacked = "Kx" in shapes and "y" in shapes and len(shapes["y"]) == 1 and shapes["Kx"][:1] > shapes["y"]
-    return {"test": "X_test" in shapes or stacked}
+    return {"test": "X_test" in shapes or stacked, "test_labels": "y_test" in shapes}

@@ -12,6 +12,7 @@ import xarray as xr
 from dmftsym.errors import SolveError
 
 REPORT = ("measure", "paths", "status", "estimated_error", "null_directions", "covariance_jitter")
+COVARIANCE_REPORT = ("cov_measure", "cov_modes", "cov_status", "cov_estimated_error")
 
 
 def dimensions(axes: tuple[str, ...]) -> tuple[str, ...]:
@@ -33,19 +34,34 @@ def to_dataset(module: ModuleType, arrays: Mapping[str, np.ndarray], attributes:
     times = arrays["time"]
     variables: dict[str, tuple] = {}
     coordinates = {"time": times}
-    for name, axes in module.OUTPUTS.items():
+    for name, (axes, note) in _quantities(module, arrays).items():
         names = dimensions(axes)
         coordinates |= {n: times for n in names if n.startswith("time")}
-        variables[name] = (names, arrays[name])
+        variables[name] = (names, arrays[name], {"long_name": note} if note else {})
         if f"se_{name}" in arrays:
             variables[f"se_{name}"] = (names, arrays[f"se_{name}"], {"long_name": f"sampling standard error of {name}"})
     used = {n for names, *_ in variables.values() for n in names} | {"time"}
-    report = {k: arrays[k].item() for k in REPORT}
+    report = {k: arrays[k].item() for k in (*REPORT, *COVARIANCE_REPORT) if k in arrays}
     return xr.Dataset(
         variables,
         {k: v for k, v in coordinates.items() if k in used},
         {**report, **{k: v for k, v in attributes.items()}},
     )
+
+
+def _quantities(module: ModuleType, arrays: Mapping) -> dict[str, tuple[tuple[str, ...], str]]:
+    """Every variable of a result with its axes and a note: quantities, then covariances of those that were compiled."""
+    found = {name: (axes, "") for name, axes in module.OUTPUTS.items()}
+    axes_of = {name: axes for name, (axes, _) in getattr(module, "COVARIANCES", {}).items()}
+    for one, axes in axes_of.items():
+        excess = f"excess_{one}"
+        if excess in arrays:
+            found[excess] = (axes, f"N times what the fluctuations of its arguments add to the mean of {one}")
+        for other in axes_of:
+            name = f"cov_{one}_{other}"
+            if name in arrays:
+                found[name] = ((*axes, *axes_of[other]), f"N times the covariance of {one} and {other}, N to infinity")
+    return found
 
 
 def save(dataset: xr.Dataset, path: str | Path) -> None:

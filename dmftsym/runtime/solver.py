@@ -29,13 +29,16 @@ class Solver:
         measure: str = "auto",
         points: int | None = None,
         seed: int = 0,
+        covariance_points: int | None = None,
         progress: bool = False,
     ) -> xr.Dataset:
-        """Solve the saddle-point equations at the times 0, dt, ..., (steps - 1) dt.
+        """Solve the saddle-point equations at the times 0, dt, ..., (steps - 1) dt, then the fluctuations if compiled.
 
         Returns a Dataset with one variable a quantity (dimensions in declaration order), `se_<name>` beside it where
         sampling was used, and attributes model, parameters, measure, status, estimated_error, wall_time. A diverged
-        run returns what was computed (NaN afterwards) with the reason in `status`.
+        run returns what was computed (NaN afterwards) with the reason in `status`. A model compiled with covariances
+        adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a, then those of b, and `se_cov_<a>_<b>`;
+        `covariance_points` are its sample paths (or nodes a dimension). A diverged run has none.
         Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
         quadratic for two-time ones, times the number of sample paths.
         """
@@ -47,6 +50,10 @@ class Solver:
         try:
             with progress_bar(self.module.MODEL, enabled=progress) as report:
                 arrays = self.module.solve(parameters or {}, data or {}, progress=report, **options)
+                if hasattr(self.module, "fluctuations") and arrays["status"] == "ok":
+                    options["points"] = covariance_points
+                    arrays |= self.module.fluctuations(parameters or {}, data or {}, progress=report, **options)
+                    options |= {"points": points, "covariance_points": covariance_points}
         except self.module.InputError as error:
             raise SolveError(str(error)) from None
         values = self.module.check_parameters(parameters or {})

@@ -138,7 +138,7 @@ def test_unreadable_data_file(content, refused, folder):
         ("--steps 3 --seed -1", "seed.*-1"),
         ("--steps 3 --measure gaussian", "gaussian"),
         ("--steps 3 --measure hermite", "hermite.*3 dimensions.*4"),
-        ("--steps 3 --covariance f", "--covariance f"),
+        ("--steps 3 --covariance f,Phi9", "Phi9.*Phi1"),
         ("--steps 3 --outputs Phi9", "Phi9.*Phi1"),
     ],
 )

@@ -1,0 +1,214 @@
+"""`linearise`: how every quantity of a program changes, to first order, when the path weights change.
+
+A network of width N is a sample of N single-site paths: its order parameters are averages with fluctuating weights.
+To leading order the fluctuations are those of the linear response to a change w -> w (1 + psi) of the weights, and
+N Cov = sum over orthonormal functions psi_r of the responses (theory: (I - D)^-1 kappa (I - D)^-T with kappa factored).
+"""
+
+from dataclasses import replace
+
+from dmftsym.derivation.derive import Derivation
+from dmftsym.derivation.functional import variation
+from dmftsym.language.matrices import LargestEigenvalue
+from dmftsym.language.symbols import Index, Tensor
+from dmftsym.language.terms import Term, as_expression
+from dmftsym.lowering.assemble import history_arrays, kernels_of
+from dmftsym.lowering.feedback import Feedback, find_feedback
+from dmftsym.lowering.ir import (
+    COLUMNS,
+    Array,
+    Contract,
+    Evaluate,
+    Fluctuations,
+    Program,
+    Sketch,
+)
+from dmftsym.lowering.lower import Lowered, lower, program_of
+from dmftsym.lowering.quantities import Node
+from dmftsym.lowering.schedule import Schedule
+from dmftsym.lowering.schemes import Scheme
+from dmftsym.lowering.tangent import TangentWriter, timed_nodes
+from dmftsym.lowering.tangent_kernels import tangent_kernels_of
+
+
+def linearise(
+    equations: Derivation, scheme: Scheme, requested: tuple[str, ...]
+) -> tuple[Fluctuations | None, Feedback | None]:
+    """The tangent of a model on its time grid, for the covariances of the requested quantities; None if there are none.
+
+    Raises `LoweringError` for a quantity that does not fluctuate or is not differentiable. Cost: linear in the size
+    of the program.
+    """
+    if not requested:
+        return None, None
+    lowered = lower(equations, scheme, requested)
+    feedback = find_feedback(lowered, requested)
+    program = program_of(lowered)
+    writer = ProgramWriter(lowered, feedback.active, requested)
+    tangent = writer.program(program)
+    direct = ProgramWriter(lowered, feedback.following, requested).program(program) if feedback.observed else None
+    heads = {t.name: t for t in program.outputs} | {n: lowered.builder.arrays[n].tensor for n in feedback.averages}
+    varied = lambda names: tuple((heads[name], writer.tangent.varied_tensor(heads[name])) for name in names)
+    following = tuple(name for name in requested if name in feedback.following)
+    result = Fluctuations(
+        program,
+        tangent,
+        direct,
+        writer.sketch_program(program, feedback),
+        writer.chain_program(program, feedback),
+        writer.tangent.column,
+        varied(requested),
+        varied(feedback.averages),
+        following,
+        tuple((s.name, s.weight) for s in lowered.action.sites),
+        tuple(writer.tangent.jumps),
+    )
+    return result, feedback
+
+
+def _timed(schedule: Schedule) -> tuple[Node, ...]:
+    return (*schedule.step, *schedule.epilogue)
+
+
+class ProgramWriter:
+    """Puts together the programs whose sweeps give the covariances."""
+
+    def __init__(self, lowered: Lowered, active: tuple[str, ...], requested: tuple[str, ...]):
+        self.tangent = TangentWriter(lowered, active)
+        self.requested = requested
+        self.excess: dict[str, Tensor] = {}
+
+    def program(self, program: Program) -> Program:
+        """The tangent program: a step of the program itself, then the first-order change of that step."""
+        schedule = self.tangent.lowered.schedule
+        nodes = {n.name: self.tangent.node(n) for n in timed_nodes(schedule) if n.name in self.tangent.active}
+        seconds = self._second_order()
+        base = {n.name: self.tangent.with_slopes(n) for n in timed_nodes(schedule)}
+        step = (*[base[n.name] for n in schedule.step], *[nodes[n.name] for n in schedule.step if n.name in nodes])
+        last = (
+            *[base[n.name] for n in schedule.epilogue],
+            *[nodes[n.name] for n in schedule.epilogue if n.name in nodes],
+        )
+        assembled = self._assembled(program, Schedule(schedule.constants, step, last), self.tangent.arrays)
+        changes = [[nodes[n.name] for n in part if n.name in nodes] for part in (schedule.step, schedule.epilogue)]
+        histories = {a.tensor.name for a in assembled.arrays if a.history}
+        counts: dict[str, int] = {}
+        return replace(
+            assembled,
+            step=(
+                *kernels_of(step[: len(schedule.step)]),
+                *tangent_kernels_of(changes[0], histories, counts),
+                *seconds,
+            ),
+            epilogue=(
+                *[s for n in last[: len(schedule.epilogue)] for s in n.statements],
+                *tangent_kernels_of(changes[1], histories, counts),
+            ),
+        )
+
+    def _second_order(self) -> tuple[Evaluate, ...]:
+        """What fluctuations add to the means of requested functions: half the second derivative times the covariance.
+
+        The shift of the averages themselves, of the same order, is not part of it.
+        """
+        wanted = set(self.requested)
+        functions = [
+            n for n in timed_nodes(self.tangent.lowered.schedule) if n.name in self.tangent.active and _is_function(n)
+        ]
+        for node in reversed(functions):
+            if node.name in wanted:
+                wanted |= {name for name, _ in node.reads}
+        result = []
+        for node in (n for n in functions if n.name in wanted):
+            statements = [s for s in node.statements if isinstance(s, Evaluate)]
+            if any(t.body.has(LargestEigenvalue) for s in statements for t in s.terms):
+                continue
+            tensor = statements[0].target.tensor
+            excess = Tensor(f"excess_{tensor.name}", "definition", tensor.indices)
+            found = [(s, self._excess_terms(s)) for s in statements]
+            if any(terms for _, terms in found):
+                self.excess[tensor.name] = excess
+                self.tangent.arrays[excess.name] = Array(excess, "excess")
+                for s, terms in found:
+                    target = excess[s.target.indices]
+                    result.append(Evaluate(target, terms, f"{target} = {as_expression(terms)}", s.constraints))
+        return tuple(result)
+
+    def _excess_terms(self, statement: Evaluate) -> tuple[Term, ...]:
+        twice = self.tangent.vary(self.tangent.vary(statement.terms))
+        half = tuple(Term(t.body / 2, (*t.bound, self.tangent.column), t.constraints) for t in twice)
+        of = lambda e: self.excess[e.tensor.name][e.indices] if e.tensor.name in self.excess else None
+        return (*half, *variation(statement.terms, of))
+
+    def chain_program(self, program: Program, feedback: Feedback) -> Program:
+        """The program that computes functions of given averages, and their changes from those of the averages."""
+        schedule = self.tangent.lowered.schedule
+        functions = [n for n in timed_nodes(schedule) if _is_function(n)]
+        changes = [self.tangent.node(n) for n in functions if n.name in self.tangent.active]
+        arrays = {}
+        for name in feedback.averages:
+            tensor = self.tangent.builder.arrays[name].tensor
+            for each in (tensor, self.tangent.varied_tensor(tensor)):
+                arrays[each.name] = Array(each, "given")
+        for node in (*functions, *changes):
+            for statement in node.statements:
+                if isinstance(statement, Evaluate):
+                    tensor = statement.target.tensor
+                    arrays[tensor.name] = Array(tensor, "variation" if node in changes else "function")
+        arrays |= {t.name: Array(t, "excess") for t in self.excess.values()}
+        statements = tuple(s for n in (*functions, *changes) for s in n.statements)
+        return replace(
+            program,
+            axes=(*program.axes, COLUMNS),
+            arrays=tuple(arrays.values()),
+            groups=(),
+            starts=(),
+            sites=(),
+            step=(*statements, *self._second_order()),
+            epilogue=(),
+        )
+
+    def sketch_program(self, program: Program, feedback: Feedback) -> Program:
+        """The program that adds up random combinations of the observables of all fluctuating averages."""
+        sketches, arrays = [], {}
+        for node in timed_nodes(self.tangent.lowered.schedule):
+            kind = "sketch" if node.name in feedback.closed else "observed" if node.name in feedback.observed else ""
+            for statement in node.statements if kind else ():
+                if isinstance(statement, Contract) and statement.pieces:
+                    for sketch in self._sketches(statement, kind):
+                        arrays[sketch.target.tensor.name] = Array(sketch.target.tensor, "sketch")
+                        sketches.append(sketch)
+        plain = self.tangent.lowered.schedule
+        node = Node("sketch", "random combinations", tuple(sketches), (), auxiliary=True)
+        schedule = Schedule(plain.constants, (*plain.step, node), plain.epilogue)
+        return self._assembled(program, schedule, arrays)
+
+    def _sketches(self, contract: Contract, kind: str) -> list[Sketch]:
+        free = tuple(i for i in contract.target.indices if isinstance(i, Index) and i != self.tangent.now)
+        omega = Tensor(f"omega_{contract.target.tensor.name}", "definition", (*free, self.tangent.column))
+        result = []
+        for site in dict.fromkeys(p.operands[0].tensor.site for p in contract.pieces):
+            target = Tensor(f"{kind}_{site}", "definition", (self.tangent.column,), site)
+            pieces = tuple(
+                replace(p, coefficient=p.coefficient * omega[(*free, self.tangent.column)])
+                for p in contract.pieces
+                if p.operands[0].tensor.site == site
+            )
+            line = f"random combinations of the observable of {contract.target}"
+            result.append(Sketch(target[self.tangent.column], omega, pieces, line))
+        return result
+
+    def _assembled(self, program: Program, schedule: Schedule, extra: dict[str, Array]) -> Program:
+        everything = self.tangent.builder.arrays | extra
+        history = history_arrays(schedule, everything)
+        return replace(
+            program,
+            axes=(*program.axes, COLUMNS),
+            arrays=tuple(replace(a, history=name in history) for name, a in everything.items()),
+            step=kernels_of(schedule.step),
+            epilogue=tuple(s for n in schedule.epilogue for s in n.statements),
+        )
+
+
+def _is_function(node: Node) -> bool:
+    return all(isinstance(s, Evaluate) for s in node.statements)
