@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.functional import variation
+from dmftsym.errors import LoweringError
 from dmftsym.language.matrices import LargestEigenvalue
 from dmftsym.language.symbols import Index, Tensor
 from dmftsym.language.terms import Term, as_expression
@@ -23,6 +24,7 @@ from dmftsym.lowering.ir import (
     Program,
     Sketch,
 )
+from dmftsym.lowering.jumps import has_jump
 from dmftsym.lowering.lower import Lowered, lower, program_of
 from dmftsym.lowering.quantities import Node
 from dmftsym.lowering.schedule import Schedule
@@ -43,6 +45,7 @@ def linearise(
         return None, None
     lowered = lower(equations, scheme, requested)
     feedback = find_feedback(lowered, requested)
+    _check_differentiable(lowered, requested)
     program = program_of(lowered)
     writer = ProgramWriter(lowered, feedback.active, requested)
     tangent = writer.program(program)
@@ -66,8 +69,20 @@ def linearise(
     return result, feedback
 
 
-def _timed(schedule: Schedule) -> tuple[Node, ...]:
-    return (*schedule.step, *schedule.epilogue)
+def _check_differentiable(lowered: Lowered, requested: tuple[str, ...]) -> None:
+    """A covariance by the chain rule needs a derivative: functions that jump have none."""
+    functions = {n.name: n for n in timed_nodes(lowered.schedule) if _is_function(n)}
+    for name in requested:
+        queue, seen = [name], {name}
+        while queue:
+            node = functions.get(queue.pop())
+            for statement in node.statements if node else ():
+                jumping = [t for t in statement.terms if has_jump(t.body)] if isinstance(statement, Evaluate) else []
+                if jumping:
+                    raise LoweringError(f"covariance of '{name}': {statement.equation} jumps and is not differentiable")
+            new = [read for read, _ in (node.reads if node else ()) if read not in seen]
+            seen |= set(new)
+            queue += new
 
 
 class ProgramWriter:
