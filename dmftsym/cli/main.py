@@ -1,5 +1,6 @@
 """The command line: compile, derive, solve, models."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -79,6 +80,9 @@ def derive_command(
     settings: SetOption = [],  # noqa: B006
     show: Annotated[Show | None, typer.Option(help="One part; default: action, process and saddle.")] = None,
     form: Annotated[Format, typer.Option("--format", help="Format of the equations.")] = "text",
+    graph: Annotated[
+        Path | None, typer.Option(help="Draw which order parameter drives which (.svg, .pdf, .png).")
+    ] = None,
     outputs: OutputsOption = "",
     covariance: CovarianceOption = "",
     backend: BackendOption = "numba",
@@ -87,8 +91,6 @@ def derive_command(
     from dmftsym.derivation.document import code_page, document
     from dmftsym.lowering.ir_printer import program_text
 
-    if show in ("hessian", "propagator"):
-        raise DmftsymError(f"--show {show}: this version derives the saddle point, not yet the {show}")
     if show in ("schedule", "program", "code"):
         compiled = _compiled(model, settings, outputs, backend, covariance)
         if show == "schedule":
@@ -101,8 +103,11 @@ def derive_command(
     from dmftsym.compiler import derive
 
     derivation = derive(_model(model, settings))
-    parts = {"action": derivation.action, "process": derivation.process, "saddle": derivation.saddle_point}
-    records = (parts[show],) if show else tuple(parts.values())
+    default = (derivation.action, derivation.process, derivation.saddle_point)
+    parts = {"action": "action", "process": "process", "saddle": "saddle_point"}
+    records = (getattr(derivation, parts.get(show, show)),) if show else default
+    if graph:
+        _save_figure(derivation.propagator.figure(), graph)
     print(document(derivation.action.name, records, form))
 
 
@@ -168,6 +173,17 @@ def models_command() -> None:
         on_request = [t.name for t in quantities if t.name not in model.outputs]
         more = f" (on request: {', '.join(on_request)})" if on_request else ""
         print(f"  results     {', '.join(model.outputs)}{more}")
+
+
+def _save_figure(figure, path: Path) -> None:
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        figure.savefig(temporary, dpi=200, bbox_inches="tight")
+        os.replace(temporary, path)
+    except (OSError, ValueError) as error:
+        raise SolveError(f"cannot write {path}: {error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _parameter_text(parameter) -> str:

@@ -1,8 +1,11 @@
 """`derive`: all equations of a model, without choosing a grid."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from dmftsym.derivation.hessian import Hessian, derive_hessian
 from dmftsym.derivation.process import Processes, derive_processes
+from dmftsym.derivation.propagator import Propagator, derive_propagator
 from dmftsym.derivation.saddle_point import SaddlePoint, derive_saddle_point
 from dmftsym.language.action import Action, read_action
 from dmftsym.language.display import Displayed
@@ -11,18 +14,28 @@ from dmftsym.language.model import Model
 
 @dataclass(frozen=True)
 class Derivation(Displayed):
-    """The equations of a model: action, effective process of every site, saddle point."""
+    """The equations of a model: action, effective process of every site, saddle point, Hessian and propagator."""
 
     action: Action
     process: Processes
     saddle_point: SaddlePoint
 
+    @cached_property
+    def hessian(self) -> Hessian:
+        """Second derivatives of the action over all order parameters and conjugates, at the saddle point."""
+        return derive_hessian(self.action, self.saddle_point)
+
+    @cached_property
+    def propagator(self) -> Propagator:
+        """The structure of −H^{-1}: blocks D and κ, and which order parameter drives which."""
+        return derive_propagator(self.action, self.saddle_point, self.hessian)
+
     def text(self) -> str:
-        """Everything in plain text."""
+        """Action, processes and saddle point in plain text."""
         return "\n\n".join(part.text() for part in (self.action, self.process, self.saddle_point))
 
     def latex_lines(self) -> list[str]:
-        """Everything as LaTeX."""
+        """Action, processes and saddle point as LaTeX."""
         return [line for part in (self.action, self.process, self.saddle_point) for line in part.latex_lines()]
 
 

@@ -1,6 +1,7 @@
 """Derived equations as plain text, LaTeX or a self-contained HTML page."""
 
 from html import escape
+from io import StringIO
 
 from latex2mathml.converter import convert
 
@@ -15,10 +16,22 @@ def document(title: str, records: tuple[Displayed, ...], form: str) -> str:
         return "\n\n".join(f"\\[\n{latex_block(r.latex_lines())}\n\\]" for r in records)
     lines = [line for r in records for line in r.latex_lines()]
     body = "\n".join(f"<p>{convert(line, display='block')}</p>" for line in lines)
+    body += "".join(f"\n{svg_of(r.figure())}" for r in records if hasattr(r, "figure"))
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title></head>\n'
         f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>"
     )
+
+
+def svg_of(figure) -> str:
+    """A Matplotlib figure as an SVG element, the same text on every run."""
+    from matplotlib import rc_context
+
+    buffer = StringIO()
+    with rc_context({"svg.hashsalt": "dmftsym"}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].strip()
 
 
 def code_page(title: str, text: str, form: str) -> str:

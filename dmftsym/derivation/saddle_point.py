@@ -113,22 +113,30 @@ def derive_saddle_point(action: Action) -> SaddlePoint:
     )
 
 
-def _order_parameter_equation(action: Action, q: Tensor) -> OrderParameterEquation:
-    at = q.indices
-    own = q[at]
-    explicit = without(functional_derivative(action.pair_terms, q.hat, at, action), "conjugate")
+def split_own_term(action: Action, q: Tensor) -> tuple[Expr, tuple[Term, ...]]:
+    """The coefficient of the pair term q̂ q, and the other explicit terms of δS/δq̂.
+
+    Raises `DerivationError` if the own term is not linear in q.
+    """
+    own = q[q.indices]
+    explicit = without(functional_derivative(action.pair_terms, q.hat, q.indices, action), "conjugate")
     mine = [t for t in explicit if t.body.has(own)]
     coefficient = Add(*[t.body / own for t in mine])
     if coefficient == 0 or coefficient.has(Entry) or any(t.bound for t in mine):
         raise DerivationError(
             f"order parameter {q}: its equation {as_expression(explicit)} + ... = 0 is not linear in {own}"
         )
+    return coefficient, tuple(t for t in explicit if t not in mine)
+
+
+def _order_parameter_equation(action: Action, q: Tensor) -> OrderParameterEquation:
+    coefficient, others = split_own_term(action, q)
     averages = []
     for site in action.sites:
-        terms = without(functional_derivative(site.terms, q.hat, at, action), "conjugate")
+        terms = without(functional_derivative(site.terms, q.hat, q.indices, action), "conjugate")
         if terms:
             averages.append(SiteAverage(site.name, -site.weight / coefficient, terms))
-    rest = tuple(t.times(-1 / coefficient) for t in explicit if t not in mine)
+    rest = tuple(t.times(-1 / coefficient) for t in others)
     return OrderParameterEquation(q, tuple(averages), rest)
 
 
@@ -137,20 +145,21 @@ def _conjugate_equation(action: Action, q: Tensor) -> ConjugateEquation:
     own = q.hat[q.indices]
     for term in functional_derivative(action.pair_terms, q, q.indices, action):
         if not term.body.has(own) or term.bound:
-            terms.append(_pair_fate(term))
+            terms.append(pair_fate(term))
     for site in action.sites:
         for term in functional_derivative(site.terms, q, q.indices, action):
-            terms.append(_site_fate(term, site.name, site.weight, action))
+            terms.append(site_fate(term, site.name, site.weight, action))
     return ConjugateEquation(own, tuple(terms))
 
 
-def _pair_fate(term: Term) -> CausalTerm:
+def pair_fate(term: Term) -> CausalTerm:
+    """Explicit terms vanish only with the conjugates that they hold."""
     if entries_of(term.body, "conjugate"):
         return CausalTerm(as_expression((term,)), True, "proportional to a conjugate; all vanish together")
     return CausalTerm(as_expression((term,)), False, "explicit term, does not vanish")
 
 
-def _site_fate(term: Term, site: str, weight: Expr, action: Action) -> CausalTerm:
+def site_fate(term: Term, site: str, weight: Expr, action: Action) -> CausalTerm:
     """Decide by causality whether ⟨term⟩ vanishes; a response field must be the latest factor (Itô)."""
     averaged = weight * as_expression((Term(average(term.body, site), term.bound, term.constraints),))
     if entries_of(term.body, "conjugate"):
@@ -163,12 +172,12 @@ def _site_fate(term: Term, site: str, weight: Expr, action: Action) -> CausalTer
     if not local:
         shown = as_expression((term,))
         return CausalTerm(shown, True, "an average of response fields alone vanishes")
-    if all(_is_before(e, latest, term.constraints, action) for e in local):
+    if all(is_before(e, latest, term.constraints, action) for e in local):
         return CausalTerm(averaged, True, "a response field is the latest factor, so the average vanishes")
     return CausalTerm(averaged, False, "the latest factor need not be a response field, does not vanish")
 
 
-def _is_before(entry: Entry, latest: list[Expr], constraints: tuple[Before, ...], action: Action) -> bool:
+def is_before(entry: Entry, latest: list[Expr], constraints: tuple[Before, ...], action: Action) -> bool:
     """Whether a field, or every field that a definition reads, is strictly earlier than one of the latest times."""
     if entry.tensor.kind == "field":
         return all(any(strictly_before(s, t, constraints) for t in latest) for s in entry.times)
@@ -176,6 +185,6 @@ def _is_before(entry: Entry, latest: list[Expr], constraints: tuple[Before, ...]
     for term in action.definition(entry.tensor.name).terms:
         moved = rename(avoid(term, taken), dict(zip(entry.tensor.indices, entry.indices, strict=True)))
         inside = [e for e in entries_of(moved.body) if e.tensor.site]
-        if not all(_is_before(e, latest, (*constraints, *moved.constraints), action) for e in inside):
+        if not all(is_before(e, latest, (*constraints, *moved.constraints), action) for e in inside):
             return False
     return True

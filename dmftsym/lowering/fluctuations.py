@@ -77,8 +77,7 @@ def _check_differentiable(lowered: Lowered, requested: tuple[str, ...]) -> None:
         while queue:
             node = functions.get(queue.pop())
             for statement in node.statements if node else ():
-                jumping = [t for t in statement.terms if has_jump(t.body)] if isinstance(statement, Evaluate) else []
-                if jumping:
+                if isinstance(statement, Evaluate) and any(has_jump(t.body) for t in statement.terms):
                     raise LoweringError(f"covariance of '{name}': {statement.equation} jumps and is not differentiable")
             new = [read for read, _ in (node.reads if node else ()) if read not in seen]
             seen |= set(new)
