@@ -89,7 +89,7 @@ def derive_command(
 ) -> None:
     """Print the derived equations."""
     from dmftsym.derivation.document import code_page, document
-    from dmftsym.lowering.ir_printer import program_text
+    from dmftsym.lowering.ir_printer import fluctuation_text, program_text
 
     if show in ("schedule", "program", "code"):
         compiled = _compiled(model, settings, outputs, backend, covariance)
@@ -97,7 +97,10 @@ def derive_command(
             records = (compiled.liveness, compiled.schedule, *([compiled.feedback] if compiled.feedback else []))
             print(document(model, records, form))
         else:
-            text = program_text(compiled.program) if show == "program" else compiled.source.text
+            text = compiled.source.text
+            if show == "program":
+                more = [fluctuation_text(compiled.fluctuations)] if compiled.fluctuations else []
+                text = "\n\n".join([program_text(compiled.program), *more])
             print(code_page(model, text.rstrip(), form))
         return
     from dmftsym.compiler import derive

@@ -3,7 +3,21 @@
 from sympy import Mul
 
 from dmftsym.language.terms import as_expression
-from dmftsym.lowering.ir import Contract, Draw, Evaluate, Kernel, Piece, Program, SourceGroup, Statement
+from dmftsym.lowering.ir import (
+    Assign,
+    Contract,
+    Draw,
+    DrawVariation,
+    Evaluate,
+    Fluctuations,
+    Kernel,
+    Piece,
+    Program,
+    Sketch,
+    SourceGroup,
+    Statement,
+    TangentKernel,
+)
 
 
 def program_text(program: Program) -> str:
@@ -26,6 +40,18 @@ def program_text(program: Program) -> str:
     return "\n".join(lines)
 
 
+def fluctuation_text(fluctuations: Fluctuations) -> str:
+    """The programs that give the covariances: what is sketched, and the first-order changes."""
+    parts = {"sketch": fluctuations.sketch, "tangent": fluctuations.tangent, "direct": fluctuations.direct}
+    lines = [f"covariances of {', '.join(q.name for q, _ in fluctuations.covariances)}"]
+    if fluctuations.jumps:
+        lines.append(
+            f"updates that jump, differences of whole sweeps instead of tangents: {'; '.join(fluctuations.jumps)}"
+        )
+    lines += [f"{name} {program_text(program)}" for name, program in parts.items() if program]
+    return "\n\n".join(lines)
+
+
 def statement_lines(statement: Statement) -> list[str]:
     """One statement as lines of text."""
     match statement:
@@ -45,6 +71,15 @@ def statement_lines(statement: Statement) -> list[str]:
             return [f"{statement.target} = {as_expression(statement.terms)}"]
         case Draw():
             return [f"draw {', '.join(str(m.tensor[m.tensor.indices]) for m in statement.group.members)}"]
+        case DrawVariation():
+            return [f"change of the draw: {statement.equation}"]
+        case TangentKernel():
+            updates = [f"  {line}" for u in statement.updates for line in statement_lines(u)]
+            return [f"for every column and path of {statement.site} ({statement.name}):", *updates]
+        case Assign():
+            return [f"{statement.target} = {statement.expression}"]
+        case Sketch():
+            return [f"{statement.target} += {statement.equation}"]
     raise TypeError(f"unknown statement {statement!r}")
 
 

@@ -33,6 +33,15 @@ def test_digits(tmp_path):
     assert float(result.loss[-1]) < 0.2 * float(result.loss[0])
 
 
+def test_finite_width_is_figure_2(tmp_path):
+    result = load("finite_width").main(gammas=(2,), folder=tmp_path)[2]
+    assert (tmp_path / "finite_width.png").stat().st_size > 20_000
+    variance = load("finite_width").variance
+    assert variance(result, "Delta").max() == pytest.approx(0.0807, abs=2e-4)
+    assert variance(result, "f_test", since_start=True)[-1] == pytest.approx(0.119, abs=1e-3)
+    assert variance(result, "K")[0] == pytest.approx(1.7878, abs=1e-4)
+
+
 def simulate_populations(units, networks, steps, dt, g_E, g_I, nu_E, seed):
     rng = np.random.default_rng(seed)
     N_E = round(nu_E * units)
