@@ -172,7 +172,8 @@ def models_command() -> None:
         print(f"  parameters  {', '.join(map(_parameter_text, model.parameter_symbols.values())) or 'none'}")
         data = [t for t in model.tensors.values() if t.kind == "data"]
         print(f"  data        {', '.join(_data_text(model, t) for t in data) or 'none'}")
-        quantities = [t for t in model.tensors.values() if t.kind in ("order parameter", "observable")]
+        kinds = ("order parameter", "observable", "definition")
+        quantities = [t for t in model.tensors.values() if t.kind in kinds and not t.site]
         on_request = [t.name for t in quantities if t.name not in model.outputs]
         more = f" (on request: {', '.join(on_request)})" if on_request else ""
         print(f"  results     {', '.join(model.outputs)}{more}")

@@ -44,6 +44,7 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...]) -> Low
     the user's symbols) and averages of response fields.
     """
     action, processes, saddle = equations.action, equations.process, equations.saddle_point
+    _check_conjugates_vanish(saddle)
     liveness = find_live(action, processes, saddle, wanted)
     lines = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
     saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
@@ -62,6 +63,17 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...]) -> Low
     schedule = build_causal_schedule(builder.nodes)
     _check_first_step(schedule)
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines)
+
+
+def _check_conjugates_vanish(saddle: SaddlePoint) -> None:
+    """Site averages are taken with weight one: right only if no conjugate tilts them."""
+    for conjugate in saddle.conjugates:
+        for term in conjugate.terms:
+            if not term.vanishes:
+                raise LoweringError(
+                    f"the conjugate {conjugate.conjugate} does not vanish at the saddle point, its equation holds "
+                    f"{term.expression} ({term.reason}); only actions whose conjugates vanish can be solved"
+                )
 
 
 def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> None:
