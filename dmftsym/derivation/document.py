@@ -1,5 +1,6 @@
 """Derived equations as plain text, LaTeX or a self-contained HTML page."""
 
+import re
 from html import escape
 from io import StringIO
 
@@ -24,14 +25,15 @@ def document(title: str, records: tuple[Displayed, ...], form: str) -> str:
 
 
 def svg_of(figure) -> str:
-    """A Matplotlib figure as an SVG element, the same text on every run."""
+    """A Matplotlib figure as an SVG element for an HTML page, the same text on every run."""
     from matplotlib import rc_context
 
     buffer = StringIO()
     with rc_context({"svg.hashsalt": "dmftsym"}):
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :].strip()
+    element = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return re.sub(r' xmlns(:\w+)?="[^"]*"', "", element).strip()  # HTML knows the namespaces
 
 
 def code_page(title: str, text: str, form: str) -> str:

@@ -99,6 +99,8 @@ SHOWN = {
     "action": ("f.hat", "h.tilde"),
     "process": ("u_h", "<phi(h"),
     "saddle": ("f[mu, t] = <", "h.tilde"),
+    "hessian": ("H[f.hat[mu, t]; f[mu', t']] = ", "\\frac"),
+    "propagator": ("f drives f, Phi1, G1", "\\frac"),
     "schedule": ("z", "f.hat"),
     "program": ("z", "\\frac"),
     "code": ("def solve(", "\\frac"),
@@ -113,6 +115,21 @@ def test_derive_shows_one_part(show, dmftsym):
     assert present in done.out
     if show in ("process", "saddle"):
         assert absent not in done.out
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
+def test_derive_draws_the_graph(suffix, dmftsym, folder):
+    assert dmftsym("derive", "mlp", "--show", "propagator", "--graph", f"drives.{suffix}").status == 0
+    begins = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}
+    assert (folder / f"drives.{suffix}").read_bytes().startswith(begins[suffix])
+    assert list(folder.glob(".drives*")) == []
+
+
+@pytest.mark.parametrize("target", ["missing/drives.svg", "drives.doc"])
+def test_a_graph_that_cannot_be_written(target, dmftsym, folder):
+    done = dmftsym("derive", "mlp", "--graph", target)
+    assert done.status == 2 and "Traceback" not in done.err and target in done.err
+    assert not (folder / target).exists()
 
 
 def test_derive_shows_the_code_that_compile_writes(dmftsym, folder):

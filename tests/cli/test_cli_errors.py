@@ -183,11 +183,6 @@ def test_malformed_command_lines(arguments, words, dmftsym):
     assert all(word in done.err for word in words)
 
 
-@pytest.mark.parametrize("show", ("hessian", "propagator"))
-def test_parts_that_come_later(show, refused):
-    assert show in refused("derive", "mlp", "--show", show)
-
-
 @pytest.mark.parametrize("output", ("missing/out.nc", "there"))
 def test_output_that_cannot_be_written(output, refused, data, folder):
     (folder / "there").mkdir()
