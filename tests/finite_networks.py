@@ -77,3 +77,39 @@ def extrapolate(by_width, quantity):
     right = np.einsum("wa,w...->...a", design, weights * means)
     covariance = np.linalg.inv(normal)
     return np.einsum("...ab,...b->...a", covariance, right)[..., 0], np.sqrt(covariance[..., 0, 0])
+
+
+def mean_ratio(variances, covariance, networks):
+    """Mean over all entries of N·(sample variance)/theory, and its standard error from the number of networks.
+
+    Sample variances of `networks` Gaussian samples covary by 2 Cov_ab²/networks; covariance has the axes of variances
+    twice. The error tells how many of the entries, which move together, are independent.
+    """
+    matrix = covariance.reshape(variances.size, variances.size)
+    expected = np.diag(matrix)
+    correlation = matrix / np.sqrt(np.outer(expected, expected))
+    return (variances.ravel() / expected).mean(), np.sqrt(2 * (correlation**2).mean() / networks)
+
+
+def pooled_ratio(variances, networks, covariance):
+    """`mean_ratio` of ensembles of several widths (first axis) taken together, and its standard error."""
+    networks = np.array(networks)
+    ratios, errors = np.array([mean_ratio(values, covariance, 1) for values in variances]).T
+    return ratios @ networks / networks.sum(), errors[0] / np.sqrt(networks.sum())
+
+
+def extrapolated_ratio(variances, networks, widths, covariance):
+    """`mean_ratio` on a weighted straight line in 1/N at N → ∞, and its standard error."""
+    pairs = zip(variances, networks, strict=True)
+    ratios, errors = np.array([mean_ratio(values, covariance, count) for values, count in pairs]).T
+    design = np.stack([np.ones(len(ratios)), 1 / np.array(widths)], 1) / errors[:, None]
+    inverse = np.linalg.inv(design.T @ design)
+    return (inverse @ design.T @ (ratios / errors))[0], np.sqrt(inverse[0, 0])
+
+
+def covariance_error(covariance, networks):
+    """Standard error of sample covariances (one half of the axes against the other) from so many networks."""
+    half = covariance.ndim // 2
+    size = int(np.prod(covariance.shape[:half]))
+    variance = np.diag(covariance.reshape(size, size))
+    return np.sqrt((np.outer(variance, variance).reshape(covariance.shape) + covariance**2) / networks)

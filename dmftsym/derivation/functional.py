@@ -17,6 +17,7 @@ from dmftsym.language.terms import (
     entries_of,
     flatten,
     indices_of,
+    keep_inner_sums_apart,
     rename,
     substitute,
 )
@@ -55,6 +56,8 @@ def variation(terms: tuple[Term, ...], change_of: Callable[[Entry], Expr | None]
     """
     result = []
     for term in terms:
+        brought = _brought_along(term, change_of)
+        term = avoid(replace(term, body=keep_inner_sums_apart(term.body, set(brought))), brought)
         sums = _nodes_with_bound_indices(term.body)
         hidden = {n: Dummy(real=True) for n in sums}
         for entry in entries_of(term.body.xreplace(hidden)):
@@ -66,6 +69,17 @@ def variation(terms: tuple[Term, ...], change_of: Callable[[Entry], Expr | None]
             outer = _partial(term, node, {n: d for n, d in hidden.items() if n != node}) if inner else term
             result += [_chain(outer, term) for term in inner]
     return tuple(t for t in result if t.body != 0)
+
+
+def _brought_along(term: Term, change_of: Callable[[Entry], Expr | None]) -> list[Index]:
+    """Indices that the changes of a term's entries carry beyond those of the entries themselves."""
+    found: set[Index] = set()
+    for entry in entries_of(term.body):
+        apart = entry.xreplace({i: Index(f"{i.name}'", i.axis) for i in entry.atoms(Index)})
+        change = change_of(apart)
+        if change is not None:
+            found |= change.atoms(Index) - apart.atoms(Index)
+    return sorted(found, key=str)
 
 
 def _nodes_with_bound_indices(body: Expr) -> list[Expr]:

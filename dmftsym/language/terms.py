@@ -74,7 +74,7 @@ def rename(term: Term, mapping: Mapping[Index, Expr]) -> Term:
     if not mapping:
         return term
     targets = {i for value in mapping.values() for i in value.atoms(Index)}
-    body = _keep_inner_sums_apart(term.body, targets | set(mapping))
+    body = keep_inner_sums_apart(term.body, targets | set(mapping))
     sub: Callable = lambda e: e.xreplace(dict(mapping))
     return Term(
         sub(body),
@@ -83,7 +83,7 @@ def rename(term: Term, mapping: Mapping[Index, Expr]) -> Term:
     )
 
 
-def _keep_inner_sums_apart(body: Expr, taken: set[Index]) -> Expr:
+def keep_inner_sums_apart(body: Expr, taken: set[Index]) -> Expr:
     """Give new names to the indices that sums inside functions bind, where they collide with `taken`."""
     for node in sorted(body.atoms(IndexSum, LargestEigenvalue, LeadingProjector), key=str):
         clashes = [i for i in node.bound if i in taken]
@@ -149,7 +149,7 @@ def flatten(expr: Expr, upper: Expr | None = None) -> tuple[Term, ...]:
         outer = _time_of_responses(plain) or upper
         parts: list[tuple[Term, ...]] = [(Term(plain),)]
         for node in sums:
-            clash = [i for i in node.bound if plain.has(i)]
+            clash = [i for i in node.bound if count_indices(plain)[i]]
             if clash:
                 raise LanguageError(f"index {clash[0]} is summed in {node} and also used outside it, in {plain}*(...)")
             parts.append(_flatten_sum(node, outer))
@@ -329,5 +329,5 @@ def substitute(term: Term, index: Index, value: Expr) -> Term:
     """Replace a free index by an expression, in the body and in the constraints."""
     sub = {index: value}
     constraints = tuple(Before(c.time.xreplace(sub), c.upper.xreplace(sub), c.inclusive) for c in term.constraints)
-    body = _keep_inner_sums_apart(term.body, {index} | value.atoms(Index))
+    body = keep_inner_sums_apart(term.body, {index} | value.atoms(Index))
     return Term(body.xreplace(sub), term.bound, constraints)

@@ -105,18 +105,18 @@ class ProgramWriter:
         )
         assembled = self._assembled(program, Schedule(schedule.constants, step, last), self.tangent.arrays)
         changes = [[nodes[n.name] for n in part if n.name in nodes] for part in (schedule.step, schedule.epilogue)]
-        histories = {a.tensor.name for a in assembled.arrays if a.history}
+        in_place = {a.tensor.name for a in assembled.arrays if a.site and not a.history}
         counts: dict[str, int] = {}
         return replace(
             assembled,
             step=(
                 *kernels_of(step[: len(schedule.step)]),
-                *tangent_kernels_of(changes[0], histories, counts),
+                *tangent_kernels_of(changes[0], in_place, counts),
                 *seconds,
             ),
             epilogue=(
                 *[s for n in last[: len(schedule.epilogue)] for s in n.statements],
-                *tangent_kernels_of(changes[1], histories, counts),
+                *tangent_kernels_of(changes[1], in_place, counts),
             ),
         )
 

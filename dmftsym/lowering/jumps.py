@@ -27,14 +27,14 @@ def without_jumps(derivative: Expr) -> Expr:
 def _piecewise_jumps(function: Piecewise) -> bool:
     """Whether neighbouring pieces differ where their condition changes."""
     for (value, condition), (following, _) in zip(function.args, function.args[1:], strict=False):
-        if not getattr(condition, "is_Relational", False):
+        if not getattr(condition, "is_Relational", False) or condition.rel_op in ("==", "!="):
             return True
         edge = condition.lhs - condition.rhs
         place = _root(edge, [*entries_of(edge), *sorted(edge.free_symbols, key=str)])
         if place is None:
             return True
         gap = (value - following).xreplace(place)
-        if not gap.is_number or abs(gap.evalf()) > 1e-12:
+        if not (gap.is_number and gap.is_finite and abs(gap.evalf()) < 1e-12):
             return True
     return False
 

@@ -239,5 +239,5 @@ def _equation(target: Entry, pieces: list[Piece], explicit: tuple[Term, ...]) ->
 def _free_name(lowered: Lowered) -> str:
     action = lowered.action
     taken = {i.name for i in action.indices} | {p.name for p in action.parameters} | set(lowered.builder.arrays)
-    taken |= {d.tensor.name for d in action.data}
+    taken |= {d.tensor.name for d in action.data} | {a.size for a in action.axes} | {s.name for s in action.sites}
     return next(name for name in ("r", "q", "k", "direction") if name not in taken)

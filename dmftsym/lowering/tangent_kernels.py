@@ -10,16 +10,17 @@ from dmftsym.lowering.quantities import Node
 from dmftsym.lowering.times import When
 
 
-def tangent_kernels_of(nodes: list[Node], histories: set[str], counts: dict[str, int]) -> tuple[Statement, ...]:
+def tangent_kernels_of(nodes: list[Node], in_place: set[str], counts: dict[str, int]) -> tuple[Statement, ...]:
     """The statements of some nodes, those of one site that can run in one loop together.
 
     Site updates are taken as soon as what they read is there, so that few loops are needed; `counts` numbers them.
+    `in_place` names the site arrays that hold one time only: their old value is lost when they are updated.
     """
     pending = list(nodes)
     result: list[Statement] = []
     while pending:
-        ready = [n for n in pending if not _waits(n, pending, histories)]
-        group = _largest_loop(ready, pending, histories)
+        ready = [n for n in pending if not _waits(n, pending, in_place)]
+        group = _largest_loop(ready, pending, in_place)
         if group:
             result.append(_kernel(group, counts))
         else:
@@ -29,31 +30,41 @@ def tangent_kernels_of(nodes: list[Node], histories: set[str], counts: dict[str,
     return tuple(result)
 
 
-def _largest_loop(ready: list[Node], pending: list[Node], histories: set[str]) -> list[Node]:
+def _largest_loop(ready: list[Node], pending: list[Node], in_place: set[str]) -> list[Node]:
     """Nodes of one site that can share a loop, starting from the first ready one."""
     first = next((n for n in ready if _fits(n)), None)
     group: list[Node] = []
     while first is not None:
         group.append(first)
         left = [n for n in pending if n not in group]
-        together = [n for n in left if _fits(n) and _kind(n) == _kind(group[0])]
-        first = next((n for n in together if not _waits(n, left, histories)), None)
+        # an average is there only after the loop that adds it up
+        sums = {name for n in group if _is_average(n) for name in _targets(n)}
+        together = [n for n in left if _fits(n) and _kind(n) == _kind(group[0]) and not sums & _read_now(n)]
+        first = next((n for n in together if not _waits(n, left, in_place)), None)
     return group
 
 
-def _waits(node: Node, pending: list[Node], histories: set[str]) -> bool:
+def _waits(node: Node, pending: list[Node], in_place: set[str]) -> bool:
     """Whether a pending node must come first: one that this one reads at this step, or one that reads its old value."""
-    needed = {name for name, moment in node.reads if moment is not None and moment.same_step}
+    needed = _read_now(node)
     for other in pending:
         if other is node:
             continue
         mine = _targets(other)
         if needed & mine:
             return True
-        old = {name for name, moment in other.reads if moment is When.LAG and name not in histories}
+        old = {name for name, moment in other.reads if moment is When.LAG and name in in_place}
         if old & _targets(node):
             return True
     return False
+
+
+def _read_now(node: Node) -> set[str]:
+    return {name for name, moment in node.reads if moment is not None and moment.same_step}
+
+
+def _is_average(node: Node) -> bool:
+    return any(isinstance(s, Contract) and s.averaged for s in node.statements)
 
 
 def _targets(node: Node) -> set[str]:
