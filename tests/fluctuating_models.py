@@ -294,25 +294,19 @@ CASES = {
     "mlp-sharpness": Case(lambda: build_model("mlp"), ("sharpness",), LEARN, {"Kx": KX, "y": Y}),
     "mlp-test": Case(test_points(centered=True), ("f_test", "loss_test", "f"), LEARN, POINTS | HELD_OUT),
     "recurrent": Case(lambda: build_model("recurrent"), ("C", "Cx"), {"g": 1.5}),
-    # BUG: CodegenError, no rule prints the parameters that give the relative sizes of the sites
     "two_populations": Case(lambda: example("two_populations"), ("m_E", "C_I", "S"), POPULATIONS),
     "lotka_volterra": Case(lambda: example("lotka_volterra"), ("M", "C"), {"mu": 1.5, "sigma": 0.8}),
-    # BUG: an array tanh_x and a common subexpression of that name in one kernel (also pair, memory and explicit)
     "white": Case(white_noise, ("first", "second"), {"a": 0.7}),
     "drift": Case(mean_in_drift, ("mean", "V"), {"J": 0.8}),
     "pair": Case(correlated_sources, ("A", "X"), {}, {"Kx": KX}),
-    # BUG: KeyError for the modes of a site without averages that feed back
     "follower": Case(one_closed_site, ("p", "q"), {}),
     "lag": Case(lagged, ("f", "total"), {"c": 0.3}, {"K": KX}),
     "lagged_mean": Case(lagged_mean, ("p", "q")),
     "memory": Case(memory_kernel, ("R", "H")),
     "chain": Case(observed_chain, ("A", "E", "Phi"), {}, {"Kx": KX}),
     "plain": Case(nothing_feeds_back, ("q",), {}, {"Kx": KX, "angle": np.array([1.0, 0.5, 2.0, -1.0])}),
-    # BUG: NameError, the chain of functions lacks order parameters that are explicit terms alone
     "explicit": Case(explicit_terms, ("k", "push", "W")),
-    # BUG: CodegenError, a sum inside a function of averages is not printed; without covariances neither
     "inner sum": Case(sum_in_a_function, ("f", "W"), {}, {"K": KX}),
-    # BUG: LoweringError (also memory): x(t) comes before the noise of time t in continuous time (Ito)
     "multiplied": Case(multiplied, ("q",)),
 }
 

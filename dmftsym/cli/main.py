@@ -157,6 +157,8 @@ def solve_command(
         print(f"covariances: {about}; estimated relative error {result.attrs['cov_estimated_error']:.1e}")
     if result.attrs["status"] != "ok":
         raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
+    if result.attrs.get("cov_status", "ok") != "ok":
+        raise SolveError(f"covariances {result.attrs['cov_status']}; the means are in {output}")
 
 
 @app.command("models")

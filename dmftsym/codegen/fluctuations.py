@@ -1,7 +1,6 @@
 """Fluctuations of a program as source code: the sketch and tangent sweeps, and the tables that `fluctuations` reads."""
 
-from dmftsym.codegen.arrays import size_code
-from dmftsym.codegen.printers import FormulaPrinter
+from dmftsym.codegen.arrays import ArrayFormula, size_code
 from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of
 from dmftsym.language.symbols import Axis
@@ -10,7 +9,7 @@ from dmftsym.lowering.ir import COLUMNS, Fluctuations, Program
 SKETCH_NOTES = (
     "The sweep that finds out in which directions the observables of the fluctuating averages scatter.",
     "",
-    "Arguments as for `sweep`; sketch_generator: draws the random combinations. Returns by site the sum over time of",
+    "Arguments as for `sweep`; path_generator: draws the random combinations. Returns by site the sum over time of",
     "`columns` random combinations of its observables, (columns, paths), and how the sweep ended.",
 )
 TANGENT_NOTES = (
@@ -43,7 +42,7 @@ def fluctuation_code(fluctuations: Fluctuations | None, writer: StatementWriter,
         printer = StatementWriter(program, writer.kernels, variant)
         sweeps.append(sweep_code(program, printer, f"{variant}_sweep", arguments, notes, results))
 
-    add(fluctuations.sketch, "sketch", (*common, "sketch_generator"), SKETCH_NOTES, sketches)
+    add(fluctuations.sketch, "sketch", (*common, "path_generator"), SKETCH_NOTES, sketches)
     add(fluctuations.tangent, "tangent", (*common, "modes"), TANGENT_NOTES, changes)
     if fluctuations.direct:
         add(fluctuations.direct, "direct", (*common, "modes"), DIRECT_NOTES, following)
@@ -68,8 +67,9 @@ def _tables(fluctuations: Fluctuations) -> dict:
 
 
 def _site_weights(fluctuations: Fluctuations) -> dict:
-    printer, program = FormulaPrinter(array=True), fluctuations.tangent
-    sizes = ", ".join(f'"{site}": {printer.formula(nu)}' for site, nu in fluctuations.weights)
+    program = fluctuations.tangent
+    formula = ArrayFormula(program.now)
+    sizes = ", ".join(f'"{site}": {formula.expression(nu, ())}' for site, nu in fluctuations.weights)
     return {"site_weights": f"{{{sizes}}}", "unpack_weights": unpack(values_of(program), [[sizes]])}
 
 

@@ -64,7 +64,7 @@ def kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> Kernel
 def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, str]) -> Loop:
     printer = FormulaPrinter(array=False)
     bodies = [with_source_names(a.expression, now, histories, arguments) for a in group]
-    common = _repeated_functions(bodies)
+    common = _repeated_functions(bodies, {*arguments, *(a.target.tensor.name for a in group)})
     lines: list[str] = []
     done: set[Expr] = set()
     for assign, body in zip(group, bodies, strict=True):
@@ -131,7 +131,7 @@ def _offset(slot: Index, argument: Expr) -> str:
     return f"{start} + {argument.name}" if start else argument.name
 
 
-def _repeated_functions(bodies: list[Expr]) -> dict[Expr, str]:
+def _repeated_functions(bodies: list[Expr], taken: set[str]) -> dict[Expr, str]:
     """Functions that several updates share, with a readable name each: tanh_h for tanh(h[mu, path])."""
     counts: dict[Expr, int] = {}
     for body in bodies:
@@ -142,7 +142,7 @@ def _repeated_functions(bodies: list[Expr]) -> dict[Expr, str]:
         arguments = sorted({s.name.split("[")[0] for s in function.free_symbols})
         label = "_".join(arguments) if len(arguments) < 4 else "common"
         name, k = f"{type(function).__name__.lower()}_{label}", 2
-        while name in names.values():
+        while name in names.values() or name in taken:
             name, k = f"{type(function).__name__.lower()}_{label}_{k}", k + 1
         names[function] = name
     return names

@@ -83,8 +83,8 @@ class SourceWriter:
             ]
         else:
             lines += [
-                f'factor_{name} = _factor({self.covariance(group)}, "{statement.equation}")',
-                f"drawn = factor_{name} @ normals_{name}[{now}, :factor_{name}.shape[1]]",
+                f'factor_{name} = _square_root({self.covariance(group)}, "{statement.equation}")',
+                f"drawn = factor_{name} @ normals_{name}[{now}]",
             ]
         return lines + self.members(group)
 
@@ -103,9 +103,7 @@ class SourceWriter:
                 f" @ normals_{name}[:rank_{name}]",
             ]
         else:
-            lines += [
-                f"drawn = _varied_square_root(factor_{name}, d_row) @ normals_{name}[{now}, :factor_{name}.shape[1]]"
-            ]
+            lines += [f"drawn = _varied_square_root(factor_{name}, d_row) @ normals_{name}[{now}]"]
         return lines + self.members(group, varied=True)
 
     def members(self, group: SourceGroup, varied: bool = False) -> list[str]:

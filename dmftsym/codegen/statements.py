@@ -213,14 +213,15 @@ class StatementWriter:
 
     def _sketch(self, statement: Sketch) -> list[str]:
         omega, target = statement.omega, statement.target.tensor
-        shape = ", ".join([*(size_code(i.axis) for i in omega.indices[:-1]), "len(sketch_chosen)"])
+        sizes = [size_code(i.axis) for i in omega.indices[:-1]]
+        shape = ", ".join([*sizes, "len(path_chosen)"])
         parts = [self._piece(piece, (statement.target.indices[0],), False) for piece in statement.pieces]
         return [
             f"# {statement.equation}",
-            "sketch_chosen = sketch_generator.permutation(columns)[:16]",
-            f"{omega.name} = sketch_generator.standard_normal(({shape}))",
-            f"sketch_rows = {' + '.join(parts)}",
-            f"{target.name}[sketch_chosen] += sketch_rows/_spread(sketch_rows)",
+            f"path_chosen = path_generator.permutation(columns)[:16 + {'*'.join(sizes) or '1'}]",
+            f"{omega.name} = path_generator.standard_normal(({shape}))",
+            f"path_rows = {' + '.join(parts)}",
+            f"{target.name}[path_chosen] += path_rows/_spread(path_rows)",
         ]
 
 

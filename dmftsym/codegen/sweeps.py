@@ -69,7 +69,7 @@ def _allocations(program: Program) -> tuple[list[str], list[str]]:
     for array in (a for a in program.arrays if not a.site and a.tensor.time_slots):
         if array.given:
             varied = is_variation(array.tensor)
-            name = array.tensor.name.removeprefix("d_") if varied else array.tensor.name
+            name = array.tensor.name.removeprefix("d_").removesuffix("_change") if varied else array.tensor.name
             allocate.append(f'{array.tensor.name} = {"changes" if varied else "averages"}["{name}"]')
             continue
         shape = tuple_code([size_code(i.axis) for i in array.tensor.indices])

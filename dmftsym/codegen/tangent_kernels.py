@@ -75,8 +75,8 @@ class _Writer:
             target = self._element(contract.target, rows)
             value = "*".join(self._element(o, rows) for o in piece.operands)
             coefficient = self._formula(piece.scalar * piece.coefficient, {})
-            before = [] if coefficient == "1" else [f"factor_now = {coefficient}"]
-            update = f"{target} += {value if coefficient == '1' else f'factor_now*{value}'}"
+            before = [] if coefficient == "1" else [f"path_factor = {coefficient}"]
+            update = f"{target} += {value if coefficient == '1' else f'path_factor*{value}'}"
             inner += self._loops(_bound(piece, own), [*before, *_over_paths(rows, update)])
         return self._loops(own, inner)
 
@@ -89,11 +89,11 @@ class _Writer:
         part = f"{name}[path_block, {', '.join(str(i) for i in free)}]"
         inner: list[str] = []
         for piece in contract.pieces:
-            rows = {"weight_now": f"weight_{self.site}[path_from:path_to]"}
-            value = "*".join(["weight_now[path]", *[self._element(o, rows) for o in piece.operands]])
+            rows = {"path_weight": f"weight_{self.site}[path_from:path_to]"}
+            value = "*".join(["path_weight[path]", *[self._element(o, rows) for o in piece.operands]])
             coefficient = self._formula(piece.scalar * piece.coefficient, {})
-            body = ["sum_now = 0.0", *_over_paths(rows, f"sum_now += {value}")]
-            body.append(f"{part} += {'sum_now' if coefficient == '1' else f'({coefficient})*sum_now'}")
+            body = ["path_sum = 0.0", *_over_paths(rows, f"path_sum += {value}")]
+            body.append(f"{part} += {'path_sum' if coefficient == '1' else f'({coefficient})*path_sum'}")
             inner += self._loops(_bound(piece, own), body)
         return self._loops(own, inner)
 

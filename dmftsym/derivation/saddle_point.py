@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from sympy import Add, Eq, Expr, latex
 
 from dmftsym.derivation.averages import average
-from dmftsym.derivation.functional import functional_derivative, strictly_before, without
+from dmftsym.derivation.functional import functional_derivative, not_after, strictly_before, without
 from dmftsym.errors import DerivationError
 from dmftsym.language.action import Action, Definition
 from dmftsym.language.display import Displayed
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Tensor, TimeDerivative
 from dmftsym.language.terms import Before, Term, as_expression, avoid, entries_of, rename
 
 
@@ -177,10 +177,17 @@ def site_fate(term: Term, site: str, weight: Expr, action: Action) -> CausalTerm
     return CausalTerm(averaged, False, "the latest factor need not be a response field, does not vanish")
 
 
+def _has_equation_of_motion(field: Tensor, action: Action) -> bool:
+    site = next(s for s in action.sites if s.name == field.site)
+    return any(d.entry.tensor == field for t in site.terms for d in t.body.atoms(TimeDerivative))
+
+
 def is_before(entry: Entry, latest: list[Expr], constraints: tuple[Before, ...], action: Action) -> bool:
     """Whether a field, or every field that a definition reads, is strictly earlier than one of the latest times."""
     if entry.tensor.kind == "field":
-        return all(any(strictly_before(s, t, constraints) for t in latest) for s in entry.times)
+        # in continuous time x(t) does not yet feel what enters dx/dt at t (Itô)
+        earlier = not_after if _has_equation_of_motion(entry.tensor, action) else strictly_before
+        return all(any(earlier(s, t, constraints) for t in latest) for s in entry.times)
     taken = [i for t in (*latest, *entry.indices) for i in t.atoms(Index)]
     for term in action.definition(entry.tensor.name).terms:
         moved = rename(avoid(term, taken), dict(zip(entry.tensor.indices, entry.indices, strict=True)))

@@ -6,6 +6,7 @@ N Cov = sum over orthonormal functions psi_r of the responses (theory: (I - D)^-
 """
 
 from dataclasses import replace
+from itertools import combinations_with_replacement
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.functional import variation
@@ -43,6 +44,8 @@ def linearise(
     """
     if not requested:
         return None, None
+    requested = tuple(dict.fromkeys(requested))
+    _check_result_names(requested)
     lowered = lower(equations, scheme, requested)
     feedback = find_feedback(lowered, requested)
     _check_differentiable(lowered, requested)
@@ -67,6 +70,19 @@ def linearise(
         tuple(writer.tangent.jumps),
     )
     return result, feedback
+
+
+def _check_result_names(requested: tuple[str, ...]) -> None:
+    """Every covariance needs a name of its own."""
+    seen: dict[str, tuple[str, str]] = {}
+    for pair in combinations_with_replacement(requested, 2):
+        name = f"cov_{'_'.join(pair)}"
+        if name in seen:
+            raise LoweringError(
+                f"{name} would name the covariance of {' and '.join(seen[name])} and that of {' and '.join(pair)}: "
+                f"ask for one at a time"
+            )
+        seen[name] = pair
 
 
 def _check_differentiable(lowered: Lowered, requested: tuple[str, ...]) -> None:

@@ -160,6 +160,9 @@ def _add_order_parameters(builder: QuantityBuilder, action: Action, saddle: Sadd
                 f"response functions are derived but not yet solved numerically"
             )
         line = f"{equation.tensor[equation.tensor.indices]} = {right}"
+        if not equation.averages:
+            builder.add_function(equation.tensor, equation.explicit, line)
+            continue
         builder.add_average(equation.tensor, equation.averages, equation.explicit, line, equation.tensor in symmetric)
 
 

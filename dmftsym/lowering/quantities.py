@@ -45,7 +45,7 @@ class QuantityBuilder:
         self._names |= {d.tensor.name for site in action.sites for d in site.definitions}
         self._names |= {d.tensor.name for d in action.data} | {d.tensor.name for d in action.definitions}
         self._names |= {q.name for q in action.order_parameters} | {p.name for p in action.parameters}
-        self._names |= {i.name for i in action.indices}
+        self._names |= {i.name for i in action.indices} | {a.size for a in action.axes} | {s.name for s in action.sites}
 
     # --- public: one method a kind of quantity ----------------------------------------------------
 

@@ -48,7 +48,8 @@ class TangentWriter:
         """The tensor of a quantity's first-order change: one more index, the column, before its first time."""
         first = tensor.time_slots[0] if tensor.time_slots else len(tensor.indices)
         indices = (*tensor.indices[:first], self.column, *tensor.indices[first:])
-        return Tensor(f"d_{tensor.name}", "definition", indices, tensor.site)
+        taken = f"d_{tensor.name}" in self.builder.arrays
+        return Tensor(f"d_{tensor.name}{'_change' if taken else ''}", "definition", indices, tensor.site)
 
     def change_of(self, entry: Entry) -> Entry | None:
         """The first-order change of an entry, or None if it does not change."""
@@ -75,7 +76,9 @@ class TangentWriter:
                 varied = self.varied_tensor(tensor) if isinstance(statement, DrawVariation) else tensor
                 self.arrays[varied.name] = Array(varied, "variation")
         reads = tuple(dict.fromkeys(r for s in statements for r in self._reads(s, node.label)))
-        return Node(f"d_{node.name}", f"change of {node.label}", statements, reads, node.site, node.epilogue, True)
+        targets = [s.target.tensor.name for s in statements if not isinstance(s, DrawVariation)]
+        name = targets[0] if targets else f"d_{node.name}"
+        return Node(name, f"change of {node.label}", statements, reads, node.site, node.epilogue, True)
 
     def with_slopes(self, node: Node) -> Node:
         """A node of the program itself, with the slopes of its updates computed first."""

@@ -38,7 +38,8 @@ class Solver:
         sampling was used, and attributes model, parameters, measure, status, estimated_error, wall_time. A diverged
         run returns what was computed (NaN afterwards) with the reason in `status`. A model compiled with covariances
         adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a, then those of b, and `se_cov_<a>_<b>`;
-        `covariance_points` are its sample paths (or nodes a dimension). A diverged run has none.
+        `covariance_points` are its sample paths (or nodes a dimension). A diverged run has none; where they cannot be
+        computed, the attribute `cov_status` says why.
         Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
         quadratic for two-time ones, times the number of sample paths.
         """
@@ -47,13 +48,15 @@ class Solver:
         elapsed = stopwatch()
         options = {"steps": steps, "measure": measure, "points": points, "seed": seed}
         options["dt"] = self.module.TIME_STEP if dt is None else dt
+        fluctuating = hasattr(self.module, "fluctuations")
+        if fluctuating:
+            self._check_covariance_options(options | {"points": covariance_points})
         try:
             with progress_bar(self.module.MODEL, enabled=progress) as report:
                 arrays = self.module.solve(parameters or {}, data or {}, progress=report, **options)
-                if hasattr(self.module, "fluctuations") and arrays["status"] == "ok":
-                    options["points"] = covariance_points
-                    arrays |= self.module.fluctuations(parameters or {}, data or {}, progress=report, **options)
-                    options |= {"points": points, "covariance_points": covariance_points}
+            if fluctuating and arrays["status"] == "ok":
+                arrays |= self._fluctuations(parameters or {}, data or {}, options | {"points": covariance_points})
+                options["covariance_points"] = covariance_points
         except self.module.InputError as error:
             raise SolveError(str(error)) from None
         values = self.module.check_parameters(parameters or {})
@@ -68,6 +71,20 @@ class Solver:
             "wall_time": elapsed(),
         }
         return to_dataset(self.module, arrays, attributes)
+
+    def _check_covariance_options(self, options: dict) -> None:
+        """What cannot be right is said before anything is computed."""
+        try:
+            self.module._check_options(*(options[k] for k in ("steps", "dt", "measure", "points", "seed")))
+        except self.module.InputError as error:
+            raise SolveError(f"covariances: {error}") from None
+
+    def _fluctuations(self, parameters, data, options: dict) -> dict:
+        """The covariances, or the reason why there are none: what was solved before is not lost."""
+        try:
+            return self.module.fluctuations(parameters, data, **options)
+        except self.module.InputError as error:
+            return {"cov_status": np.array(f"refused: {error}")}
 
 
 def load_solver(name: str, text: str) -> Solver:

@@ -210,7 +210,6 @@ def test_the_column_has_a_name_of_its_own(names, column):
 
 @pytest.mark.parametrize("where", ("parameter", "order_parameter", "data", "size", "activation", "site", "field"))
 def test_the_name_of_the_column_is_free_whatever_the_user_calls_r(where):
-    # BUG (size): the length of an axis called r is overwritten by the loop over columns
     model = renamed_mlp(**{where: "r"})
     compiled = ds.compile_model(model, ds.Options(covariance=(str(model.tensors_of_test[0]),)))
     assert column_of(model) != "r" or where in ("activation", "site")

@@ -406,7 +406,6 @@ def test_covariances_that_vanish_by_symmetry_do_not_spoil_the_error_estimate():
     """One network that does not learn: Cov(f, K) is zero as f is odd in the readout weights and K is even."""
     result = fluctuations(tanh_network(), 1.0, 0.0, {"Kx": [[0.3]], "y": [1.0]}, 5)
     assert np.abs(result["cov_f_K"]).max() < 1e-3 * np.sqrt(variance(result, "f").max() * variance(result, "K").max())
-    # BUG: the error estimate divides the rounding of cov_f_K by its largest entry, which is rounding too; so the
     # quadrature (good to 1e-7) counts as bad, sampled covariances replace it, and their estimate is wrong as well.
     assert result["cov_measure"].item().startswith("hermite") and result["cov_estimated_error"] < 1e-4
 
