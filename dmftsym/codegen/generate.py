@@ -161,15 +161,13 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
             columns = f'factors["{group.name}"].shape[1]'
             sign = -1.0 if group.antithetic else 1.0
             signs += [f'if site == "{site}":', f"    signs.append(np.full({columns}, {sign}))"]
-            inside.append(
-                f'normals["{group.name}"], path_first = static[path_first : path_first + {columns}], path_first + {columns}'
-            )
+            cut = f"static[path_first : path_first + {columns}]"
+            inside.append(f'normals["{group.name}"], path_first = {cut}, path_first + {columns}')
         for start in (s for s in program.starts if s.field.site == site):
             size = _field_size(start.field)
             signs += [f'if site == "{site}":', f"    signs.append(np.ones({size}))"]
-            inside.append(
-                f'normals["{start.field}_start"], path_first = static[path_first : path_first + {size}], path_first + {size}'
-            )
+            cut = f"static[path_first : path_first + {size}]"
+            inside.append(f'normals["{start.field}_start"], path_first = {cut}, path_first + {size}')
         for group in (g for g in program.groups if g.site == site and g.kind != "static"):
             size = group_size(group)
             count = times_size("steps", size)

@@ -76,7 +76,7 @@ class TangentWriter:
                 varied = self.varied_tensor(tensor) if isinstance(statement, DrawVariation) else tensor
                 self.arrays[varied.name] = Array(varied, "variation")
         reads = tuple(dict.fromkeys(r for s in statements for r in self._reads(s, node.label)))
-        targets = [s.target.tensor.name for s in statements if not isinstance(s, DrawVariation)]
+        targets = [t.name for s in statements if not isinstance(s, DrawVariation) for t in _targets(s)]
         name = targets[0] if targets else f"d_{node.name}"
         return Node(name, f"change of {node.label}", statements, reads, node.site, node.epilogue, True)
 
