@@ -5,7 +5,7 @@ with respect to added sources, taken with complex steps and central differences.
 generated code is used.
 """
 
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
 from sympy import KroneckerDelta
@@ -208,8 +208,3 @@ def order_parameters(derivation, paths):
         shape = [paths.sizes[i.axis.name] for i in equation.tensor.indices]
         result[equation.tensor.name] = np.real(np.array(values)).reshape(shape)
     return result
-
-
-def pairs(items):
-    """All unordered pairs, for tests that compare blocks."""
-    return list(combinations(items, 2))
