@@ -1,7 +1,7 @@
 """The command line: compile, derive, solve, models."""
 
-import os
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,15 +62,8 @@ def compile_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The module to write.")] = Path("solver.py"),
 ) -> None:
     """Write a standalone solver module."""
-    from dmftsym.files import write_atomically
-
     source = _compiled(model, settings, outputs, backend, covariance).source
-    try:
-        if not output.parent.is_dir():
-            raise OSError(f"there is no folder {output.parent}")
-        write_atomically(output, source.text)
-    except OSError as error:
-        raise SolveError(f"cannot write {output}: {error}") from None
+    _write(output, source.text)
     print(f"{output}: {source.name}, {source.target}, {len(source.text.splitlines())} lines")
 
 
@@ -110,7 +103,7 @@ def derive_command(
     parts = {"action": "action", "process": "process", "saddle": "saddle_point"}
     records = (getattr(derivation, parts.get(show, show)),) if show else default
     if graph:
-        _save_figure(derivation.propagator.figure(), graph)
+        _write(graph, _picture(derivation.propagator.figure(), graph))
     print(document(derivation.action.name, records, form))
 
 
@@ -181,15 +174,25 @@ def models_command() -> None:
         print(f"  results     {', '.join(model.outputs)}{more}")
 
 
-def _save_figure(figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+def _picture(figure, path: Path) -> bytes:
+    """A Matplotlib figure in the format that the name of its file tells."""
+    buffer = BytesIO()
     try:
-        figure.savefig(temporary, dpi=200, bbox_inches="tight")
-        os.replace(temporary, path)
-    except (OSError, ValueError) as error:
+        figure.savefig(buffer, format=path.suffix.removeprefix(".") or "no suffix", dpi=200, bbox_inches="tight")
+    except ValueError as error:
         raise SolveError(f"cannot write {path}: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    from dmftsym.files import write_atomically
+
+    try:
+        if not path.parent.is_dir():
+            raise OSError(f"there is no folder {path.parent}")
+        write_atomically(path, content)
+    except OSError as error:
+        raise SolveError(f"cannot write {path}: {error}") from None
 
 
 def _parameter_text(parameter) -> str:

@@ -7,9 +7,9 @@ from sympy import Expr, KroneckerDelta, Mul, Symbol
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.errors import CodegenError
 from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
-from dmftsym.language.sums import IndexSum
+from dmftsym.language.sums import Binding, IndexSum
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size
-from dmftsym.language.terms import Before, Term, entries_of, flatten, substitute_activations
+from dmftsym.language.terms import Before, Term, entries_of, flatten, outermost, substitute_activations
 from dmftsym.lowering.times import When, when
 
 PATH = "p"
@@ -107,11 +107,6 @@ def _transposed(found: View, order: list[Index], target: tuple[Index, ...]) -> s
     return code if "None" not in pattern else f"{code}[{', '.join(pattern)}]"
 
 
-def _outermost_sums(body: Expr) -> list[IndexSum]:
-    found = body.atoms(IndexSum)
-    return [n for n in found if not any(other != n and other.has(n) for other in found)]
-
-
 class ArrayFormula:
     """Prints functions of order parameters, data and parameters as array expressions."""
 
@@ -122,10 +117,8 @@ class ArrayFormula:
         """The formula with the axes of `target`."""
         body = substitute_activations(body)
         replaced: dict[Expr, Expr] = {}
-        for node in sorted(body.atoms(LargestEigenvalue, LeadingProjector), key=str):
-            replaced[node] = Symbol(aligned(self._matrix_function(node, constraints), target), real=True)
-        for node in sorted(_outermost_sums(body.xreplace(replaced)), key=str):
-            replaced[node] = Symbol(aligned(self._inner_sum(node, constraints), target), real=True)
+        for node in outermost(body, IndexSum, LargestEigenvalue, LeadingProjector):
+            replaced[node] = Symbol(aligned(self._nested(node, constraints), target), real=True)
         body = body.xreplace(replaced)
         for delta in sorted(body.atoms(KroneckerDelta), key=str):
             first, second = delta.args
@@ -136,20 +129,16 @@ class ArrayFormula:
             replaced[atom] = Symbol(atom.name, positive=True)
         return self.printer.formula(body.xreplace(replaced))
 
-    def _inner_sum(self, node: IndexSum, constraints) -> View:
-        """A sum that stands inside a function, for every value of its free indices."""
-        free = [i for i in node.atoms(Index) if i not in node.bound and i != self.now]
-        others = tuple(sorted(free, key=lambda i: (i.is_time, i.name)))
-        return View(f"({self.sum_of_terms(flatten(node), others, constraints)})", others)
-
-    def _matrix_function(self, node: LargestEigenvalue | LeadingProjector, constraints) -> View:
-        """The largest eigenvalue or its projector, for every value of the matrix's other indices."""
+    def _nested(self, node: Binding, constraints) -> View:
+        """A sum or matrix function that stands inside a formula, for every value of its free indices."""
         free = [i for i in node.body.atoms(Index) if i not in node.bound and i != self.now]
         others = tuple(sorted(free, key=lambda i: (i.is_time, i.name)))
+        if isinstance(node, IndexSum):
+            return View(f"({self.sum_of_terms(flatten(node), others, constraints)})", others)
         matrix = self.expression(node.body, (*others, *node.bound), constraints)
-        if isinstance(node, LargestEigenvalue):
-            return View(f"_largest_eigenvalue({matrix})", others)
-        return View(f"_leading_projector({matrix})", (*others, *node.place))
+        if isinstance(node, LeadingProjector):
+            return View(f"_leading_projector({matrix})", (*others, *node.place))
+        return View(f"_largest_eigenvalue({matrix})", others)
 
     def sum_of_terms(self, terms: tuple[Term, ...], target: tuple[Index, ...], constraints=()) -> str:
         """Σ terms with the axes of `target`; bound indices are summed over trailing axes."""

@@ -90,7 +90,10 @@ def _memory(fluctuations: Fluctuations) -> dict:
         else:
             per_path.append(product(axes, array.history))
     results = [product([i.axis for i in q.indices], False) for q, _ in fluctuations.covariances]
+    entries = [product([i.axis for i in q.indices], False) for q, _ in fluctuations.averages]
     return {
+        "entries": " + ".join(entries),
+        "unpack_entries": unpack(values_of(program), [entries]),
         "per_path": " + ".join(per_path) or "0",
         "per_column_and_path": " + ".join(per_column_and_path) or "0",
         "per_column": " + ".join(per_column) or "0",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sympy import Expr, Integer, Mul, Symbol
+from sympy import Expr, Mul, Symbol
 
 from dmftsym.codegen.arrays import size_code
 from dmftsym.codegen.kernels import element_code, with_source_names, wrapped
@@ -146,4 +146,4 @@ def _bound(piece: Piece, own: list[Index]) -> list[Index]:
     for factor in (Mul(piece.scalar, piece.coefficient), *piece.operands):
         for entry in entries_of(factor):
             found += [i for i in _spatial(entry) if i not in own and i not in found]
-    return found if piece.coefficient != Integer(0) else []
+    return found

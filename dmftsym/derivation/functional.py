@@ -18,6 +18,7 @@ from dmftsym.language.terms import (
     flatten,
     indices_of,
     keep_inner_sums_apart,
+    outermost,
     rename,
     substitute,
 )
@@ -33,7 +34,7 @@ def functional_derivative(terms: tuple[Term, ...], tensor: Tensor, at: tuple[Exp
     result = []
     for term in terms:
         term = avoid(term, taken)
-        sums = _nodes_with_bound_indices(term.body)
+        sums = outermost(term.body, IndexSum, LargestEigenvalue)
         hidden = {n: Dummy(real=True) for n in sums}
         for entry in entries_of(term.body.xreplace(hidden)):
             if entry.tensor == tensor:
@@ -58,7 +59,7 @@ def variation(terms: tuple[Term, ...], change_of: Callable[[Entry], Expr | None]
     for term in terms:
         brought = _brought_along(term, change_of)
         term = avoid(replace(term, body=keep_inner_sums_apart(term.body, set(brought))), brought)
-        sums = _nodes_with_bound_indices(term.body)
+        sums = outermost(term.body, IndexSum, LargestEigenvalue)
         hidden = {n: Dummy(real=True) for n in sums}
         for entry in entries_of(term.body.xreplace(hidden)):
             change = change_of(entry)
@@ -80,12 +81,6 @@ def _brought_along(term: Term, change_of: Callable[[Entry], Expr | None]) -> lis
         if change is not None:
             found |= change.atoms(Index) - apart.atoms(Index)
     return sorted(found, key=str)
-
-
-def _nodes_with_bound_indices(body: Expr) -> list[Expr]:
-    """The outermost sums and matrix functions of an expression, in a fixed order."""
-    found = body.atoms(IndexSum, LargestEigenvalue)
-    return sorted((n for n in found if not any(other != n and other.has(n) for other in found)), key=str)
 
 
 def _through(node: Expr, derivative: Callable) -> tuple[Term, ...]:

@@ -5,25 +5,16 @@ from collections.abc import Callable
 from sympy import Expr, Tuple
 
 from dmftsym.errors import LanguageError
+from dmftsym.language.sums import Binding
 from dmftsym.language.symbols import Index
 
+_PRECEDENCE = 70  # as a function: no brackets around it
 
-class LargestEigenvalue(Expr):
+
+class LargestEigenvalue(Binding):
     """The largest eigenvalue of a symmetric matrix; arguments: its entry, its two indices."""
 
-    precedence = 70
-    is_real = True
-    is_commutative = True
-
-    @property
-    def body(self) -> Expr:
-        """An entry of the matrix."""
-        return self.args[0]
-
-    @property
-    def bound(self) -> tuple[Index, ...]:
-        """The row and the column index."""
-        return tuple(self.args[1])
+    precedence = _PRECEDENCE
 
     def projector(self) -> "LeadingProjector":
         """v_i v_j of its eigenvector v, which is the derivative with respect to the entry i, j."""
@@ -39,22 +30,10 @@ class LargestEigenvalue(Expr):
         return text if exp is None else f"{text}^{{{exp}}}"
 
 
-class LeadingProjector(Expr):
+class LeadingProjector(Binding):
     """v_i v_j for the eigenvector v of the largest eigenvalue; arguments: entry, its two indices, i, j."""
 
-    precedence = 70
-    is_real = True
-    is_commutative = True
-
-    @property
-    def body(self) -> Expr:
-        """An entry of the matrix."""
-        return self.args[0]
-
-    @property
-    def bound(self) -> tuple[Index, ...]:
-        """The row and the column index of that entry."""
-        return tuple(self.args[1])
+    precedence = _PRECEDENCE
 
     @property
     def place(self) -> tuple[Index, ...]:

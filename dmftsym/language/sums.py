@@ -12,11 +12,8 @@ UNRESOLVED = Symbol("unresolved_upper_time")
 _PRECEDENCE = 55  # between products and powers: a power of a sum is bracketed
 
 
-class PastSum(Expr):
-    """Sum (in continuous time: integral) over a time s before another time, and over further indices.
-
-    Arguments: body, bound indices (the time first), upper time, 1 if s may equal the upper time else 0.
-    """
+class Binding(Expr):
+    """A node that binds indices of its body; arguments: body, bound indices, and what its kind adds."""
 
     precedence = _PRECEDENCE
     is_real = True
@@ -24,13 +21,20 @@ class PastSum(Expr):
 
     @property
     def body(self) -> Expr:
-        """What is summed."""
+        """What the indices are bound in."""
         return self.args[0]
 
     @property
     def bound(self) -> tuple[Index, ...]:
-        """The indices that are summed, the time first."""
+        """The indices that are bound, a time first."""
         return tuple(self.args[1])
+
+
+class PastSum(Binding):
+    """Sum (in continuous time: integral) over a time s before another time, and over further indices.
+
+    Arguments: body, bound indices (the time first), upper time, 1 if s may equal the upper time else 0.
+    """
 
     @property
     def upper(self) -> Expr:
@@ -66,15 +70,11 @@ class PastSum(Expr):
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 
 
-class FutureSum(Expr):
+class FutureSum(Binding):
     """Sum over a time after another time: what a derivative of a sum over the past leaves.
 
     Arguments: body, bound indices (the time first), lower time, 1 if the bound time may equal the lower time else 0.
     """
-
-    precedence = _PRECEDENCE
-    is_real = True
-    is_commutative = True
 
     def _sympystr(self, printer):
         time, *rest = (printer._print(i) for i in self.args[1])
@@ -96,22 +96,8 @@ class FutureSum(Expr):
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
 
 
-class IndexSum(Expr):
+class IndexSum(Binding):
     """Sum over indices other than time, or over all times; arguments: body, bound indices."""
-
-    precedence = _PRECEDENCE
-    is_real = True
-    is_commutative = True
-
-    @property
-    def body(self) -> Expr:
-        """What is summed."""
-        return self.args[0]
-
-    @property
-    def bound(self) -> tuple[Index, ...]:
-        """The indices that are summed, the time first."""
-        return tuple(self.args[1])
 
     def _sympystr(self, printer):
         return f"sum_{{{', '.join(printer._print(i) for i in self.bound)}}}({printer._print(self.body)})"

@@ -63,6 +63,12 @@ def indices_of(expr: Expr) -> list[Index]:
     return sorted(expr.atoms(Index), key=lambda i: i.name)
 
 
+def outermost(expr: Expr, *kinds: type[Expr]) -> list[Expr]:
+    """The parts of an expression of the given kinds that stand in no other such part, in a fixed order."""
+    found = expr.atoms(*kinds)
+    return sorted((n for n in found if not any(other != n and other.has(n) for other in found)), key=str)
+
+
 def entries_of(expr: Expr, *kinds: str) -> list[Entry]:
     """All entries (of the given kinds) in an expression, in a fixed order."""
     found = (e for e in expr.atoms(Entry) if not kinds or e.tensor.kind in kinds)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dmftsym.errors import LoweringError
 from dmftsym.language.display import Displayed
-from dmftsym.lowering.ir import Contract
+from dmftsym.lowering.ir import Contract, Evaluate
 from dmftsym.lowering.lower import Lowered
 from dmftsym.lowering.quantities import Node
 
@@ -14,7 +14,7 @@ class Feedback(Displayed):
     """Liveness of fluctuations: `closed` averages drive each other, `observed` ones follow, `derived` by chain rule.
 
     `active` are the names of all schedule nodes whose first-order change is needed, `following` those among them that
-    change even if nothing that feeds back does; `unused` fluctuate too, but no requested covariance needs them.
+    change even if nothing that feeds back does; `unused` are quantities that no requested covariance needs.
     """
 
     requested: tuple[str, ...]
@@ -39,7 +39,7 @@ class Feedback(Displayed):
         if self.derived:
             lines.append(f"by the chain rule: {', '.join(self.derived)}")
         if self.unused:
-            lines.append(f"fluctuate, but nothing asked for needs them: {', '.join(self.unused)}")
+            lines.append(f"not needed: {', '.join(self.unused)}")
         return "\n".join(lines)
 
     def latex_lines(self) -> list[str]:
@@ -65,8 +65,7 @@ def find_feedback(lowered: Lowered, requested: tuple[str, ...]) -> Feedback:
     needed = [name for name in averages if name in active]
     closed = tuple(name for name in needed if name in _closure(reads[name], reads))
     observed = tuple(name for name in needed if name not in closed)
-    shared = [n.name for n in nodes.values() if not n.site and not n.auxiliary and n.name not in averages]
-    derived = tuple(name for name in shared if name in active)
+    derived = tuple(n.name for n in nodes.values() if n.name in active and is_function(n) and not n.auxiliary)
     return Feedback(
         requested,
         closed,
@@ -76,6 +75,11 @@ def find_feedback(lowered: Lowered, requested: tuple[str, ...]) -> Feedback:
         tuple(name for name in nodes if name in active & _closure(observed, _reversed(reads))),
         tuple(n for n in lowered.liveness.unused if n not in active),
     )
+
+
+def is_function(node: Node) -> bool:
+    """Whether a node is a function of order parameters and data."""
+    return all(isinstance(s, Evaluate) for s in node.statements)
 
 
 def _is_average(node: Node) -> bool:

@@ -15,7 +15,7 @@ from dmftsym.language.matrices import LargestEigenvalue
 from dmftsym.language.symbols import Index, Tensor
 from dmftsym.language.terms import Term, as_expression
 from dmftsym.lowering.assemble import history_arrays, kernels_of
-from dmftsym.lowering.feedback import Feedback, find_feedback
+from dmftsym.lowering.feedback import Feedback, find_feedback, is_function
 from dmftsym.lowering.ir import (
     COLUMNS,
     Array,
@@ -87,7 +87,7 @@ def _check_result_names(requested: tuple[str, ...]) -> None:
 
 def _check_differentiable(lowered: Lowered, requested: tuple[str, ...]) -> None:
     """A covariance by the chain rule needs a derivative: functions that jump have none."""
-    functions = {n.name: n for n in timed_nodes(lowered.schedule) if _is_function(n)}
+    functions = {n.name: n for n in timed_nodes(lowered.schedule) if is_function(n)}
     for name in requested:
         queue, seen = [name], {name}
         while queue:
@@ -143,7 +143,7 @@ class ProgramWriter:
         """
         wanted = set(self.requested)
         functions = [
-            n for n in timed_nodes(self.tangent.lowered.schedule) if n.name in self.tangent.active and _is_function(n)
+            n for n in timed_nodes(self.tangent.lowered.schedule) if n.name in self.tangent.active and is_function(n)
         ]
         for node in reversed(functions):
             if node.name in wanted:
@@ -173,7 +173,7 @@ class ProgramWriter:
     def chain_program(self, program: Program, feedback: Feedback) -> Program:
         """The program that computes functions of given averages, and their changes from those of the averages."""
         schedule = self.tangent.lowered.schedule
-        functions = [n for n in timed_nodes(schedule) if _is_function(n)]
+        functions = [n for n in timed_nodes(schedule) if is_function(n)]
         changes = [self.tangent.node(n) for n in functions if n.name in self.tangent.active]
         arrays = {}
         for name in feedback.averages:
@@ -238,7 +238,3 @@ class ProgramWriter:
             step=kernels_of(schedule.step),
             epilogue=tuple(s for n in schedule.epilogue for s in n.statements),
         )
-
-
-def _is_function(node: Node) -> bool:
-    return all(isinstance(s, Evaluate) for s in node.statements)

@@ -184,19 +184,10 @@ class TangentWriter:
         return DrawVariation(draw.group, blocks, line)
 
     def _reads(self, statement: Statement, label: str):
-        for body, constraints in _bodies(statement):
+        for body, constraints in _bodies(statement, self.now):
             for entry in entries_of(body):
                 if entry.tensor.kind != "data" and entry.tensor.time_slots:
-                    limits = (
-                        (*constraints, Before(self._other(entry), self.now, True))
-                        if _is_draw(statement)
-                        else constraints
-                    )
-                    yield entry.tensor.name, latest(entry, self.now, limits, label)
-
-    def _other(self, entry: Entry) -> Index:
-        other = [t for t in entry.times if isinstance(t, Index) and t != self.now]
-        return other[0] if other else self.now
+                    yield entry.tensor.name, latest(entry, self.now, constraints, label)
 
 
 def timed_nodes(schedule: Schedule) -> tuple[Node, ...]:
@@ -210,7 +201,8 @@ def _targets(statement: Statement) -> list[Tensor]:
     return [statement.target.tensor] if isinstance(statement, Assign | Contract | Evaluate) else []
 
 
-def _bodies(statement: Statement):
+def _bodies(statement: Statement, now: Index):
+    """What a statement reads, with the limits on its times."""
     match statement:
         case Assign():
             yield statement.expression, ()
@@ -225,12 +217,9 @@ def _bodies(statement: Statement):
                 yield term.body, (*statement.constraints, *term.constraints)
         case DrawVariation():
             for block in statement.blocks:
+                earlier = tuple(Before(t, now, True) for t in block.right.times if t != now)
                 for term in block.terms:
-                    yield term.body, term.constraints
-
-
-def _is_draw(statement: Statement) -> bool:
-    return isinstance(statement, DrawVariation)
+                    yield term.body, (*term.constraints, *earlier)
 
 
 def _equation(target: Entry, pieces: list[Piece], explicit: tuple[Term, ...]) -> str:

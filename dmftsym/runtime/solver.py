@@ -55,7 +55,9 @@ class Solver:
             with progress_bar(self.module.MODEL, enabled=progress) as report:
                 arrays = self.module.solve(parameters or {}, data or {}, progress=report, **options)
             if fluctuating and arrays["status"] == "ok":
-                arrays |= self._fluctuations(parameters or {}, data or {}, options | {"points": covariance_points})
+                with progress_bar(f"{self.module.MODEL}, covariances", enabled=progress) as report:
+                    more = {"points": covariance_points, "progress": report}
+                    arrays |= self._fluctuations(parameters or {}, data or {}, options | more)
                 options["covariance_points"] = covariance_points
         except self.module.InputError as error:
             raise SolveError(str(error)) from None

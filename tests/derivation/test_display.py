@@ -114,8 +114,12 @@ def test_the_same_text_whatever_the_hash_seed():
     code = PRINT.format(path=str(EXAMPLES / "two_populations.py"))
     runs = [
         subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True,
-            check=True, cwd=EXAMPLES.parent,
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=EXAMPLES.parent,
         ).stdout
         for seed in ("1", "4242")
     ]
@@ -130,8 +134,12 @@ def sums():
     y, x = m.data("y", mu), m.site("A").field("x", t)
     later = lambda body: FutureSum(body, Tuple(s), t, Integer(0))
     return {
-        "past": ds.past(s, before=t)(x[s]), "all": ds.sum_over(mu)(y[mu]), "future": later(x[s]), "dot": x.dot[t],
-        "future bracket": later(x[s] + 1), "past bracket": ds.past(s, before=t)(x[s] + 1),
+        "past": ds.past(s, before=t)(x[s]),
+        "all": ds.sum_over(mu)(y[mu]),
+        "future": later(x[s]),
+        "dot": x.dot[t],
+        "future bracket": later(x[s] + 1),
+        "past bracket": ds.past(s, before=t)(x[s] + 1),
     }
 
 

@@ -17,9 +17,14 @@ from dmftsym.language.terms import Before, Term, contract, flatten
 T, P, ETA = 3, 2, 0.6
 random = np.random.default_rng(1)
 ARRAYS = {
-    "K": random.normal(size=(P, P)), "y": random.normal(size=P), "h": random.normal(size=(P, T)),
-    "z": random.normal(size=T), "h.tilde": random.normal(size=(P, T)), "z.tilde": random.normal(size=T),
-    "f": random.normal(size=(P, T)), "C": random.normal(size=(T, T)),
+    "K": random.normal(size=(P, P)),
+    "y": random.normal(size=P),
+    "h": random.normal(size=(P, T)),
+    "z": random.normal(size=T),
+    "h.tilde": random.normal(size=(P, T)),
+    "z.tilde": random.normal(size=T),
+    "f": random.normal(size=(P, T)),
+    "C": random.normal(size=(T, T)),
 }
 
 
@@ -40,9 +45,11 @@ def declare():
         -h.tilde[mu, t] * (h[mu, t] - eta * ds.past(s, nu)(Delta[nu, s] * K[mu, nu] * phi(h[nu, s]) * z[s]) + f[mu, 0])
         - z.tilde[t] * (z[t] - f[mu, t - 1] * y[mu] - f[1, t] * M[mu, t] * y[mu])
         + z.tilde[t] * C[t, s] * z.tilde[s] / 2
-        + z.tilde[t] * ds.past(s)(C[t, s] * z[s]) + z.tilde[t] * ds.past(s, inclusive=True)(C[s, t - 1] * f[0, s])
+        + z.tilde[t] * ds.past(s)(C[t, s] * z[s])
+        + z.tilde[t] * ds.past(s, inclusive=True)(C[s, t - 1] * f[0, s])
         + z.tilde[t] * C[t, t] * f[mu, t] ** 2 * G[mu, t]
-        + f.hat[mu, t] * h[mu, t] * z[t] + C.hat[t, s] * z[t] * z[s]
+        + f.hat[mu, t] * h[mu, t] * z[t]
+        + C.hat[t, s] * z[t] * z[s]
     )
     return SimpleNamespace(action=read_action(m), **locals())
 

@@ -84,8 +84,10 @@ def test_the_weights_of_two_populations_cancel():
     t, s, phi = m.index_symbols["t"], m.index_symbols["s"], m.activations["phi"]
     x, v = m.sites["E"].tensors["x"], m.sites["I"].tensors["v"]
     assert equations(saddle) == {
-        "C_E": mean(phi(x[t]) * phi(x[s]), "E"), "m_E": mean(phi(x[t]), "E"),
-        "C_I": mean(phi(v[t]) * phi(v[s]), "I"), "m_I": mean(phi(v[t]), "I"),
+        "C_E": mean(phi(x[t]) * phi(x[s]), "E"),
+        "m_E": mean(phi(x[t]), "E"),
+        "C_I": mean(phi(v[t]) * phi(v[s]), "I"),
+        "m_I": mean(phi(v[t]), "I"),
     }
     assert all(c.vanishes for c in saddle.conjugates)
     assert {t.reason for t in conjugates(saddle)["C_E"].terms} == {ALONE}

@@ -48,13 +48,13 @@ def two_layers(form):
     Delta = m.define("Delta", mu, t, y[mu] - f[mu, t])
     site = m.site("hidden")
     h, z = site.field("h", mu, t), site.field("z", t)
-    site.equation(h[mu, t], eta*gamma*ds.past(s, nu)(Delta[nu, s]*Kx[mu, nu]*phi.d(1)(h[nu, s])*z[s]))
-    site.equation(z[t], eta*gamma*ds.past(s, nu)(Delta[nu, s]*phi(h[nu, s])))
+    site.equation(h[mu, t], eta * gamma * ds.past(s, nu)(Delta[nu, s] * Kx[mu, nu] * phi.d(1)(h[nu, s]) * z[s]))
+    site.equation(z[t], eta * gamma * ds.past(s, nu)(Delta[nu, s] * phi(h[nu, s])))
     site.noise(h[mu, t], h[nu, s], Kx[mu, nu])
     site.noise(z[t], z[s], 1)
-    site.observe(f[mu, t], z[t]*phi(h[mu, t])/gamma)
+    site.observe(f[mu, t], z[t] * phi(h[mu, t]) / gamma)
     if form == "action set":
-        m.action = -f.hat[mu, t]*f[mu, t] + ds.log_Z(site)
+        m.action = -f.hat[mu, t] * f[mu, t] + ds.log_Z(site)
     return m
 
 
@@ -139,11 +139,13 @@ def lotka_volterra():
     species = m.site("species")
     n, growth = species.field("n", t, mean=0.5, variance=0.01), species.field("growth", t)
     species.action(
-        -growth.tilde[t] * (growth[t] - (1 - n[t] - mu*M[t])) + sigma**2 * growth.tilde[t]*C[t, s]*growth.tilde[s]/2
-        - n.tilde[t] * (n.dot[t] - (n[t]*growth[t] + immigration))
-        + M.hat[t]*n[t] + C.hat[t, s]*n[t]*n[s]
+        -growth.tilde[t] * (growth[t] - (1 - n[t] - mu * M[t]))
+        + sigma**2 * growth.tilde[t] * C[t, s] * growth.tilde[s] / 2
+        - n.tilde[t] * (n.dot[t] - (n[t] * growth[t] + immigration))
+        + M.hat[t] * n[t]
+        + C.hat[t, s] * n[t] * n[s]
     )
-    m.action = -M.hat[t]*M[t] - C.hat[t, s]*C[t, s] + ds.log_Z(species)
+    m.action = -M.hat[t] * M[t] - C.hat[t, s] * C[t, s] + ds.log_Z(species)
     return m
 
 
@@ -163,10 +165,10 @@ def test_white_and_shared_noise_as_an_action():
         site.equation(x[t], 0)
         site.equation(v[t], 0)
         if form == "noise":
-            site.noise(x[t], x[t], 2*temperature)
+            site.noise(x[t], x[t], 2 * temperature)
             site.noise(x[t], v[s], c)
         else:
-            site.action(temperature*x.tilde[t]**2 + c*x.tilde[t]*v.tilde[s])
+            site.action(temperature * x.tilde[t] ** 2 + c * x.tilde[t] * v.tilde[s])
         models.append(m)
     assert same(*models)
 
@@ -180,7 +182,7 @@ def test_models_in_one_process_do_not_mix():
     site = discrete.site("neuron")
     x = site.field("x", t)
     site.equation(x[t], g * C[t, t - 1])
-    site.observe(C[t, s], x[t]*x[s - 1])
+    site.observe(C[t, s], x[t] * x[s - 1])
     derived = ds.derive(discrete)
     assert not derived.action.is_continuous and derived.action.parameters[0].default == 3
     again = ds.derive(build_model("recurrent"))

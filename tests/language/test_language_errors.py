@@ -63,16 +63,20 @@ INDICES = {
     "once in data": (lambda p: p.m.otherwise(p.y[p.mu], p.K[p.mu, p.nu]), "data y", "index nu ", "K[mu, nu]"),
     "in past and outside": (
         lambda p: p.hidden.action(p.h.tilde[p.mu, p.t] * p.y[p.nu] * ds.past(p.s, p.nu)(p.K[p.mu, p.nu] * p.z[p.s])),
-        "index nu is summed", "y[nu]", "past(s, nu)",
+        "index nu is summed",
+        "y[nu]",
+        "past(s, nu)",
     ),
     "time in past and outside": (
         lambda p: p.hidden.action(p.z.tilde[p.t] * p.z[p.s] * ds.past(p.s)(p.h[p.mu, p.s] * p.y[p.mu])),
-        "index s is summed", "z[s]",
+        "index s is summed",
+        "z[s]",
     ),
     "sum before its own time": (lambda p: p.hidden.equation(p.z[p.t], ds.past(p.t)(p.z[p.t])), "index t is summed"),
     "past of itself": (
         lambda p: p.hidden.action(p.z.tilde[p.t] * ds.past(p.s)(p.z[p.s] * ds.past(p.s)(p.z[p.s]))),
-        "index s is summed", "past(s)(z[s])",
+        "index s is summed",
+        "past(s)(z[s])",
     ),
     "too few": (lambda p: p.h[p.t], "h[t]", "[mu, t]", "1 given"),
     "too many": (lambda p: p.y[p.mu, p.nu], "y[mu, nu]", "[mu]", "2 given"),
@@ -97,14 +101,17 @@ INDICES = {
     "past before a number": (lambda p: ds.past(p.s, before=p.mu), "before=mu"),
     "past before nothing": (lambda p: p.m.define("D", ds.past(p.s)(p.f[p.mu, p.s])), "past(s)(f[mu, s])", "before"),
     "past in a function": (
-        lambda p: p.hidden.action(p.z.tilde[p.t] * p.phi(ds.past(p.s)(p.z[p.s]))), "past(s)(z[s])", "phi(",
+        lambda p: p.hidden.action(p.z.tilde[p.t] * p.phi(ds.past(p.s)(p.z[p.s]))),
+        "past(s)(z[s])",
+        "phi(",
     ),
     "field with two times": (lambda p: p.hidden.field("w", p.t, p.s), "field w", "[t, s]"),
     "field without time": (lambda p: p.hidden.field("w", p.mu), "field w", "[mu]"),
     "size unknown": (lambda p: p.m.indices("a", size="Q"), "axis 'Q'", "size Q is unknown"),
     "two sizes": (lambda p: (p.m.indices("a", size=2, axis="A"), p.m.indices("b", size=3, axis="A")), "'A'", "2", "3"),
     "response at a fixed time": (
-        lambda p: p.hidden.action(p.z.tilde[0] * p.z[p.t]), "z.tilde[0]",
+        lambda p: p.hidden.action(p.z.tilde[0] * p.z[p.t]),
+        "z.tilde[0]",
     ),
 }
 
@@ -136,10 +143,14 @@ SYMBOLS = {
     "field in the action": (set_action("f", "hidden", "other", lambda p: p.z[p.t]), "action", "z[t]", "site hidden"),
     "field in a definition": (lambda p: p.m.define("D", p.t, p.z[p.t]), "definition D", "z[t]", "site hidden"),
     "response in a definition": (
-        lambda p: p.hidden.define("g", p.t, p.z.tilde[p.t]), "definition g", "response field z.tilde[t]",
+        lambda p: p.hidden.define("g", p.t, p.z.tilde[p.t]),
+        "definition g",
+        "response field z.tilde[t]",
     ),
     "conjugate in a definition": (
-        lambda p: p.m.define("D", p.mu, p.t, p.f.hat[p.mu, p.t]), "definition D", "conjugate f.hat[mu, t]",
+        lambda p: p.m.define("D", p.mu, p.t, p.f.hat[p.mu, p.t]),
+        "definition D",
+        "conjugate f.hat[mu, t]",
     ),
     "observable in the action": (
         lambda p: p.hidden.equation(p.h[p.mu, p.t], p.m.observable("L", p.mu, p.t, p.f[p.mu, p.t])[p.mu, p.t]),
@@ -147,7 +158,10 @@ SYMBOLS = {
     ),
     "order parameter in data": (lambda p: p.m.otherwise(p.y[p.mu], p.f[p.mu, 0]), "data y", "order parameter f[mu, 0]"),
     "field of another site in a definition": (
-        lambda p: p.other.define("g", p.t, p.z[p.t]), "definition g", "z[t]", "site hidden",
+        lambda p: p.other.define("g", p.t, p.z[p.t]),
+        "definition g",
+        "z[t]",
+        "site hidden",
     ),
     "derivative in a definition": (lambda p: p.m.define("D", p.t, p.z.dot[p.t]), "definition D", "z[t]"),
     "conjugate of data": (lambda p: p.y.hat, "y.hat", "a data"),
@@ -171,17 +185,22 @@ def test_time_derivative_needs_continuous_time():
 ACTIONS = {
     "missing conjugate": (set_action("hidden", "other"), "order parameter f", "-f.hat[mu, t]*f[mu, t]"),
     "wrong conjugate": (
-        set_action("hidden", "other", lambda p: -p.f.hat[p.mu, p.t] * p.y[p.mu]), "f", "-f.hat[mu, t]*f[mu, t]",
+        set_action("hidden", "other", lambda p: -p.f.hat[p.mu, p.t] * p.y[p.mu]),
+        "f",
+        "-f.hat[mu, t]*f[mu, t]",
     ),
     "site left out": (set_action("f", "hidden"), "leaves out site other", "log_Z(other)"),
     "site twice": (set_action("f", "hidden", "other", lambda p: p.eta * ds.log_Z(p.other)), "log_Z(other) twice"),
     "square of log_Z": (set_action("f", "hidden", lambda p: ds.log_Z(p.other) ** 2), "log_Z(other)"),
     "log_Z times an order parameter": (
-        set_action("f", "hidden", lambda p: p.f[p.mu, p.t] * ds.log_Z(p.other)), "f[mu, t]",
+        set_action("f", "hidden", lambda p: p.f[p.mu, p.t] * ds.log_Z(p.other)),
+        "f[mu, t]",
     ),
     "neither response nor conjugate": (lambda p: p.hidden.action(p.z[p.t] ** 2), "site hidden", "z[t]**2"),
     "two derivatives": (
-        lambda p: p.hidden.action(p.z.tilde[p.t] * (p.h.dot[p.mu, p.t] * p.y[p.mu] - p.z.dot[p.t])), "z.dot[t]", "of z",
+        lambda p: p.hidden.action(p.z.tilde[p.t] * (p.h.dot[p.mu, p.t] * p.y[p.mu] - p.z.dot[p.t])),
+        "z.dot[t]",
+        "of z",
     ),
     "left side not a field": (lambda p: p.hidden.equation(p.f[p.mu, p.t], 0), "site hidden", "f[mu, t]"),
     "noise on data": (lambda p: p.hidden.noise(p.y[p.mu], p.z[p.t], 1), "site hidden", "y[mu]"),
@@ -217,16 +236,21 @@ def test_empty_models():
 TOO_HIGH = {
     "third order": (lambda p: p.z.tilde[p.t] ** 3 * p.eta, "z.tilde[t]**3"),
     "mixed third order": (
-        lambda p: p.z.tilde[p.t] * p.h.tilde[p.mu, p.t] * p.h.tilde[p.mu, p.s], "h.tilde[mu, s]", "z.tilde[t]",
+        lambda p: p.z.tilde[p.t] * p.h.tilde[p.mu, p.t] * p.h.tilde[p.mu, p.s],
+        "h.tilde[mu, s]",
+        "z.tilde[t]",
     ),
     "inside a function": (lambda p: exp(p.z.tilde[p.t]), "exp(z.tilde[t])"),
     "lagged": (lambda p: p.z.tilde[p.t - 1] * p.z[p.t], "z.tilde[t - 1]"),
     "white noise with an amplitude": (lambda p: p.z.tilde[p.t] ** 2 * p.h[p.mu, p.t] ** 2, "amplitude", "h[mu, t]"),
     "amplitude at a third time": (
-        lambda p: p.z.tilde[p.t] * p.z[p.t - 1] * p.z.tilde[p.s], "z[t - 1]",
+        lambda p: p.z.tilde[p.t] * p.z[p.t - 1] * p.z.tilde[p.s],
+        "z[t - 1]",
     ),
     "noise under a sum over the past": (
-        lambda p: p.z.tilde[p.t] * ds.past(p.s, before=p.t)(p.z.tilde[p.s]), "z.tilde[t]", "past",
+        lambda p: p.z.tilde[p.t] * ds.past(p.s, before=p.t)(p.z.tilde[p.s]),
+        "z.tilde[t]",
+        "past",
     ),
 }
 
@@ -321,7 +345,9 @@ OVERLOOKED = {
     "foreign data of a known name": (lambda p: p.other.equation(p.v[p.t], ds.Model("b").data("f")[()]), "f"),
     # Regression: an index that the definition declares is also summed in it.
     "declared index is summed": (
-        lambda p: p.m.define("W", p.t, p.s, ds.past(p.s, before=p.t)(p.f[0, p.s])), "W", "index s ",
+        lambda p: p.m.define("W", p.t, p.s, ds.past(p.s, before=p.t)(p.f[0, p.s])),
+        "W",
+        "index s ",
     ),
     # Regression: IndexError instead of a message.
     "no index name": (lambda p: p.m.indices("", size="Q"), "Q"),

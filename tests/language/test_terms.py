@@ -27,8 +27,13 @@ from dmftsym.language.terms import (
 T, P = 4, 2
 random = np.random.default_rng(0)
 VALUES = {
-    "eta": 0.7, "K": random.normal(size=(P, P)), "y": random.normal(size=P), "x": random.normal(size=T),
-    "x.tilde": random.normal(size=T), "h": random.normal(size=(P, T)), "C": random.normal(size=(T, T)),
+    "eta": 0.7,
+    "K": random.normal(size=(P, P)),
+    "y": random.normal(size=P),
+    "x": random.normal(size=T),
+    "x.tilde": random.normal(size=T),
+    "h": random.normal(size=(P, T)),
+    "C": random.normal(size=(T, T)),
     "phi": (np.tanh,),
 }
 NUMBERS = BruteForce({"time": T, "P": P}, VALUES)
@@ -166,7 +171,9 @@ def formulas(depth=0):
         then = TIMES[depth + 1]
         sums = st.builds(
             lambda body, inclusive, twice: ds.past(*(then, mu)[: 1 + twice], before=now, inclusive=inclusive)(body),
-            formulas(depth + 1), st.booleans(), st.booleans(),
+            formulas(depth + 1),
+            st.booleans(),
+            st.booleans(),
         )
         result |= sums
     pairs = st.tuples(result, result)

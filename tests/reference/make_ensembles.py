@@ -95,9 +95,7 @@ def _two_layers(settings, phi, dphi, functions, sizes):
     widths = {}
     for width, networks in sizes.items():
         rng = np.random.default_rng([width, 1])
-        batches = (
-            train_two_layers(width, 200, settings, phi, dphi, *functions, rng) for _ in range(networks // 200)
-        )
+        batches = (train_two_layers(width, 200, settings, phi, dphi, *functions, rng) for _ in range(networks // 200))
         widths[str(width)] = statistics_of(batches, width, pairs)
         print(width, flush=True)
     return {"settings": settings, "widths": widths}

@@ -67,12 +67,12 @@ def test_a_failing_write_keeps_the_good_file(tmp_path, monkeypatch):
     path = tmp_path / "file.txt"
     write_atomically(path, "good")
 
-    def half(self, text, **options):
-        with open(self, "w") as file:
-            file.write(text[:2])
+    def half(self, content):
+        with open(self, "wb") as file:
+            file.write(content[:2])
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(OSError, match="no space"):
         write_atomically(path, "newer")
     assert path.read_text() == "good"
