@@ -8,7 +8,7 @@ from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.errors import CodegenError
 from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.sums import Binding, IndexSum
-from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size
+from dmftsym.language.symbols import KICKS, Axis, Entry, Index, Parameter, Size
 from dmftsym.language.terms import Before, Term, entries_of, flatten, outermost, substitute_activations
 from dmftsym.lowering.times import When, when
 
@@ -39,6 +39,8 @@ def slot_code(slot: Index, argument: Expr, now: Index, constraints: tuple[Before
         if argument.is_Integer:
             return str(argument)
         return part_slice(slot.axis, argument.axis)
+    if isinstance(argument, Index) and argument.axis == KICKS:
+        return ":"
     moment = when(argument, now, constraints, where)
     codes = {When.NOW: now.name, When.LAG: f"{now.name} - 1", When.INITIAL: "0"}
     return codes.get(moment) or f":{now.name}{' + 1' if moment is When.UPTO else ''}"

@@ -95,6 +95,7 @@ def _tables(program: Program) -> dict:
         "sites": repr(program.sites),
         "smooth": program.smooth,
         "evolving": any(g.kind != "static" for g in program.groups),
+        "recalling": any(g.basis for g in program.groups),
     }
 
 
@@ -213,6 +214,7 @@ def _memory(program: Program) -> dict:
     ]
     per_path += [times_size("steps", group_size(g)) for g in program.groups if g.kind != "static"]
     per_path += [times_size("2", group_size(g)) for g in program.groups if g.kind == "static"]
+    per_path += [times_size("steps", group_size(g)) for g in program.groups if g.basis]
     shared = [product([i.axis for i in a.tensor.indices], False) for a in program.arrays if not a.site]
     shared += [f"({times_size('steps', group_size(g))})**2" for g in program.groups if g.kind == "evolving"]
     results = [product([i.axis for i in t.indices], False) for t in program.outputs]

@@ -16,9 +16,11 @@ from dmftsym.lowering.ir import (
     Draw,
     DrawVariation,
     Evaluate,
+    ExtendBasis,
     Kernel,
     Piece,
     Program,
+    RecallMemory,
     Sketch,
     Statement,
     TangentKernel,
@@ -52,6 +54,10 @@ class StatementWriter:
                 return self._evaluate(statement)
             case Draw():
                 return self.sources.draw(statement)
+            case ExtendBasis():
+                return self._extend_basis(statement)
+            case RecallMemory():
+                return self._recall(statement)
             case DrawVariation():
                 return self.sources.draw_variation(statement)
             case TangentKernel():
@@ -68,8 +74,11 @@ class StatementWriter:
         call = wrapped(f"{code.name}(", code.arguments, ")")
         if not kernel.assignments[0].starts:
             return [*lines, *call]
-        starts = [f"    {a.target.tensor.name}[...] = {a.target.tensor.name}_start" for a in kernel.assignments]
+        starts = [f"    {a.target.tensor.name}[...] = {self._start(a.target)}" for a in kernel.assignments]
         return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
+
+    def _start(self, target: Entry) -> str:
+        return "0.0" if self.program.array(target.tensor.name).role == "tangent" else f"{target.tensor.name}_start"
 
     def _tangent_kernel(self, kernel: TangentKernel) -> list[str]:
         code = self._registered(tangent_kernel_code(kernel, self.now, self.histories))
@@ -207,7 +216,35 @@ class StatementWriter:
     def _evaluate(self, statement: Evaluate) -> list[str]:
         free = self._free(statement.target, statement.constraints)
         value = self.formula.sum_of_terms(statement.terms, free, statement.constraints)
-        return [f"# {statement.equation}", f"{self._target(statement.target, statement.constraints)} = {value}"]
+        target, head = self._target(statement.target, statement.constraints), f"# {statement.equation}"
+        if statement.starts:
+            return [head, f"{target} = {value} if {self.now.name} > 0 else 0.0"]
+        return [head, f"{target} = {value}"]
+
+    # --- memory of random matrices -----------------------------------------------------------------
+
+    def _extend_basis(self, statement: ExtendBasis) -> list[str]:
+        name = statement.group.name
+        rows = []
+        for entry in statement.values:
+            code, _ = self._path_operand(entry, (), {})
+            rows.append(f"{code}.reshape(-1, paths_{statement.site})")
+        values = rows[0] if len(rows) == 1 else f"np.concatenate([{', '.join(rows)}])"
+        factor = f"factor_{name}, active_{name}, known_{name}, rank_{name}"
+        return [f"# {statement.equation}", f"_extend_basis(basis_{name}, {values}, {factor}, {self.now.name})"]
+
+    def _recall(self, statement: RecallMemory) -> list[str]:
+        name, site = statement.group.name, statement.observable.tensor.site
+        count = f"{'rank' if statement.instant else 'known'}_{name}"
+        code, _ = self._path_operand(statement.observable, (), {})
+        target = statement.target.tensor
+        shape = "".join(f"{size_code(i.axis)}, " for i in target.indices if not i.is_time)
+        front = "" if statement.coefficient == 1 else f"({self.formula.expression(statement.coefficient, ())})*"
+        return [
+            f"# {statement.equation}",
+            f"recalled = ({code}*weight_{site}).reshape(-1, paths_{site}) @ normals_{name}[:{count}].T",
+            f"{target.name}[...] = {front}(recalled @ basis_{name}[:{count}]).reshape({shape}-1)",
+        ]
 
     # --- random combinations of observables --------------------------------------------------------
 

@@ -50,7 +50,7 @@ def sweep_code(
         "unpack": unpack(values_of(program), [allocate, before, *step, *epilogue]),
         "allocate": allocate,
         "before": before,
-        "history_views": views,
+        "history_views": [*views, *(f"known_{g.name} = rank_{g.name}" for g in program.groups if g.basis)],
         "step": step,
         "epilogue": epilogue,
         "finite": wrapped("failed = _first_non_finite(", tuple(finite), ")"),
@@ -73,6 +73,9 @@ def _allocations(program: Program) -> tuple[list[str], list[str]]:
             allocate.append(f'{array.tensor.name} = {"changes" if varied else "averages"}["{name}"]')
             continue
         shape = tuple_code([size_code(i.axis) for i in array.tensor.indices])
+        if array.role == "impulse":
+            allocate.append(f"{array.tensor.name} = np.eye(steps){'/dt' if program.continuous else ''}")
+            continue
         allocate.append(f"{array.tensor.name} = np.full({shape}, np.nan)")
     for array in (a for a in program.arrays if a.site):
         name = array.tensor.name
@@ -103,6 +106,8 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
             if group.name in varied:
                 lines.append(f"d_factor_{group.name} = np.zeros((columns, {size}, {size}))")
             lines.append(f"active_{group.name}, rank_{group.name} = np.zeros({size}, dtype=int), 0")
+            if group.basis:
+                lines.append(f"basis_{group.name} = np.zeros(({size}, paths_{group.basis}))")
     for start in program.starts:
         name = start.field.name
         target = tuple(i for i in start.field.indices if not i.is_time)

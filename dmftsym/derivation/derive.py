@@ -6,6 +6,7 @@ from functools import cached_property
 from dmftsym.derivation.hessian import Hessian, derive_hessian
 from dmftsym.derivation.process import Processes, derive_processes
 from dmftsym.derivation.propagator import Propagator, derive_propagator
+from dmftsym.derivation.responses import ResponseFunction, find_responses, with_causal_memory
 from dmftsym.derivation.saddle_point import SaddlePoint, derive_saddle_point
 from dmftsym.language.action import Action, read_action
 from dmftsym.language.display import Displayed
@@ -19,6 +20,7 @@ class Derivation(Displayed):
     action: Action
     process: Processes
     saddle_point: SaddlePoint
+    responses: tuple[ResponseFunction, ...] = ()
 
     @cached_property
     def hessian(self) -> Hessian:
@@ -47,4 +49,6 @@ def derive(model: Model) -> Derivation:
     Cost: well under a second. Source: Martin-Siggia-Rose-De Dominicis-Janssen; Helias & Dahmen, arXiv:1901.10416.
     """
     action = read_action(model)
-    return Derivation(action, derive_processes(action), derive_saddle_point(action))
+    processes, saddle = derive_processes(action), derive_saddle_point(action)
+    responses = find_responses(saddle, processes)
+    return Derivation(action, with_causal_memory(processes, responses), saddle, responses)

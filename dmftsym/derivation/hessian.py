@@ -114,7 +114,8 @@ def derive_hessian(action: Action, saddle: SaddlePoint) -> Hessian:
     point does. Cost: quadratic in the number of order parameters. Source: Helias & Dahmen, arXiv:1901.10416.
     """
     gone = {c.conjugate.tensor for c in saddle.conjugates if c.vanishes}
-    variables = (*[q.hat for q in action.order_parameters], *action.order_parameters)
+    own = [q.hat for q in action.order_parameters if action.conjugate(q).tensor == q.hat]
+    variables = (*own, *action.order_parameters)
     pairs = combinations_with_replacement(variables, 2)
     return Hessian(action.order_parameters, tuple(_block(action, gone, *pair) for pair in pairs))
 

@@ -69,6 +69,11 @@ class SaddlePoint(Displayed):
     equations: tuple[OrderParameterEquation, ...]
     definitions: tuple[Definition, ...]
     conjugates: tuple[ConjugateEquation, ...]
+    pairs: tuple[tuple[Entry, Entry], ...] = ()
+
+    def equation(self, name: str) -> OrderParameterEquation:
+        """The equation of the order parameter of that name."""
+        return next(e for e in self.equations if e.tensor.name == name)
 
     def equation_lines(self) -> list[str]:
         """The equations of order parameters and definitions in plain text."""
@@ -85,6 +90,7 @@ class SaddlePoint(Displayed):
         for c in self.conjugates:
             lines.append(f"{c.conjugate} = 0" if c.vanishes else f"{c.conjugate} does not vanish")
             lines += [f"    {t.expression}: {t.reason}" for t in c.terms]
+        lines += [f"{q} has the conjugate {p}" for q, p in self.pairs]
         return "\n".join(lines)
 
     def latex_lines(self) -> list[str]:
@@ -94,6 +100,7 @@ class SaddlePoint(Displayed):
             relation = "= 0" if c.vanishes else r"\ne 0"
             lines.append(f"{latex(c.conjugate)} {relation}")
             lines += [rf"\qquad {latex(t.expression)}: \quad \text{{{t.reason}}}" for t in c.terms]
+        lines += [rf"\text{{conjugate of }} {latex(q)}: \quad {latex(p)}" for q, p in self.pairs]
         return lines
 
     def _pairs(self) -> list[tuple[Expr, Expr]]:
@@ -106,20 +113,24 @@ def derive_saddle_point(action: Action) -> SaddlePoint:
 
     Raises `DerivationError` if an order parameter does not enter its own equation linearly.
     """
+    conjugates = {q: action.conjugate(q) for q in action.order_parameters}
     return SaddlePoint(
         tuple(_order_parameter_equation(action, q) for q in action.order_parameters),
         action.definitions,
-        tuple(_conjugate_equation(action, q) for q in action.order_parameters),
+        tuple(_conjugate_equation(action, q) for q, c in conjugates.items() if c.tensor == q.hat),
+        tuple((q[q.indices], c) for q, c in conjugates.items() if c.tensor != q.hat),
     )
 
 
 def split_own_term(action: Action, q: Tensor) -> tuple[Expr, tuple[Term, ...]]:
-    """The coefficient of the pair term q̂ q, and the other explicit terms of δS/δq̂.
+    """The coefficient of the pair term q̂ q, and the other explicit terms of δS/δq̂ (or δS/δp for a pair q, p).
 
     Raises `DerivationError` if the own term is not linear in q.
     """
-    own = q[q.indices]
-    explicit = without(functional_derivative(action.pair_terms, q.hat, q.indices, action), "conjugate")
+    own, conjugate = q[q.indices], action.conjugate(q)
+    explicit = without(
+        functional_derivative(action.pair_terms, conjugate.tensor, conjugate.indices, action), "conjugate"
+    )
     mine = [t for t in explicit if t.body.has(own)]
     coefficient = Add(*[t.body / own for t in mine])
     if coefficient == 0 or coefficient.has(Entry) or any(t.bound for t in mine):
@@ -131,9 +142,11 @@ def split_own_term(action: Action, q: Tensor) -> tuple[Expr, tuple[Term, ...]]:
 
 def _order_parameter_equation(action: Action, q: Tensor) -> OrderParameterEquation:
     coefficient, others = split_own_term(action, q)
+    conjugate = action.conjugate(q)
     averages = []
     for site in action.sites:
-        terms = without(functional_derivative(site.terms, q.hat, q.indices, action), "conjugate")
+        found = functional_derivative(site.terms, conjugate.tensor, conjugate.indices, action)
+        terms = without(found, "conjugate")
         if terms:
             averages.append(SiteAverage(site.name, -site.weight / coefficient, terms))
     rest = tuple(t.times(-1 / coefficient) for t in others)

@@ -45,8 +45,12 @@ def symmetric_tensors(action: Action) -> frozenset[Tensor]:
     ends of the conjugate are exchanged together with the indices of the rest.
     """
     data = {tensor for site in action.sites for term in site.terms for tensor in _covariances(term)}
-    shown = {q for q in action.order_parameters if ends_of(q) and _is_symmetric(q, action)}
+    shown = {q for q in action.order_parameters if ends_of(q) and _has_hat(q, action) and _is_symmetric(q, action)}
     return frozenset(data | shown)
+
+
+def _has_hat(q: Tensor, action: Action) -> bool:
+    return action.conjugate(q).tensor == q.hat
 
 
 def _covariances(term: Term) -> set[Tensor]:

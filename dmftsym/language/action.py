@@ -6,6 +6,7 @@ from sympy import Expr, Integer, Symbol, latex
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import Activation, ActivationValue
+from dmftsym.language.conjugates import conjugate_entry
 from dmftsym.language.display import Displayed
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
@@ -83,6 +84,12 @@ class Action(Displayed):
     def is_continuous(self) -> bool:
         """Whether time derivatives (rather than steps) live on the time axis."""
         return self.time.axis.continuous
+
+    def conjugate(self, q: Tensor) -> Entry:
+        """The variable whose equation determines q: q.hat, or for a pair of response functions the other one."""
+        found = conjugate_entry(self.pair_terms, q)
+        assert found is not None, f"{q} has no conjugate"  # read_action checked it
+        return found
 
     def definition(self, name: str) -> Definition:
         """The definition of that name, of the model or of a site."""
@@ -272,18 +279,37 @@ def _forms_of(tensor: Tensor) -> tuple[Tensor, ...]:
 
 def _check_conjugates(action: Action) -> None:
     for tensor in action.order_parameters:
-        pair = [t for t in action.pair_terms if _conjugate_of(t, tensor) and t.body.has(tensor)]
-        if not pair:
+        conjugate = conjugate_entry(action.pair_terms, tensor)
+        if conjugate is None:
             raise LanguageError(
                 f"order parameter {tensor.name}: its conjugate is missing, the action needs the term "
                 f"-{tensor.hat[tensor.indices]}*{tensor[tensor.indices]}"
             )
+        if conjugate.tensor.kind == "order parameter":
+            _check_pair(action, tensor, conjugate)
+            continue
+        pair = [t for t in action.pair_terms if _conjugate_of(t, tensor) and t.body.has(tensor)]
         sites = [t for site in action.sites for t in site.terms if _conjugate_of(t, tensor)]
         explicit = [t for t in action.pair_terms if _conjugate_of(t, tensor) and t not in pair]
         if not sites and not explicit:
             raise LanguageError(
                 f"order parameter {tensor.name} has no observable: add {tensor.hat[tensor.indices]}*O to a site action"
             )
+
+
+def _check_pair(action: Action, tensor: Tensor, conjugate: Entry) -> None:
+    """A pair of response functions: no conjugates beside it, and a site where the partner multiplies something."""
+    hats = [t for t in (*action.pair_terms, *(t for s in action.sites for t in s.terms)) if _conjugate_of(t, tensor)]
+    if hats:
+        raise LanguageError(
+            f"order parameter {tensor.name}: its conjugate is {conjugate.tensor}, by the explicit term that holds both, "
+            f"so {tensor.hat} cannot stand in {hats[0]}"
+        )
+    if not any(t.body.has(conjugate.tensor) for site in action.sites for t in site.terms):
+        raise LanguageError(
+            f"order parameter {tensor.name} is determined by the terms that hold its conjugate {conjugate.tensor}, "
+            f"but no site action holds {conjugate.tensor}"
+        )
 
 
 def _conjugate_of(term: Term, tensor: Tensor) -> bool:

@@ -19,13 +19,13 @@ from dmftsym.language.terms import count_indices, flatten
 RESERVED = frozenset(
     "time status measure paths path seed steps dt points estimated_error step data parameters normals weights factors "
     "values progress row found drawn failed null_directions covariance_jitter sweep solve main "
-    "columns modes averages changes BLOCK fluctuations opened site moving static signs "
+    "recalled impulse kick columns modes averages changes BLOCK fluctuations opened site moving static signs "
     "np math range len min max abs float int tuple list dict print njit prange".split()
 )
 RESERVED_PREFIXES = (
     "se_", "cov_", "excess_", "weight_", "paths_", "factor_", "normals_", "memory_", "update_", "advance_", "d_",
     "slope_", "mode_", "sketch_", "observed_", "omega_", "tangent_", "sum_", "row_", "path_", "blocks_",
-    "size_", "rank_", "active_",
+    "size_", "rank_", "active_", "known_", "basis_", "recalled_",
 )  # fmt: skip
 RESERVED_SUFFIXES = ("_history", "_start", "_rate", "_equal", "_previous", "_initial")
 _SOURCE = re.compile(r"u\d*_")

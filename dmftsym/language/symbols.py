@@ -35,8 +35,14 @@ class Axis:
         return f"{self.name}:{self.size}:{self.is_time}:{self.continuous}:{parts}"
 
     def accepts(self, other: "Axis") -> bool:
-        """Whether an index that runs over `other` may stand where this axis is declared."""
-        return other == self or other in self.parts
+        """Whether an index that runs over `other` may stand where this axis is declared.
+
+        A time place also takes an index that runs over all times at once.
+        """
+        return other == self or other in self.parts or (self.is_time and other == KICKS)
+
+
+KICKS = Axis("kick", "steps")  # all times at which a source is perturbed, for response functions
 
 
 class _Named(AtomicExpr):

@@ -22,6 +22,8 @@ ROLES = {
     "factor": "a function of site fields that several sums need, one value per sample path",
     "rate": "the time derivative of a field, one value per sample path",
     "memory": "a sum over the past or over indices, one value per sample path",
+    "tangent": "the change of a field that an impulse in a source makes, one value per sample path",
+    "impulse": "a unit impulse at every time",
     "order parameter": "a site average",
     "slope": "the partial derivative of an update, one value per sample path",
     "variation": "the first-order change of a quantity, one value per column",
@@ -103,12 +105,13 @@ class Contract:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """target = Σ terms, a function of quantities without sample paths."""
+    """target = Σ terms, a function of quantities without sample paths; with `starts` it is zero at the first step."""
 
     target: Entry
     terms: tuple[Term, ...]
     equation: str
     constraints: tuple[Before, ...] = ()
+    starts: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,34 @@ class Draw:
     """Values at this step of an evolving or white group of sources."""
 
     group: "SourceGroup"
+    equation: str
+
+
+@dataclass(frozen=True)
+class ExtendBasis:
+    """Functions e of the paths of `site` that stand to the `values` as the normals of a group to its sources.
+
+    values = L e where sources = L n with the same factor L: one more function for every normal that the draw opened.
+    """
+
+    group: "SourceGroup"
+    site: str
+    values: tuple[Entry, ...]
+    equation: str
+
+
+@dataclass(frozen=True)
+class RecallMemory:
+    """target = coefficient Σ_j <observable n_j> e_j with the normals n of a group and the functions e of its basis.
+
+    `instant`: those that were opened at this step count.
+    """
+
+    target: Entry
+    observable: Entry
+    coefficient: Expr
+    group: "SourceGroup"
+    instant: bool
     equation: str
 
 
@@ -154,7 +185,9 @@ class Sketch:
     equation: str
 
 
-Statement = Kernel | Assign | Contract | Evaluate | Draw | DrawVariation | TangentKernel | Sketch
+Statement = (
+    Kernel | Assign | Contract | Evaluate | Draw | ExtendBasis | RecallMemory | DrawVariation | TangentKernel | Sketch
+)
 
 
 def is_variation(tensor: Tensor) -> bool:
@@ -166,7 +199,8 @@ def is_variation(tensor: Tensor) -> bool:
 class SourceGroup:
     """Jointly Gaussian sources of one site: members and the blocks of their covariance.
 
-    `antithetic` groups are static, and flipping their sign flips the sign of an observable.
+    `antithetic` groups are static, and flipping their sign flips the sign of an observable. `basis` is the site on
+    whose paths the functions live that stand to the covariance's factors as the normals to the sources, if any.
     """
 
     name: str
@@ -175,6 +209,7 @@ class SourceGroup:
     members: tuple[Source, ...]
     blocks: tuple[Covariance, ...]
     antithetic: bool = False
+    basis: str = ""
 
 
 @dataclass(frozen=True)

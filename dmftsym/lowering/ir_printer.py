@@ -9,10 +9,12 @@ from dmftsym.lowering.ir import (
     Draw,
     DrawVariation,
     Evaluate,
+    ExtendBasis,
     Fluctuations,
     Kernel,
     Piece,
     Program,
+    RecallMemory,
     Sketch,
     SourceGroup,
     Statement,
@@ -68,7 +70,16 @@ def statement_lines(statement: Statement) -> list[str]:
             mirrored = "  (and its mirror image)" if statement.mirror else ""
             return [f"{statement.target} {sign} {' + '.join(parts) or '0'}{mirrored}"]
         case Evaluate():
-            return [f"{statement.target} = {as_expression(statement.terms)}"]
+            after = " (after its start)" if statement.starts else ""
+            return [f"{statement.target} = {as_expression(statement.terms)}{after}"]
+        case ExtendBasis():
+            values = ", ".join(map(str, statement.values))
+            return [f"basis of {statement.group.name} on the paths of {statement.site}: {values} = L e"]
+        case RecallMemory():
+            reach = "up to now" if statement.instant else "before"
+            front = "" if statement.coefficient == 1 else f"{statement.coefficient} * "
+            normals = f"normals of {statement.group.name} {reach}"
+            return [f"{statement.target} = {front}sum <{statement.observable} n> e over the {normals}"]
         case Draw():
             return [f"draw {', '.join(str(m.tensor[m.tensor.indices]) for m in statement.group.members)}"]
         case DrawVariation():

@@ -35,9 +35,13 @@ class Liveness(Displayed):
 
 
 def find_live(
-    action: Action, processes: tuple[EffectiveProcess, ...], saddle: SaddlePoint, wanted: tuple[str, ...]
+    action: Action,
+    processes: tuple[EffectiveProcess, ...],
+    saddle: SaddlePoint,
+    wanted: tuple[str, ...],
+    more: dict[str, list[Entry]] | None = None,
 ) -> Liveness:
-    """Walk back from the wanted quantities.
+    """Walk back from the wanted quantities; `more` are entries that further quantities read.
 
     Raises `LoweringError` for a name that is no order parameter, definition or observable.
     """
@@ -46,6 +50,8 @@ def find_live(
         if name not in known:
             raise LoweringError(f"'{name}' is not a quantity of model {action.name}; it has {', '.join(known)}")
     reads = _reads(action, processes, saddle)
+    for name, entries in (more or {}).items():
+        reads[name] = [*reads.get(name, ()), *entries]
     roots = tuple(dict.fromkeys(wanted))
     live, full, queue = dict.fromkeys(roots), set(roots), list(roots)
     while queue:

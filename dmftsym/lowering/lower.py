@@ -15,9 +15,12 @@ from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.assemble import history_arrays, kernels_of
 from dmftsym.lowering.equal_time import restrict_to_equal_time
+from dmftsym.lowering.gaussian import Closure, close_linear_sites
 from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
 from dmftsym.lowering.liveness import Liveness, find_live
+from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
 from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.lowering.responses import add_responses, reads_of_responses
 from dmftsym.lowering.schedule import Schedule, build_causal_schedule
 from dmftsym.lowering.schemes import RATE, VALUE, Scheme
 from dmftsym.lowering.sources import group_sources
@@ -35,6 +38,7 @@ class Lowered:
     schedule: Schedule
     liveness: Liveness
     equations: tuple[str, ...]
+    closure: Closure
 
 
 def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...]) -> Lowered:
@@ -43,26 +47,32 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...]) -> Low
     `wanted` names the quantities to compute. Raises `LoweringError` for acausal terms, instantaneous loops (named in
     the user's symbols) and averages of response fields.
     """
-    action, processes, saddle = equations.action, equations.process, equations.saddle_point
-    _check_conjugates_vanish(saddle)
-    liveness = find_live(action, processes, saddle, wanted)
+    _check_conjugates_vanish(equations.saddle_point)
+    equations, closure = close_linear_sites(equations)
+    action, saddle = equations.action, equations.saddle_point
+    processes, recalls = find_recalls(equations)
+    more = reads_of_recalls(recalls, processes) | reads_of_responses(equations)
+    liveness = find_live(action, processes, saddle, wanted, more)
+    recalls = tuple(r for r in recalls if r.tensor.name in liveness.live)
     lines = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
     saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
-    builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1))
-    groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live))
+    builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1), closure.sites)
+    groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
     starts: list[Start] = []
     for group in groups:
         _add_draw(builder, group, scheme)
+    add_recalls(builder, recalls, groups)
     for process in sites:
         starts += _add_site(builder, process, liveness, scheme)
-    _add_order_parameters(builder, action, saddle, liveness)
+    _add_order_parameters(builder, action, saddle, liveness, {r.tensor.name for r in equations.responses})
+    add_responses(builder, equations, liveness.live, scheme)
     for definition in saddle.definitions:
         if definition.tensor.name in liveness.live:
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_function(definition.tensor, definition.terms, line)
     schedule = build_causal_schedule(builder.nodes)
     _check_first_step(schedule)
-    return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines)
+    return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure)
 
 
 def _check_conjugates_vanish(saddle: SaddlePoint) -> None:
@@ -147,17 +157,21 @@ def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, s
     return True
 
 
-def _add_order_parameters(builder: QuantityBuilder, action: Action, saddle: SaddlePoint, liveness: Liveness) -> None:
+def _add_order_parameters(
+    builder: QuantityBuilder, action: Action, saddle: SaddlePoint, liveness: Liveness, responses: set[str]
+) -> None:
     symmetric = symmetric_tensors(action)
     for equation in saddle.equations:
         name = equation.tensor.name
         if name not in liveness.live and name.removesuffix("_equal") not in liveness.equal_time:
             continue
+        if name in responses:
+            continue
         right = equation.right_side()
         if right.has(SourceDerivative):
             raise LoweringError(
-                f"order parameter {name} is a response function, {equation.tensor[equation.tensor.indices]} = {right}; "
-                f"response functions are derived but not yet solved numerically"
+                f"order parameter {name} = {right} is an average with response fields, but no response function of one "
+                f"source with two times; only those can be solved"
             )
         line = f"{equation.tensor[equation.tensor.indices]} = {right}"
         if not equation.averages:

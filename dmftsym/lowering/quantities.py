@@ -14,7 +14,18 @@ from dmftsym.language.activations import ActivationValue
 from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import Entry, Index, Tensor, split_index
 from dmftsym.language.terms import Before, Term, as_expression, avoid, entries_of, flatten, rename
-from dmftsym.lowering.ir import Array, Assign, Contract, Draw, Evaluate, Piece, SourceGroup, Statement
+from dmftsym.lowering.ir import (
+    Array,
+    Assign,
+    Contract,
+    Draw,
+    Evaluate,
+    ExtendBasis,
+    Piece,
+    RecallMemory,
+    SourceGroup,
+    Statement,
+)
 from dmftsym.lowering.times import When, latest
 
 
@@ -32,13 +43,14 @@ class Node:
 
 
 class QuantityBuilder:
-    """Collects arrays and schedule nodes while the equations of a model are lowered."""
+    """Collects arrays and schedule nodes while the equations of a model are lowered; `linear` sites stay linear."""
 
-    def __init__(self, action: Action, integral_weight: Expr):
+    def __init__(self, action: Action, integral_weight: Expr, linear: tuple[str, ...] = ()):
         self.action, self.now = action, action.time
         self.integral_weight = integral_weight
         self.arrays: dict[str, Array] = {}
         self.nodes: dict[str, Node] = {}
+        self.linear = linear
         self.drawn: dict[str, str] = {}  # source -> the group whose draw it waits for; static sources wait for none
         self._factors: dict[Expr, Tensor] = {}
         self._names = {t.name for site in action.sites for t in site.fields}
@@ -64,14 +76,30 @@ class QuantityBuilder:
         reads = [e for c in contracts for e in _contract_reads(c)]
         self._add_node(tensor, tuple(contracts), reads, contracts[0].constraints)
 
-    def add_function(self, tensor: Tensor, terms: tuple[Term, ...], equation: str, auxiliary: bool = False) -> None:
+    def add_response(self, tensor: Tensor, target: Entry, terms: tuple[Term, ...], site: str, equation: str) -> None:
+        """A response function: a row of averages of tangents, or of tangents that are the same on every path."""
+        self.arrays[tensor.name] = Array(tensor, "order parameter")
+        if not site:
+            statement: Statement = Evaluate(target, terms, equation)
+            self._add_node(tensor, (statement,), list(terms), ())
+            return
+        pieces = []
+        for term in terms:
+            path = Mul(*[f for f in term.factors if _on_site(f, site)])
+            pieces.append(self._piece(term.body / path, path, site, (), tensor.name))
+        statement = Contract(target, tuple(pieces), (), True, equation)
+        self._add_node(tensor, (statement,), _contract_reads(statement), ())
+
+    def add_function(
+        self, tensor: Tensor, terms: tuple[Term, ...], equation: str, auxiliary: bool = False, starts: bool = False
+    ) -> None:
         """A function of order parameters and data (a definition, an observable, a coefficient)."""
         self.arrays[tensor.name] = Array(tensor, "function")
         statements = []
         for exchanged in (False, True) if len(tensor.time_slots) == 2 else (False,):
             target, constraints, mapping = self._row(tensor, exchanged)
             moved = tuple(_exchange(t, mapping) for t in terms)
-            statements.append(Evaluate(target, moved, equation, constraints))
+            statements.append(Evaluate(target, moved, equation, constraints, starts))
         reads = [t for s in statements for t in s.terms]
         self._add_node(tensor, tuple(statements), reads, statements[0].constraints, auxiliary=auxiliary)
 
@@ -101,6 +129,25 @@ class QuantityBuilder:
         ]
         self.drawn |= {s.tensor.name: group.name for s in group.members}
         self.nodes[group.name] = Node(group.name, label, (Draw(group, equation),), tuple(dict.fromkeys(reads)))
+
+    def add_basis(self, group: SourceGroup, values: tuple[Entry, ...]) -> None:
+        """The functions of the paths of another site that stand to `values` as the normals of a group to its sources."""
+        label = f"basis of {group.name}"
+        line = f"{', '.join(map(str, values))} = L e, with the factor L of {', '.join(m.tensor.name for m in group.members)}"
+        reads = [(group.name, When.NOW), *((v.tensor.name, When.NOW) for v in values)]
+        statement = ExtendBasis(group, group.basis, values, line)
+        self.nodes[f"basis_{group.name}"] = Node(
+            f"basis_{group.name}", label, (statement,), tuple(reads), group.basis, auxiliary=True
+        )
+
+    def add_recall(self, tensor: Tensor, observable: Entry, coefficient: Expr, group: SourceGroup, recall) -> None:
+        """A memory term that needs no response function: see lowering/memory.py."""
+        moment = When.UPTO if recall.instant else When.PAST
+        reads = ((observable.tensor.name, When.NOW), (group.name, moment), (f"basis_{group.name}", moment))
+        target = tensor[tensor.indices]
+        statement = RecallMemory(target, observable, coefficient, group, recall.instant, recall.equation)
+        self.arrays[tensor.name] = Array(tensor, "memory")
+        self.nodes[tensor.name] = Node(tensor.name, str(target), (statement,), reads, tensor.site, auxiliary=True)
 
     # --- sums -------------------------------------------------------------------------------------
 
@@ -194,14 +241,16 @@ class QuantityBuilder:
         factors.sort(key=lambda f: (-len(f[1]), str(f[2])))
         for time, indices, factor in factors:
             for k, (other_time, others, product) in enumerate(groups):
+                if site in self.linear:
+                    continue  # a product of two fields is not linear: their average is closed by itself
                 if time == other_time and indices <= others:
                     groups[k] = (time, others, product * factor)
                     break
             else:
                 groups.append((time, indices, factor))
-        return tuple(self._factor(product, time, site) for time, _, product in groups)
+        return tuple(self.path_array(product, time, site) for time, _, product in groups)
 
-    def _factor(self, product: Expr, time: Expr, site: str) -> Entry:
+    def path_array(self, product: Expr, time: Expr, site: str) -> Entry:
         """The array that holds a function of site fields at one time."""
         if isinstance(product, Entry):
             return product

@@ -7,10 +7,15 @@ from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.language.action import Action
 from dmftsym.language.terms import entries_of
 from dmftsym.lowering.ir import SourceGroup
+from dmftsym.lowering.memory import Recall
 
 
 def group_sources(
-    action: Action, process: EffectiveProcess, saddle: SaddlePoint, live: tuple[str, ...]
+    action: Action,
+    process: EffectiveProcess,
+    saddle: SaddlePoint,
+    live: tuple[str, ...],
+    recalls: tuple[Recall, ...] = (),
 ) -> tuple[SourceGroup, ...]:
     """Connected components of the live sources of a site under their covariances; kinds never mix."""
     sources = [s for e in process.equations if e.field.name in live for s in e.sources]
@@ -28,8 +33,14 @@ def group_sources(
         kind = members[0].kind
         antithetic = kind == "static" and _flips_an_observable(action, process, saddle, members)
         name = "_".join(m.tensor.name for m in members)
-        result.append(SourceGroup(name, process.site, kind, tuple(members), own, antithetic))
+        wanted = [r.tensor.site for r in recalls if kind == "evolving" and _draws(r, process.site, members)]
+        basis = wanted[0] if wanted else ""
+        result.append(SourceGroup(name, process.site, kind, tuple(members), own, antithetic, basis))
     return tuple(result)
+
+
+def _draws(recall: Recall, site: str, members) -> bool:
+    return recall.response.site == site and recall.source in {m.field.name for m in members}
 
 
 def _joined(one: Source, other: Source, blocks: list[Covariance]) -> bool:

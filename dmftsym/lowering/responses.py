@@ -1,0 +1,179 @@
+"""Response functions on the time grid: the tangents of a site, one impulse in its source for every time."""
+
+from dataclasses import replace
+
+from sympy import Expr, KroneckerDelta, Mul
+
+from dmftsym.derivation.derive import Derivation
+from dmftsym.derivation.responses import ResponseFunction, Tangent, change_of_observable, tangents
+from dmftsym.errors import LoweringError
+from dmftsym.language.symbols import KICKS, Entry, Index, Tensor
+from dmftsym.language.terms import Term, as_expression, entries_of, fresh_index, substitute_activations
+from dmftsym.lowering.ir import Array
+from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.lowering.schemes import RATE, VALUE, Scheme
+
+
+def reads_of_responses(equations: Derivation) -> dict[str, list[Entry]]:
+    """What every response function reads: the coefficients of the tangents of its site."""
+    result = {}
+    for response in equations.responses:
+        terms = [t for tangent in _tangents(response, equations) for t in tangent.terms]
+        own = {t.tensor for t in _tangents(response, equations)}
+        kinds = ("order parameter", "definition", "observable", "field")
+        result[response.tensor.name] = [
+            e for t in terms for e in entries_of(t.body, *kinds) if e.tensor not in own
+        ]
+    return result
+
+
+def add_responses(
+    builder: QuantityBuilder, equations: Derivation, live: tuple[str, ...], scheme: Scheme
+) -> None:
+    """The live response functions as averages of tangents; tangents of linear sites are the same on every path."""
+    wanted = [r for r in equations.responses if r.tensor.name in live]
+    for response in wanted:
+        writer = _ResponseWriter(builder, response, equations, scheme)
+        writer.add()
+
+
+def _tangents(response: ResponseFunction, equations: Derivation) -> tuple[Tangent, ...]:
+    """The tangents that the observable of a response function needs."""
+    process = next(p for p in equations.process if p.site == response.site)
+    source = next(e.field for e in process.equations if e.field.name == response.responder.tensor.name)
+    found = {t.of: t for t in tangents(process, source, equations.action)}
+    needed: dict[Tensor, Tangent] = {}
+    queue = [e.tensor for t in response.terms for e in entries_of(t.body) if e.tensor in found]
+    while queue:
+        tensor = queue.pop(0)
+        if tensor not in needed:
+            needed[tensor] = found[tensor]
+            reads = {e.tensor.name for t in found[tensor].terms for e in entries_of(t.body)}
+            queue += [t.of for t in found.values() if t.tensor.name in reads]
+    return tuple(t for t in found.values() if t.of in needed)
+
+
+class _ResponseWriter:
+    """Writes the tangents of one response function and their average; the time of the impulse becomes an axis."""
+
+    def __init__(self, builder: QuantityBuilder, response: ResponseFunction, equations: Derivation, scheme: Scheme):
+        self.builder, self.response, self.equations, self.scheme = builder, response, equations, scheme
+        self.tangents = _tangents(response, equations)
+        self.process = next(p for p in equations.process if p.site == response.site)
+        taken = list(builder.action.indices)
+        self.kick = Index(next(n for n in ("k", "kick", "impulse_time") if n not in {i.name for i in taken}), KICKS)
+        self.end: dict[Index, Index] = {}
+        for index in self.tangents[0].tensor.indices[len(self.tangents[0].of.indices) :]:
+            self.end[index] = self.kick if index.is_time else fresh_index(Index(index.name.rstrip("'"), index.axis), taken)
+            taken.append(self.end[index])
+        self.shared = all(self._is_shared(t) for t in self.tangents)
+        self.tensors = {t.tensor.name: self._tensor(t) for t in self.tangents}
+
+    def add(self) -> None:
+        """Add the tangents (unless another response function needed them before) and the average."""
+        for tangent in self.tangents:
+            if self.tensors[tangent.tensor.name].name not in self.builder.arrays:
+                self._add_tangent(tangent)
+        self._add_average()
+
+    # --- names ------------------------------------------------------------------------------------
+
+    def _is_shared(self, tangent: Tangent) -> bool:
+        """Whether the equation of a tangent holds no field, so that it is the same on every path."""
+        own = {t.tensor.name for t in self.tangents}
+        for term in tangent.terms:
+            if any(e.tensor.site and e.tensor.name not in own for e in entries_of(substitute_activations(term.body))):
+                return False
+        return True
+
+    def _tensor(self, tangent: Tangent) -> Tensor:
+        """The tangent with the time of the impulse as an axis: indices of x, of the source, impulse, time of x."""
+        own = [i for i in tangent.of.indices if not i.is_time]
+        (time,) = (i for i in tangent.of.indices if i.is_time)
+        spatial = [i for i in self.end.values() if i != self.kick]
+        site = "" if self.shared else self.response.site
+        return Tensor(tangent.tensor.name, "definition", (*own, *spatial, self.kick, time), site)
+
+    def _lowered(self, expr: Expr) -> Expr:
+        """The expression with tangents as the arrays of this grid."""
+        replaced = {}
+        for entry in entries_of(expr):
+            if entry.tensor.name in self.tensors and entry.tensor.kind == "definition":
+                count = len(entry.tensor.indices) - len(self.end)
+                own, end = entry.indices[:count], [self.end.get(i, i) for i in entry.indices[count:]]
+                spatial = [i for i in own if not (i.atoms(Index) and _is_time(i))]
+                (time,) = (i for i in own if i.is_Integer or _is_time(i))
+                kicked = [i for i in end if i != self.kick]
+                replaced[entry] = self.tensors[entry.tensor.name][(*spatial, *kicked, self.kick, time)]
+        return expr.xreplace(replaced)
+
+    # --- updates ----------------------------------------------------------------------------------
+
+    def _add_tangent(self, tangent: Tangent) -> None:
+        tensor = self.tensors[tangent.tensor.name]
+        terms = tuple(replace(t, body=self._lowered(self._formula(t.body))) for t in tangent.terms)
+        line = f"{tangent.tensor[tangent.tensor.indices]} = {as_expression(tangent.terms)}"
+        if tangent.kicked:
+            line += " + (unit impulse)"
+            terms = (*terms, Term(self._impulse(tangent)))
+        equation = next((e for e in self.process.equations if e.field == tangent.of), None)
+        if equation is not None and equation.derivative:
+            self._add_moving(tensor, terms, line)
+        elif self.shared:
+            self.builder.add_function(tensor, terms, line, auxiliary=True)
+        else:
+            value = self.builder.lower_terms(terms, tensor.site, tensor.name)
+            self.builder.add_site_array(tensor, "tangent", value, line)
+
+    def _formula(self, body: Expr) -> Expr:
+        return substitute_activations(body) if self.shared else body
+
+    def _impulse(self, tangent: Tangent) -> Expr:
+        """1 where x, its indices and its time are those of the source (a density in continuous time)."""
+        now = self.builder.now
+        own = [i for i in tangent.of.indices if not i.is_time]
+        deltas = [KroneckerDelta(i, j) for i, j in zip(own, [i for i in self.end.values() if i != self.kick], strict=True)]
+        impulse = Tensor("impulse", "data", (self.kick, now))
+        self.builder.arrays.setdefault("impulse", Array(Tensor("impulse", "definition", (self.kick, now)), "impulse"))
+        return Mul(impulse[self.kick, now], *deltas)
+
+    def _add_moving(self, tensor: Tensor, terms: tuple[Term, ...], line: str) -> None:
+        """A tangent with an equation of motion: zero at the start, then one step of the scheme after the other."""
+        builder, now = self.builder, self.builder.now
+        rate = Tensor(f"{tensor.name}_rate", "definition", tensor.indices, tensor.site)
+        before = {now: now - 1}
+        step = self.scheme.advance.xreplace(
+            {VALUE: tensor[tensor.indices].xreplace(before), RATE: rate[rate.indices].xreplace(before)}
+        )
+        moved = f"{tensor[tensor.indices]} = {step}  ({self.scheme.name})"
+        if self.shared:
+            builder.add_function(rate, terms, line, auxiliary=True)
+            builder.add_function(tensor, tuple(Term(a) for a in step.expand().args), moved, auxiliary=True, starts=True)
+        else:
+            value = builder.lower_terms(terms, rate.site, tensor.name)
+            builder.add_site_array(rate, "rate", value, line)
+            builder.add_site_array(tensor, "tangent", step, moved, starts=True)
+
+    def _add_average(self) -> None:
+        response, builder = self.response, self.builder
+        if any(t.bound for t in response.terms):
+            raise LoweringError(f"response function {response.tensor}: its observable holds a sum; name it with define")
+        terms = change_of_observable(response, self.tangents)
+        end = {i: self.end[j] for i, j in zip(response.responder.indices, self._primed(), strict=True)}
+        later = response.tensor.indices[response.time_slots[0]]
+        line = f"{response.tensor[response.tensor.indices]} = {self.equations.saddle_point.equation(response.tensor.name).right_side()}"
+        moved = []
+        for term in terms:
+            body = self._lowered(self._formula(term.body).xreplace({**end, later: builder.now}))
+            moved.append(replace(term, body=body * response.coefficient))
+        target = response.tensor[response.tensor.indices].xreplace({**end, later: builder.now})
+        builder.add_response(response.tensor, target, tuple(moved), response.site if not self.shared else "", line)
+
+    def _primed(self) -> tuple[Index, ...]:
+        """The indices of the source end, in the order of the source's field."""
+        first = self.tangents[0]
+        return first.tensor.indices[len(first.of.indices) :]
+
+
+def _is_time(argument: Expr) -> bool:
+    return any(i.is_time for i in argument.atoms(Index))
