@@ -127,10 +127,70 @@ def simulate_recurrent(units, networks, settings, rng):
     return {"C": phi @ phi.swapaxes(1, 2) / units}
 
 
+def simulate_symmetric(units, rho, settings, rng):
+    """One network with Corr(J_ij, J_ji) = rho: C and Cx between the recorded times, R by kicks of random sign."""
+    times, sources, late = (settings[k] for k in ("times", "R_sources", "R_times"))
+    dt, eps, vectors = (settings[k] for k in ("dt", "eps", "sign_vectors"))
+    Z = rng.standard_normal((units, units)) * settings["g"] / np.sqrt(units)
+    plus, minus = np.sqrt(1 + rho) / 2, np.sqrt(1 - rho) / 2
+    J = (plus + minus) * Z + (plus - minus) * Z.T  # Z + Z^T and Z - Z^T are independent
+    signs = rng.choice([-1.0, 1.0], (units, vectors))
+    kick = eps * np.concatenate([signs, -signs], 1)
+    x = np.repeat(rng.standard_normal((units, 1)), 1 + len(sources) * 2 * vectors, 1)  # column 0 is not kicked
+    values, fields, response = [], [], []
+    for t in range(settings["T"]):
+        value = np.tanh(x)
+        if t in times:
+            values.append(value[:, 0])
+            fields.append(x[:, 0].copy())
+        if t in late:
+            pairs = value[:, 1:].reshape(units, len(sources), 2, vectors)
+            moved = np.einsum("nk,nsk->s", signs, pairs[:, :, 0] - pairs[:, :, 1])
+            response.append(moved / (2 * eps * dt * units * vectors))
+        drift = J @ value - x
+        if t in sources:
+            first = 1 + sources.index(t) * 2 * vectors
+            drift[:, first : first + 2 * vectors] += kick
+        x += dt * drift
+    values, fields = np.array(values), np.array(fields)
+    return {"C": values @ values.T / units, "Cx": fields @ fields.T / units, "R": np.array(response)}
+
+
+def symmetry_ensemble():
+    """Recurrent networks with partially symmetric couplings: correlations and the response, measured by kicks."""
+    settings = {"act": "tanh", "g": 1.5, "dt": 0.1, "T": 41, "times": [0, 5, 10, 20, 40]}
+    settings |= {"R_times": [1, 5, 6, 10, 11, 20, 40], "R_sources": [0, 5, 10], "eps": 1e-3, "sign_vectors": 4}
+    settings |= {
+        "dynamics": "x(t+1) = x(t) + dt (-x(t) + g J phi(x(t)) + u(t)), x(0) ~ N(0,1), u = 0 but for kicks",
+        "J": "variance 1/N, Corr(J_ij, J_ji) = rho, diagonal of variance (1+rho)/N",
+        "R": "R(t,s) = mean of xi.(phi+(t) - phi-(t)) / (2 eps dt N), u(s) = +-eps xi, xi random signs",
+    }
+    results = {}
+    for index, rho in enumerate([0.5, -0.5, 0.0]):
+        results[str(rho)] = {}
+        for units, networks in {500: 960, 1000: 320, 2000: 80}.items():
+            rng = np.random.default_rng([units, 3, index])
+            runs = (simulate_symmetric(units, rho, settings, rng) for _ in range(networks))
+            batches = ({name: value[None] for name, value in run.items()} for run in runs)
+            results[str(rho)][str(units)] = rounded(statistics_of(batches, units, {}))
+            print(rho, units, flush=True)
+    return {"settings": settings, "rho": results}
+
+
+def rounded(data, digits=8):
+    """The same nested data with every number rounded to so many significant digits."""
+    if isinstance(data, dict):
+        return {key: rounded(value, digits) for key, value in data.items()}
+    if isinstance(data, list):
+        return [rounded(value, digits) for value in data]
+    return float(f"{data:.{digits}g}") if isinstance(data, float) else data
+
+
 ENSEMBLES = {
     "two_layer_relu": relu_ensemble,
     "two_layer_options": options_ensemble,
     "recurrent": recurrent_ensemble,
+    "recurrent_symmetry": symmetry_ensemble,
 }
 
 if __name__ == "__main__":
