@@ -94,7 +94,9 @@ def _tables(program: Program) -> dict:
         "outputs": [{"name": t.name, "axes": repr(_axes_of(t))} for t in program.outputs],
         "sites": repr(program.sites),
         "smooth": program.smooth,
-        "evolving": any(g.kind != "static" for g in program.groups),
+        "evolving": tuple(s for s in program.sites if any(g.site == s and g.kind != "static" for g in program.groups)),
+        "gaussian": tuple(site for site, reason in program.closure if not reason),
+        "not_gaussian": {site: reason for site, reason in program.closure if reason},
         "recalling": any(g.basis for g in program.groups),
     }
 
@@ -209,20 +211,21 @@ def _memory(program: Program) -> dict:
     def product(axes: list[Axis], history: bool) -> str:
         return "*".join((["steps"] if history else []) + [size_code(a) for a in axes]) or "1"
 
-    per_path = [
-        product([i.axis for i in a.tensor.indices if not i.is_time], a.history) for a in program.arrays if a.site
-    ]
-    per_path += [times_size("steps", group_size(g)) for g in program.groups if g.kind != "static"]
-    per_path += [times_size("2", group_size(g)) for g in program.groups if g.kind == "static"]
-    per_path += [times_size("steps", group_size(g)) for g in program.groups if g.basis]
+    per_path: dict[str, list[str]] = {site: [] for site in program.sites}
+    for a in (a for a in program.arrays if a.site):
+        per_path[a.site].append(product([i.axis for i in a.tensor.indices if not i.is_time], a.history))
+    for g in program.groups:
+        per_path[g.site].append(times_size("2" if g.kind == "static" else "steps", group_size(g)))
+        if g.basis:
+            per_path[g.basis].append(times_size("steps", group_size(g)))
     shared = [product([i.axis for i in a.tensor.indices], False) for a in program.arrays if not a.site]
     shared += [f"({times_size('steps', group_size(g))})**2" for g in program.groups if g.kind == "evolving"]
     results = [product([i.axis for i in t.indices], False) for t in program.outputs]
     return {
-        "memory_per_path": " + ".join(per_path) or "0",
+        "memory_per_path": "{" + ", ".join(f'"{s}": {" + ".join(each) or "0"}' for s, each in per_path.items()) + "}",
         "memory_shared": " + ".join(shared) or "0",
         "memory_results": " + ".join(results) or "0",
-        "unpack_memory": unpack(values_of(program), [per_path, shared, results]),
+        "unpack_memory": unpack(values_of(program), [*per_path.values(), shared, results]),
     }
 
 

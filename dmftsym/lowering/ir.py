@@ -236,6 +236,7 @@ class Program:
     sites: tuple[str, ...]
     smooth: bool
     equations: tuple[str, ...]
+    closure: tuple[tuple[str, str], ...] = ()
 
     def array(self, name: str) -> Array:
         """The array of that name."""

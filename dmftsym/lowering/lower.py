@@ -217,6 +217,7 @@ def program_of(lowered: Lowered) -> Program:
         tuple(s.name for s in action.sites),
         _is_smooth(builder),
         lowered.equations,
+        lowered.closure.reasons,
     )
 
 
