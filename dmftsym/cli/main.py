@@ -130,7 +130,7 @@ def solve_command(
     arrays = load_data(data) if data else {}
     numbers = {name: _number(name, value) for name, value in _pairs("-p", parameter)}
     shapes = {name: array.shape for name, array in arrays.items()}
-    compiled = _compiled(model, settings, outputs, backend, covariance, shapes)
+    compiled = _compiled(model, settings, outputs, backend, covariance, shapes, numbers)
     result = compiled.solve(
         numbers,
         arrays,
@@ -227,17 +227,18 @@ def _number(name: str, value: str) -> float:
         raise DmftsymError(f"parameter '{name}' must be a number, given: {value}") from None
 
 
-def _model(spec: str, settings: list[str], shapes=None):
+def _model(spec: str, settings: list[str], shapes=None, numbers=None):
     from dmftsym.models.loading import find_model
 
-    return find_model(spec).build(dict(_pairs("--set", settings)), shapes)
+    return find_model(spec).build(dict(_pairs("--set", settings)), shapes, numbers)
 
 
-def _compiled(spec: str, settings: list[str], outputs: str, backend, covariance: str = "", shapes=None):
+def _compiled(spec: str, settings: list[str], outputs: str, backend, covariance="", shapes=None, numbers=None):
     from dmftsym.compiler import compile_model
 
     names, varied = (tuple(name.strip() for name in text.split(",") if name.strip()) for text in (outputs, covariance))
-    return compile_model(_model(spec, settings, shapes), Options(backend=backend, outputs=names, covariance=varied))
+    options = Options(backend=backend, outputs=names, covariance=varied)
+    return compile_model(_model(spec, settings, shapes, numbers), options)
 
 
 if __name__ == "__main__":

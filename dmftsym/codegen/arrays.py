@@ -153,18 +153,22 @@ class ArrayFormula:
             parts.append(self._einsum(term, target, limits) or self._broadcast_sum(term, target, limits))
         return " + ".join(parts).replace("+ -", "- ") or "0.0"
 
+    def _operand(self, factor: Expr, constraints) -> View:
+        if isinstance(factor, Entry):
+            return view(factor, self.now, constraints)
+        found = sorted(factor.atoms(Index) - {self.now}, key=lambda i: (i.is_time, i.name))
+        return View(self.expression(factor, tuple(found), constraints), tuple(found))
+
     def _broadcast_sum(self, term: Term, target: tuple[Index, ...], constraints) -> str:
         code = self.expression(term.body, (*target, *term.bound), constraints)
         axes = tuple(range(-len(term.bound), 0))
         return f"np.sum({code}, axis={axes if len(axes) > 1 else axes[0]})"
 
     def _einsum(self, term: Term, target: tuple[Index, ...], constraints) -> str | None:
-        """The sum as one einsum if every factor with a bound index is a plain entry that covers the target."""
+        """The sum as one einsum if its factors with a bound index cover the target."""
         inner = [f for f in term.factors if any(f.has(i) for i in term.bound)]
         outer = Mul(*[f for f in term.factors if f not in inner])
-        if not all(isinstance(f, Entry) for f in inner):
-            return None
-        views = [view(f, self.now, constraints) for f in inner]
+        views = [self._operand(f, constraints) for f in inner]
         covered = {i for v in views for i in v.indices}
         if not set(target) <= covered or not set(term.bound) <= covered:
             return None

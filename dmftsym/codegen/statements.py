@@ -126,7 +126,9 @@ class StatementWriter:
         operands = [self._path_operand(o, piece.constraints, letters) for o in piece.operands]
         if weight:
             moments = [when(o.times[0], self.now, piece.constraints, str(o)) for o in piece.operands if o.times]
-            small = moments.index(When.NOW) if When.NOW in moments else 0
+            # the weights go to the smallest factor
+            present = [k for k, m in enumerate(moments) if m is When.NOW] or [0]
+            small = min(present, key=lambda k: len(operands[k][1]))
             code, subscript = operands[small]
             if len(operands) == 1:
                 operands.append((weight, PATH))

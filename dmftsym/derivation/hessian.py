@@ -152,7 +152,7 @@ def _second_derivative(terms: Terms, row: Entry, column: Entry, action: Action) 
 def _take_own(action: Action, row: Entry, column: Entry, explicit: list[Term]) -> tuple[Expr, Terms]:
     """Separate what the pair term q̂ q contributes: its coefficient times Kronecker deltas."""
     q = column.tensor
-    if row.tensor.kind != "conjugate" or q.kind != "order parameter" or row.tensor != q.hat:
+    if row.tensor.kind != "conjugate" or q.kind != "order parameter" or row.tensor != q.hat or action.is_multiplier(q):
         return Integer(0), tuple(explicit)
     coefficient, _ = split_own_term(action, q)
     own = coefficient * Mul(*[KroneckerDelta(*pair) for pair in zip(row.indices, column.indices, strict=True)])

@@ -129,12 +129,15 @@ def derive_propagator(action: Action, saddle: SaddlePoint, hessian: Hessian) -> 
     Source: Bordelon & Pehlevan, arXiv:2304.03408, equation 9, for general actions.
     """
     drives, noise = [], []
-    coefficients = {q: split_own_term(action, q)[0] for q in action.order_parameters}
+    multipliers = {q for q in action.order_parameters if action.is_multiplier(q)}
+    coefficients = {q: split_own_term(action, q)[0] for q in action.order_parameters if q not in multipliers}
     for block in hessian.blocks:
         first, second = block.row.tensor, block.column.tensor
         if first.kind != "conjugate":
             continue
         q = next(q for q in action.order_parameters if q.hat == first)
+        if q in multipliers or any(second == m.hat for m in multipliers):
+            continue
         target = q[block.row.indices]
         if second.kind == "order parameter":
             expression = -(as_expression(block.explicit) + block.from_sites) / coefficients[q]
@@ -151,6 +154,7 @@ def derive_propagator(action: Action, saddle: SaddlePoint, hessian: Hessian) -> 
     )
     both = [b for b in hessian.blocks if b.row.tensor.kind == "order parameter" and not b.vanishes]
     both += [b for b in hessian.blocks if _between_conjugates_of_pairs(b, saddle)]
+    both += [b for b in hessian.blocks if not b.vanishes and {b.row.tensor, b.column.tensor} & {m.hat for m in multipliers}]
     return Propagator(
         action.order_parameters, tuple(drives), tuple(noise), tuple(f for f in followers if f.reads), tuple(both)
     )

@@ -41,6 +41,14 @@ class OrderParameterEquation:
 
 
 @dataclass(frozen=True)
+class Constraint:
+    """0 = Σ terms, from δS/δ(multiplier.hat) = 0: it determines the multiplier, on which it depends through the sites."""
+
+    multiplier: Tensor
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
 class CausalTerm:
     """One term of δS/δq: what it is, and why it vanishes (or that it does not)."""
 
@@ -70,6 +78,7 @@ class SaddlePoint(Displayed):
     definitions: tuple[Definition, ...]
     conjugates: tuple[ConjugateEquation, ...]
     pairs: tuple[tuple[Entry, Entry], ...] = ()
+    constraints: tuple[Constraint, ...] = ()
 
     def equation(self, name: str) -> OrderParameterEquation:
         """The equation of the order parameter of that name."""
@@ -87,6 +96,7 @@ class SaddlePoint(Displayed):
     def text(self) -> str:
         """Equations in plain text, then each conjugate with the reason why it vanishes."""
         lines = self.equation_lines()
+        lines += [f"0 = {as_expression(c.terms)}, which determines {_own(c)}" for c in self.constraints]
         for c in self.conjugates:
             lines.append(f"{c.conjugate} = 0" if c.vanishes else f"{c.conjugate} does not vanish")
             lines += [f"    {t.expression}: {t.reason}" for t in c.terms]
@@ -96,6 +106,8 @@ class SaddlePoint(Displayed):
     def latex_lines(self) -> list[str]:
         """Equations as LaTeX, conjugates with their reasons."""
         lines = [f"{latex(left)} = {latex(right)}" for left, right in self._pairs()]
+        for c in self.constraints:
+            lines.append(rf"0 = {latex(as_expression(c.terms))} \quad \text{{(determines }} {latex(_own(c))} \text{{)}}")
         for c in self.conjugates:
             relation = "= 0" if c.vanishes else r"\ne 0"
             lines.append(f"{latex(c.conjugate)} {relation}")
@@ -108,6 +120,10 @@ class SaddlePoint(Displayed):
         return pairs + [(d.tensor[d.tensor.indices], as_expression(d.terms)) for d in self.definitions]
 
 
+def _own(constraint: Constraint) -> Entry:
+    return constraint.multiplier[constraint.multiplier.indices]
+
+
 def derive_saddle_point(action: Action) -> SaddlePoint:
     """Derive the saddle-point equations (theory.md §2).
 
@@ -115,11 +131,17 @@ def derive_saddle_point(action: Action) -> SaddlePoint:
     """
     conjugates = {q: action.conjugate(q) for q in action.order_parameters}
     return SaddlePoint(
-        tuple(_order_parameter_equation(action, q) for q in action.order_parameters),
+        tuple(_order_parameter_equation(action, q) for q in action.order_parameters if not action.is_multiplier(q)),
         action.definitions,
         tuple(_conjugate_equation(action, q) for q, c in conjugates.items() if c.tensor == q.hat),
         tuple((q[q.indices], c) for q, c in conjugates.items() if c.tensor != q.hat),
+        tuple(_constraint(action, q) for q in action.order_parameters if action.is_multiplier(q)),
     )
+
+
+def _constraint(action: Action, q: Tensor) -> Constraint:
+    terms = functional_derivative(action.pair_terms, q.hat, q.indices, action)
+    return Constraint(q, tuple(t.times(-1) for t in without(terms, "conjugate")))
 
 
 def split_own_term(action: Action, q: Tensor) -> tuple[Expr, tuple[Term, ...]]:

@@ -6,7 +6,7 @@ from sympy import Expr, Integer, Symbol, latex
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import Activation, ActivationValue
-from dmftsym.language.conjugates import conjugate_entry
+from dmftsym.language.conjugates import conjugate_entry, is_multiplier
 from dmftsym.language.display import Displayed
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
@@ -90,6 +90,10 @@ class Action(Displayed):
         found = conjugate_entry(self.pair_terms, q)
         assert found is not None, f"{q} has no conjugate"  # read_action checked it
         return found
+
+    def is_multiplier(self, q: Tensor) -> bool:
+        """Whether q is determined by a constraint on other order parameters: its conjugate multiplies one."""
+        return is_multiplier(self.pair_terms, q)
 
     def definition(self, name: str) -> Definition:
         """The definition of that name, of the model or of a site."""
@@ -281,20 +285,30 @@ def _check_conjugates(action: Action) -> None:
     for tensor in action.order_parameters:
         conjugate = conjugate_entry(action.pair_terms, tensor)
         if conjugate is None:
-            raise LanguageError(
-                f"order parameter {tensor.name}: its conjugate is missing, the action needs the term "
-                f"-{tensor.hat[tensor.indices]}*{tensor[tensor.indices]}"
-            )
+            raise LanguageError(_missing(tensor))
         if conjugate.tensor.kind == "order parameter":
             _check_pair(action, tensor, conjugate)
             continue
+        if action.is_multiplier(tensor) and not any(
+            _conjugate_of(t, tensor) for site in action.sites for t in site.terms
+        ):
+            continue
         pair = [t for t in action.pair_terms if _conjugate_of(t, tensor) and t.body.has(tensor)]
+        if not pair:
+            raise LanguageError(_missing(tensor))
         sites = [t for site in action.sites for t in site.terms if _conjugate_of(t, tensor)]
         explicit = [t for t in action.pair_terms if _conjugate_of(t, tensor) and t not in pair]
         if not sites and not explicit:
             raise LanguageError(
                 f"order parameter {tensor.name} has no observable: add {tensor.hat[tensor.indices]}*O to a site action"
             )
+
+
+def _missing(tensor: Tensor) -> str:
+    return (
+        f"order parameter {tensor.name}: its conjugate is missing, the action needs the term "
+        f"-{tensor.hat[tensor.indices]}*{tensor[tensor.indices]}"
+    )
 
 
 def _check_pair(action: Action, tensor: Tensor, conjugate: Entry) -> None:

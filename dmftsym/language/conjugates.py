@@ -19,7 +19,13 @@ def conjugate_entry(pair_terms: tuple[Term, ...], q: Tensor) -> Entry | None:
         partner = _partner(term, q)
         if partner is not None:
             return partner
-    return None
+    return q.hat[q.indices] if is_multiplier(pair_terms, q) else None
+
+
+def is_multiplier(pair_terms: tuple[Term, ...], q: Tensor) -> bool:
+    """Whether q̂ stands in explicit terms, but never with q: these terms are a constraint, which determines q."""
+    held = [t for t in pair_terms if any(e.tensor == q.hat for e in entries_of(t.body, "conjugate"))]
+    return bool(held) and not any(t.body.has(q) for t in held)
 
 
 def _partner(term: Term, q: Tensor) -> Entry | None:

@@ -14,6 +14,7 @@ from dmftsym.language.action import Action, Start
 from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.assemble import history_arrays, kernels_of
+from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
 from dmftsym.lowering.equal_time import restrict_to_equal_time
 from dmftsym.lowering.gaussian import Closure, close_linear_sites
 from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
@@ -51,7 +52,7 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...]) -> Low
     equations, closure = close_linear_sites(equations)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
-    more = reads_of_recalls(recalls, processes) | reads_of_responses(equations)
+    more = reads_of_recalls(recalls, processes) | reads_of_responses(equations) | reads_of_constraints(equations)
     liveness = find_live(action, processes, saddle, wanted, more)
     recalls = tuple(r for r in recalls if r.tensor.name in liveness.live)
     lines = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
@@ -62,8 +63,12 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...]) -> Low
     for group in groups:
         _add_draw(builder, group, scheme)
     add_recalls(builder, recalls, groups)
+    constraints = ConstraintWriter(builder, equations, scheme)
     for process in sites:
-        starts += _add_site(builder, process, liveness, scheme)
+        starts += _add_site(builder, process, liveness, scheme, constraints)
+    for constraint in saddle.constraints:
+        if constraint.multiplier.name in liveness.live:
+            constraints.add_multiplier(constraint)
     _add_order_parameters(builder, action, saddle, liveness, {r.tensor.name for r in equations.responses})
     add_responses(builder, equations, liveness.live, scheme)
     for definition in saddle.definitions:
@@ -108,7 +113,13 @@ def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> N
     builder.add_draw(group, terms, constraints, "; ".join(lines))
 
 
-def _add_site(builder: QuantityBuilder, process: EffectiveProcess, liveness: Liveness, scheme: Scheme) -> list[Start]:
+def _add_site(
+    builder: QuantityBuilder,
+    process: EffectiveProcess,
+    liveness: Liveness,
+    scheme: Scheme,
+    constraints: ConstraintWriter,
+) -> list[Start]:
     now, starts = builder.now, []
     given = {s.field.name: s for s in process.starts}
     for tensor in [*(e.field for e in process.equations), *(d.tensor for d in process.definitions)]:
@@ -118,8 +129,12 @@ def _add_site(builder: QuantityBuilder, process: EffectiveProcess, liveness: Liv
     for equation in process.equations:
         if equation.field.name not in liveness.live:
             continue
-        right = builder.lower_terms(equation.terms, process.site, equation.field.name)
+        own, lever, multiplier = split_multiplier(equation, {c.multiplier for c in constraints.equations.saddle_point.constraints})
+        right = builder.lower_terms(own.terms, process.site, equation.field.name)
         right += Add(*[s.amplitude * s.tensor[s.tensor.indices] for s in equation.sources])
+        if multiplier is not None:
+            lever_value = builder.lower_terms(lever, process.site, equation.field.name)
+            right = constraints.add_field(equation.field, right, lever_value, multiplier, equation.derivative)
         lagged = _add_field(builder, equation, right, scheme)
         start = given.get(equation.field.name)
         if start and not lagged:

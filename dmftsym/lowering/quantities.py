@@ -86,7 +86,7 @@ class QuantityBuilder:
         pieces = []
         for term in terms:
             path = Mul(*[f for f in term.factors if _on_site(f, site)])
-            pieces.append(self._piece(term.body / path, path, site, (), tensor.name))
+            pieces.append(self._piece(term.body / path, path, site, (), tensor.name, apart=True))
         statement = Contract(target, tuple(pieces), (), True, equation)
         self._add_node(tensor, (statement,), _contract_reads(statement), ())
 
@@ -98,10 +98,14 @@ class QuantityBuilder:
         statements = []
         for exchanged in (False, True) if len(tensor.time_slots) == 2 else (False,):
             target, constraints, mapping = self._row(tensor, exchanged)
-            moved = tuple(_exchange(t, mapping) for t in terms)
+            moved = tuple(self._integrated(_exchange(t, mapping)) for t in terms)
             statements.append(Evaluate(target, moved, equation, constraints, starts))
         reads = [t for s in statements for t in s.terms]
         self._add_node(tensor, tuple(statements), reads, statements[0].constraints, auxiliary=auxiliary)
+
+    def _integrated(self, term: Term) -> Term:
+        """A term with the weight of the time grid for each of its integrals over the past."""
+        return term.times(Mul(*[self.integral_weight for c in term.constraints if c.time in term.bound]))
 
     def lower_terms(self, terms: tuple[Term, ...], site: str, target: str) -> Expr:
         """The value at the current step of a sum of terms, as an elementwise expression; sums become memory arrays."""
@@ -172,7 +176,7 @@ class QuantityBuilder:
                 f"{as_expression((Term(coefficient * path, bound, constraints),))}: "
                 f"name the inner sum with site.define"
             )
-        if past:
+        if past and path != 1:
             coefficient *= self.integral_weight
         term = Term(coefficient * path, bound, constraints)
         free = tuple(i for i in _indices_in_order(term.body) if i not in bound and not i.is_time)
@@ -216,19 +220,22 @@ class QuantityBuilder:
 
         return body.replace(lambda e: isinstance(e, IndexSum), lower)
 
-    def _piece(self, coefficient: Expr, path: Expr, site: str, constraints, target: str) -> Piece:
+    def _piece(self, coefficient: Expr, path: Expr, site: str, constraints, target: str, apart: bool = False) -> Piece:
         scalar: list[Expr] = []
         indexed: list[Expr] = []
         for factor in Mul.make_args(coefficient):
             indices = [i for e in entries_of(factor) for i in e.atoms(Index) if i != self.now]
             (indexed if indices else scalar).append(factor)
-        return Piece(Mul(*scalar), Mul(*indexed), self._operands(path, site, target), constraints)
+        return Piece(Mul(*scalar), Mul(*indexed), self._operands(path, site, target, apart), constraints)
 
-    def _operands(self, path: Expr, site: str, target: str) -> tuple[Entry, ...]:
-        """Group the per-path factors of a product by time and indices; each group becomes one array."""
+    def _operands(self, path: Expr, site: str, target: str, apart: bool = False) -> tuple[Entry, ...]:
+        """Group the per-path factors of a product by time and indices; each group becomes one array.
+
+        `apart` keeps factors with fewer indices out of larger arrays.
+        """
         groups: list[tuple[Expr, frozenset, Expr]] = []
         factors = []
-        for factor in Mul.make_args(path):
+        for factor in Term(path).factors if site in self.linear else Mul.make_args(path):
             local = [e for e in entries_of(factor) if e.tensor.site == site]
             times = {t for e in local for t in e.times}
             if len(times) > 1:
@@ -243,7 +250,7 @@ class QuantityBuilder:
             for k, (other_time, others, product) in enumerate(groups):
                 if site in self.linear:
                     continue  # a product of two fields is not linear: their average is closed by itself
-                if time == other_time and indices <= others:
+                if time == other_time and (indices == others if apart else indices <= others):
                     groups[k] = (time, others, product * factor)
                     break
             else:

@@ -164,10 +164,11 @@ class _ResponseWriter:
         line = f"{response.tensor[response.tensor.indices]} = {self.equations.saddle_point.equation(response.tensor.name).right_side()}"
         moved = []
         for term in terms:
-            body = self._lowered(self._formula(term.body).xreplace({**end, later: builder.now}))
+            body = self._lowered(term.body.xreplace({**end, later: builder.now}))
             moved.append(replace(term, body=body * response.coefficient))
         target = response.tensor[response.tensor.indices].xreplace({**end, later: builder.now})
-        builder.add_response(response.tensor, target, tuple(moved), response.site if not self.shared else "", line)
+        local = any(e.tensor.site == response.site for t in moved for e in entries_of(t.body))
+        builder.add_response(response.tensor, target, tuple(moved), response.site if local else "", line)
 
     def _primed(self) -> tuple[Index, ...]:
         """The indices of the source end, in the order of the source's field."""

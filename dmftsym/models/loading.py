@@ -34,8 +34,13 @@ class ModelSource:
         """The first line of the module's documentation."""
         return (self.module.__doc__ or "").strip().splitlines()[0] if self.module.__doc__ else ""
 
-    def build(self, settings: Mapping[str, str | object], shapes: Mapping[str, tuple] | None = None) -> Model:
-        """The model with the given structure; `shapes` of the data may settle what the user left open.
+    def build(
+        self,
+        settings: Mapping[str, str | object],
+        shapes: Mapping[str, tuple] | None = None,
+        parameters: Mapping[str, float] | None = None,
+    ) -> Model:
+        """The model with the given structure; `shapes` of the data and `parameters` may settle what the user left open.
 
         Raises `LanguageError` for an unknown option or a value of the wrong type.
         """
@@ -47,6 +52,8 @@ class ModelSource:
         structure = {name: _convert(name, value, options[name]) for name, value in settings.items()}
         if shapes and hasattr(self.module, "structure_from_data"):
             structure = self.module.structure_from_data(shapes) | structure
+        if parameters and hasattr(self.module, "structure_from_parameters"):
+            structure = self.module.structure_from_parameters(parameters) | structure
         if not hasattr(self.module, "build"):
             return self.module.model
         missing = [name for name, default in options.items() if default is inspect.Parameter.empty]

@@ -1,22 +1,24 @@
-"""Random recurrent network: dx_i/dt = -x_i + g sum_j J_ij phi(x_j), J_ij ~ N(0, 1/N).
+"""Random recurrent network: dx_i/dt = -x_i + g sum_j J_ij phi(x_j), J_ij ~ N(0, 1/N), Corr(J_ij, J_ji) = rho.
 
-Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259 (1988).
+Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259 (1988); rho: Martí, Brunel & Ostojic, Phys. Rev. E 97, 062314.
 """
 
 import dmftsym as ds
 
 
-def build(activation="tanh"):
-    """`activation` is the transfer function phi."""
+def build(activation="tanh", symmetric=False):
+    """`activation` is the transfer function phi; `symmetric` allows partially symmetric couplings, rho != 0."""
     m = ds.Model("recurrent", f"Random recurrent network, transfer function {activation} (Phys. Rev. Lett. 61, 259).")
     t, s = m.times("t s", continuous=True, dt=0.05)
     g = m.parameters("g", nonnegative=True)
-    m.parameters(
-        "rho", default=0, only=0, reason="partially symmetric couplings need response functions, which come later"
-    )
+    if symmetric:
+        rho = m.parameters("rho", default=0)
+    else:
+        m.parameters("rho", default=0, only=0, reason="the memory of rho != 0 needs the structure symmetric=true")
     x0_variance = m.parameters("x0_variance", default=1, nonnegative=True)
     phi = m.activation("phi", activation)
     C, Cx = m.order_parameter("C", t, s), m.order_parameter("Cx", t, s, latex="C^{x}")
+    R = m.order_parameter("R", t, s)
 
     neuron = m.site("neuron")
     x = neuron.field("x", t, variance=x0_variance)
@@ -24,5 +26,17 @@ def build(activation="tanh"):
         -x.tilde[t] * (x.dot[t] + x[t]) + g**2 * x.tilde[t]*C[t, s]*x.tilde[s]/2
         + C.hat[t, s]*phi(x[t])*phi(x[s]) + Cx.hat[t, s]*x[t]*x[s]
     )
-    m.action = -C.hat[t, s]*C[t, s] - Cx.hat[t, s]*Cx[t, s] + ds.log_Z(neuron)
+    pairs = -C.hat[t, s]*C[t, s] - Cx.hat[t, s]*Cx[t, s]
+    if symmetric:  # R is its own conjugate
+        neuron.action(rho*g**2 * x.tilde[t]*R[t, s]*phi(x[s]))
+        pairs -= rho*g**2 * R[t, s]*R[s, t]/2
+    else:
+        neuron.action(R.hat[t, s]*phi(x[t])*x.tilde[s])
+        pairs -= R.hat[t, s]*R[t, s]
+    m.action = pairs + ds.log_Z(neuron)
     return m
+
+
+def structure_from_parameters(parameters):
+    """A rho that is not zero asks for partially symmetric couplings."""
+    return {"symmetric": True} if parameters.get("rho", 0) != 0 else {}
