@@ -168,6 +168,8 @@ class ArrayFormula:
         """The sum as one einsum if its factors with a bound index cover the target."""
         inner = [f for f in term.factors if any(f.has(i) for i in term.bound)]
         outer = Mul(*[f for f in term.factors if f not in inner])
+        if any(f.has(Binding) for f in inner):
+            return None
         views = [self._operand(f, constraints) for f in inner]
         covered = {i for v in views for i in v.indices}
         if not set(target) <= covered or not set(term.bound) <= covered:

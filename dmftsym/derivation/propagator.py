@@ -154,7 +154,9 @@ def derive_propagator(action: Action, saddle: SaddlePoint, hessian: Hessian) -> 
     )
     both = [b for b in hessian.blocks if b.row.tensor.kind == "order parameter" and not b.vanishes]
     both += [b for b in hessian.blocks if _between_conjugates_of_pairs(b, saddle)]
-    both += [b for b in hessian.blocks if not b.vanishes and {b.row.tensor, b.column.tensor} & {m.hat for m in multipliers}]
+    both += [
+        b for b in hessian.blocks if not b.vanishes and {b.row.tensor, b.column.tensor} & {m.hat for m in multipliers}
+    ]
     return Propagator(
         action.order_parameters, tuple(drives), tuple(noise), tuple(f for f in followers if f.reads), tuple(both)
     )

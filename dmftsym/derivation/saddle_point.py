@@ -42,7 +42,7 @@ class OrderParameterEquation:
 
 @dataclass(frozen=True)
 class Constraint:
-    """0 = Σ terms, from δS/δ(multiplier.hat) = 0: it determines the multiplier, on which it depends through the sites."""
+    """0 = Σ terms, from δS/δ(multiplier.hat) = 0: it determines the multiplier, which moves the sites."""
 
     multiplier: Tensor
     terms: tuple[Term, ...]
@@ -107,7 +107,9 @@ class SaddlePoint(Displayed):
         """Equations as LaTeX, conjugates with their reasons."""
         lines = [f"{latex(left)} = {latex(right)}" for left, right in self._pairs()]
         for c in self.constraints:
-            lines.append(rf"0 = {latex(as_expression(c.terms))} \quad \text{{(determines }} {latex(_own(c))} \text{{)}}")
+            lines.append(
+                rf"0 = {latex(as_expression(c.terms))} \quad \text{{(determines }} {latex(_own(c))} \text{{)}}"
+            )
         for c in self.conjugates:
             relation = "= 0" if c.vanishes else r"\ne 0"
             lines.append(f"{latex(c.conjugate)} {relation}")

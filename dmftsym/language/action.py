@@ -316,7 +316,7 @@ def _check_pair(action: Action, tensor: Tensor, conjugate: Entry) -> None:
     hats = [t for t in (*action.pair_terms, *(t for s in action.sites for t in s.terms)) if _conjugate_of(t, tensor)]
     if hats:
         raise LanguageError(
-            f"order parameter {tensor.name}: its conjugate is {conjugate.tensor}, by the explicit term that holds both, "
+            f"order parameter {tensor.name}: its conjugate is {conjugate.tensor}, by the term that holds both, "
             f"so {tensor.hat} cannot stand in {hats[0]}"
         )
     if not any(t.body.has(conjugate.tensor) for site in action.sites for t in site.terms):

@@ -36,7 +36,9 @@ def reads_of_constraints(equations: Derivation) -> dict[str, list[Entry]]:
     return result
 
 
-def split_multiplier(equation: FieldEquation, multipliers: set[Tensor]) -> tuple[FieldEquation, tuple[Term, ...], Entry | None]:
+def split_multiplier(
+    equation: FieldEquation, multipliers: set[Tensor]
+) -> tuple[FieldEquation, tuple[Term, ...], Entry | None]:
     """The equation without its multiplier, the terms that the multiplier multiplies, and the multiplier as it stands.
 
     Raises `LoweringError` unless there is at most one, standing at the time of the equation as a factor.
@@ -47,7 +49,9 @@ def split_multiplier(equation: FieldEquation, multipliers: set[Tensor]) -> tuple
     entries = {e for t in held for e in entries_of(t.body) if e.tensor in multipliers}
     now = equation.field.indices[equation.field.time_slots[0]]
     entry = min(entries, key=str)
-    linear = all(t.factors.count(entry) == 1 and not any(t.body.has(i) and i in t.bound for i in entry.indices) for t in held)
+    linear = all(
+        t.factors.count(entry) == 1 and not any(t.body.has(i) and i in t.bound for i in entry.indices) for t in held
+    )
     if len(entries) > 1 or entry.times != (now,) or not linear:
         raise LoweringError(
             f"the equation of {equation.field} must hold one multiplier of a constraint, at time {now} and to first "
@@ -67,7 +71,9 @@ class ConstraintWriter:
     def add_field(self, field: Tensor, drift: Expr, lever: Expr, multiplier: Entry, derivative: bool) -> Expr:
         """The right side of a field's equation, drift + multiplier·lever, with what the constraint needs noted."""
         builder, own = self.builder, field[field.indices]
-        free, push = (Tensor(f"{stem}_{field.name}", "definition", field.indices, field.site) for stem in ("free", "push"))
+        free, push = (
+            Tensor(f"{stem}_{field.name}", "definition", field.indices, field.site) for stem in ("free", "push")
+        )
         if derivative:
             free_value = self.scheme.advance.xreplace({VALUE: own, RATE: drift})
             push_value = self.scheme.advance.diff(RATE).xreplace({VALUE: own, RATE: drift}) * lever
@@ -75,7 +81,9 @@ class ConstraintWriter:
         else:
             free_value, push_value, what = drift, lever, f"{own} without {multiplier}"
         builder.add_site_array(free, "rate", free_value.expand(), f"{free[free.indices]}: {what}")
-        builder.add_site_array(push, "rate", push_value.expand(), f"{push[push.indices]}: what {multiplier} multiplies there")
+        builder.add_site_array(
+            push, "rate", push_value.expand(), f"{push[push.indices]}: what {multiplier} multiplies there"
+        )
         self.moved[field] = (multiplier, free[free.indices], push[push.indices])
         return drift + multiplier * lever
 
@@ -128,7 +136,7 @@ class ConstraintWriter:
     def _moved(self, entry: Entry, here: str) -> Expr:
         if entry.tensor not in self.moved:
             raise LoweringError(f"{here}: {entry} does not move with the multiplier, which is not supported")
-        multiplier, free, push = self.moved[entry.tensor]
+        _, free, push = self.moved[entry.tensor]
         own = dict(zip(entry.tensor.indices, entry.indices, strict=True))
         return free.xreplace(own) + _MULTIPLIER * push.xreplace(own)
 

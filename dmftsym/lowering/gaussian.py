@@ -6,7 +6,7 @@ that normal is one and all others are zero, the linear updates give the coeffici
 
 from dataclasses import dataclass, replace
 
-from sympy import Add, Integer
+from sympy import Add, Expr, Integer
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, Processes
@@ -47,9 +47,7 @@ def close_linear_sites(equations: Derivation) -> tuple[Derivation, Closure]:
     inside = lambda a: replace(a, terms=_write_out(a.terms)) if a.site in closure.sites else a
     saddle = replace(
         equations.saddle_point,
-        equations=tuple(
-            replace(e, averages=tuple(map(inside, e.averages))) for e in equations.saddle_point.equations
-        ),
+        equations=tuple(replace(e, averages=tuple(map(inside, e.averages))) for e in equations.saddle_point.equations),
     )
     responses = tuple(map(inside, equations.responses))
     return replace(equations, process=Processes(processes), saddle_point=saddle, responses=responses), closure
@@ -59,7 +57,8 @@ def _write_out(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     """Terms with their activations replaced by formulas, products of sums multiplied out where fields stand in them."""
     result = []
     for term in terms:
-        front, rest = [], []
+        front: list[Expr] = []
+        rest: list[Expr] = []
         for factor in term.factors:
             (rest if any(e.tensor.site for e in entries_of(factor)) else front).append(factor)
         body = Integer(1)
@@ -95,12 +94,12 @@ def _why_not(process: EffectiveProcess, equations: Derivation) -> str:
     for start in process.starts:
         if start.mean != 0:
             return f"the initial value of {start.field} has the mean {start.mean}"
-    for equation in equations.saddle_point.equations:
-        for average in equation.averages:
+    for quantity in equations.saddle_point.equations:
+        for average in quantity.averages:
             for term in _write_out(average.terms) if average.site == process.site else ():
                 responding = entries_of(term.body, "response field")
                 if _degree(term) != (1 if responding else 2):
-                    return f"{equation.tensor} averages something that is not of second order: {term}"
+                    return f"{quantity.tensor} averages something that is not of second order: {term}"
     return ""
 
 

@@ -129,7 +129,9 @@ def _add_site(
     for equation in process.equations:
         if equation.field.name not in liveness.live:
             continue
-        own, lever, multiplier = split_multiplier(equation, {c.multiplier for c in constraints.equations.saddle_point.constraints})
+        own, lever, multiplier = split_multiplier(
+            equation, {c.multiplier for c in constraints.equations.saddle_point.constraints}
+        )
         right = builder.lower_terms(own.terms, process.site, equation.field.name)
         right += Add(*[s.amplitude * s.tensor[s.tensor.indices] for s in equation.sources])
         if multiplier is not None:

@@ -75,9 +75,7 @@ def _rewrite(term: Term, now: Index, process: EffectiveProcess, equations: Deriv
         return term
     tensor = _tensor(response, process.site)
     line = f"{tensor[tensor.indices]} = {Term(entry * inside, summed, (limit,))}"
-    recalls.setdefault(
-        tensor, Recall(tensor, response, response.responder.tensor.name, members, limit.inclusive, line)
-    )
+    recalls.setdefault(tensor, Recall(tensor, response, response.responder.tensor.name, members, limit.inclusive, line))
     bound = tuple(i for i in term.bound if i not in summed)
     kept = tuple(c for c in term.constraints if c != limit)
     return Term(rest * tensor[(*outer, now)], bound, kept)
@@ -174,7 +172,7 @@ def _feels_only(response, field: str, linked: list[str], process: EffectiveProce
 
 
 def _pair(block: Covariance, equations: Derivation) -> tuple[Expr, Expr, Expr] | None:
-    """k and the two functions ψ with covariance k·<ψ_left ψ_right>, at the declared indices of the two fields."""
+    """The factor k and the functions ψ with covariance k·<ψ_left ψ_right>, at the declared indices of the fields."""
     if len(block.terms) != 1 or block.terms[0].bound or block.terms[0].constraints:
         return None
     entries = entries_of(block.terms[0].body)

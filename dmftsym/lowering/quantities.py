@@ -5,15 +5,15 @@ become arrays of their own, shared between all sums that need them.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sympy import Expr, Integer, KroneckerDelta, Mul
 
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
-from dmftsym.language.activations import ActivationValue
 from dmftsym.language.sums import IndexSum
-from dmftsym.language.symbols import Entry, Index, Tensor, split_index
-from dmftsym.language.terms import Before, Term, as_expression, avoid, entries_of, flatten, rename
+from dmftsym.language.symbols import KICKS, Entry, Index, Tensor, split_index
+from dmftsym.language.terms import Before, Term, as_expression, entries_of, flatten
 from dmftsym.lowering.ir import (
     Array,
     Assign,
@@ -26,6 +26,7 @@ from dmftsym.lowering.ir import (
     SourceGroup,
     Statement,
 )
+from dmftsym.lowering.terms import contract_reads, exchange, indices_in_order, on_site, readable
 from dmftsym.lowering.times import When, latest
 
 
@@ -53,6 +54,7 @@ class QuantityBuilder:
         self.linear = linear
         self.drawn: dict[str, str] = {}  # source -> the group whose draw it waits for; static sources wait for none
         self._factors: dict[Expr, Tensor] = {}
+        self._primed: dict[Index, Index] = {}
         self._names = {t.name for site in action.sites for t in site.fields}
         self._names |= {d.tensor.name for site in action.sites for d in site.definitions}
         self._names |= {d.tensor.name for d in action.data} | {d.tensor.name for d in action.definitions}
@@ -73,7 +75,7 @@ class QuantityBuilder:
         contracts = [self._average(tensor, averages, explicit, equation, mirror=symmetric)]
         if len(tensor.time_slots) == 2 and not symmetric:
             contracts.append(self._average(tensor, averages, explicit, equation, exchanged=True))
-        reads = [e for c in contracts for e in _contract_reads(c)]
+        reads = [e for c in contracts for e in contract_reads(c)]
         self._add_node(tensor, tuple(contracts), reads, contracts[0].constraints)
 
     def add_response(self, tensor: Tensor, target: Entry, terms: tuple[Term, ...], site: str, equation: str) -> None:
@@ -85,10 +87,10 @@ class QuantityBuilder:
             return
         pieces = []
         for term in terms:
-            path = Mul(*[f for f in term.factors if _on_site(f, site)])
+            path = Mul(*[f for f in term.factors if on_site(f, site)])
             pieces.append(self._piece(term.body / path, path, site, (), tensor.name, apart=True))
         statement = Contract(target, tuple(pieces), (), True, equation)
-        self._add_node(tensor, (statement,), _contract_reads(statement), ())
+        self._add_node(tensor, (statement,), contract_reads(statement), ())
 
     def add_function(
         self, tensor: Tensor, terms: tuple[Term, ...], equation: str, auxiliary: bool = False, starts: bool = False
@@ -98,7 +100,7 @@ class QuantityBuilder:
         statements = []
         for exchanged in (False, True) if len(tensor.time_slots) == 2 else (False,):
             target, constraints, mapping = self._row(tensor, exchanged)
-            moved = tuple(self._integrated(_exchange(t, mapping)) for t in terms)
+            moved = tuple(self._integrated(exchange(t, mapping)) for t in terms)
             statements.append(Evaluate(target, moved, equation, constraints, starts))
         reads = [t for s in statements for t in s.terms]
         self._add_node(tensor, tuple(statements), reads, statements[0].constraints, auxiliary=auxiliary)
@@ -113,8 +115,8 @@ class QuantityBuilder:
         for term in terms:
             term = replace(term, body=self._lower_inner_sums(term.body, site, target))
             inner, outer = self._split(term)
-            path = Mul(*[f for f in inner if _on_site(f, site)])
-            coefficient = Mul(*[f for f in inner if not _on_site(f, site)])
+            path = Mul(*[f for f in inner if on_site(f, site)])
+            coefficient = Mul(*[f for f in inner if not on_site(f, site)])
             key = (outer, path, term.bound, term.constraints)
             merged[key] = merged.get(key, Integer(0)) + coefficient
         total = Integer(0)
@@ -135,9 +137,10 @@ class QuantityBuilder:
         self.nodes[group.name] = Node(group.name, label, (Draw(group, equation),), tuple(dict.fromkeys(reads)))
 
     def add_basis(self, group: SourceGroup, values: tuple[Entry, ...]) -> None:
-        """The functions of the paths of another site that stand to `values` as the normals of a group to its sources."""
+        """Functions of the paths of another site that stand to `values` as the normals of a group to its sources."""
         label = f"basis of {group.name}"
-        line = f"{', '.join(map(str, values))} = L e, with the factor L of {', '.join(m.tensor.name for m in group.members)}"
+        names = ", ".join(m.tensor.name for m in group.members)
+        line = f"{', '.join(map(str, values))} = L e, with the factor L of {names}"
         reads = [(group.name, When.NOW), *((v.tensor.name, When.NOW) for v in values)]
         statement = ExtendBasis(group, group.basis, values, line)
         self.nodes[f"basis_{group.name}"] = Node(
@@ -179,7 +182,7 @@ class QuantityBuilder:
         if past and path != 1:
             coefficient *= self.integral_weight
         term = Term(coefficient * path, bound, constraints)
-        free = tuple(i for i in _indices_in_order(term.body) if i not in bound and not i.is_time)
+        free = tuple(i for i in indices_in_order(term.body) if i not in bound and not i.is_time)
         equation = as_expression((term,))
         if path == 1:
             tensor = Tensor(self.unique_name(f"sum_{target}"), "definition", (*free, self.now))
@@ -202,7 +205,7 @@ class QuantityBuilder:
         )
         self.arrays[tensor.name] = Array(tensor, "memory")
         self._add_node(
-            tensor, (contract,), _contract_reads(contract), constraints, site=site, epilogue=strict, auxiliary=True
+            tensor, (contract,), contract_reads(contract), constraints, site=site, epilogue=strict, auxiliary=True
         )
         return entry
 
@@ -261,7 +264,7 @@ class QuantityBuilder:
         """The array that holds a function of site fields at one time."""
         if isinstance(product, Entry):
             return product
-        own = [i for i in _indices_in_order(product) if not i.is_time]
+        own = [i for i in indices_in_order(product) if not i.is_time]
         counts: dict = {}
         canonical: dict[Expr, Expr] = {}
         for index in own:
@@ -274,7 +277,7 @@ class QuantityBuilder:
             raise LoweringError(f"{product}: name this function of the initial state with site.define")
         if key not in self._factors:
             indices = (*[canonical[i] for i in own], self.now)
-            tensor = Tensor(self.unique_name(_readable(key) or "factor"), "definition", indices, site)
+            tensor = Tensor(self.unique_name(readable(key) or "factor"), "definition", indices, site)
             self._factors[key] = tensor
             self.add_site_array(tensor, "factor", key, f"{tensor[indices]} = {key}")
         return self._factors[key][(*own, time)]
@@ -297,10 +300,10 @@ class QuantityBuilder:
 
     def _average(self, tensor: Tensor, averages, explicit, equation: str, exchanged=False, mirror=False) -> Contract:
         target, constraints, mapping = self._row(tensor, exchanged)
-        pieces, extra = [], [_exchange(t, mapping) for t in explicit]
+        pieces, extra = [], [exchange(t, mapping) for t in explicit]
         for average in averages:
             for term in average.terms:
-                term = _exchange(term, mapping)
+                term = exchange(term, mapping)
                 if term.body.has(KroneckerDelta):
                     raise LoweringError(
                         f"order parameter {tensor}: its conjugate stands with fixed or repeated indices, "
@@ -311,8 +314,8 @@ class QuantityBuilder:
                     body = self.lower_terms((replace(term, body=body),), average.site, tensor.name)
                 for part in flatten(body):
                     factors = part.factors
-                    path = Mul(*[f for f in factors if _on_site(f, average.site)])
-                    rest = average.coefficient * Mul(*[f for f in factors if not _on_site(f, average.site)])
+                    path = Mul(*[f for f in factors if on_site(f, average.site)])
+                    rest = average.coefficient * Mul(*[f for f in factors if not on_site(f, average.site)])
                     if path == 1:
                         extra.append(Term(rest, term.bound))
                     else:
@@ -339,6 +342,17 @@ class QuantityBuilder:
                     found.append((name, latest(entry, self.now, limits, where)))
         self.nodes[tensor.name] = Node(tensor.name, where, statements, tuple(dict.fromkeys(found)), **options)
 
+    @cached_property
+    def kick(self) -> Index:
+        """The index that runs over the times of impulses."""
+        return Index(self.unique_name("k"), KICKS)
+
+    def primed(self, index: Index) -> Index:
+        """The index of the source end of a tangent, with a name that can stand in code."""
+        if index not in self._primed:
+            self._primed[index] = Index(self.unique_name(f"{index.name.rstrip(chr(39))}_kicked"), index.axis)
+        return self._primed[index]
+
     def unique_name(self, wanted: str) -> str:
         """The wanted name, numbered if it is taken."""
         name, count = wanted, 2
@@ -346,47 +360,3 @@ class QuantityBuilder:
             name, count = f"{wanted}_{count}", count + 1
         self._names.add(name)
         return name
-
-
-def _exchange(term: Term, mapping: dict) -> Term:
-    """Rename the time indices of a term that stand for the times of its target."""
-    if not mapping or all(k == v for k, v in mapping.items()):
-        return term
-    return rename(avoid(term, [*mapping, *mapping.values()]), mapping)
-
-
-def _on_site(factor: Expr, site: str) -> bool:
-    return any(e.tensor.site == site for e in entries_of(factor))
-
-
-def _indices_in_order(expr: Expr) -> list[Index]:
-    """Indices in the order in which the printed expression shows them."""
-    text = str(expr)
-    return sorted(expr.atoms(Index), key=lambda i: (i.is_time, text.find(i.name), i.name))
-
-
-def _contract_reads(contract: Contract) -> list[Term | Expr]:
-    reads: list[Term | Expr] = []
-    for piece in contract.pieces:
-        body = piece.scalar * piece.coefficient * Mul(*piece.operands)
-        reads.append(Term(body, (), piece.constraints))
-    return reads + list(contract.explicit)
-
-
-def _readable(expr: Expr) -> str | None:
-    """A name that says what an expression is: phi_h, dphi_h_z."""
-    if isinstance(expr, Entry):
-        return expr.tensor.name
-    if isinstance(expr, ActivationValue):
-        inner = _readable(expr.argument)
-        return f"{'d' * expr.order}{expr.activation.name}_{inner}" if inner else None
-    if isinstance(expr, Mul):
-        parts = [part for part in map(_readable, expr.args) if part]
-        return "_".join(parts) if len(parts) == len(expr.args) < 4 else None
-    if expr.is_Pow and expr.exp.is_Integer and expr.exp > 0:
-        inner = _readable(expr.base)
-        return f"{inner}_power_{expr.exp}" if inner else None
-    if expr.is_Function and len(expr.args) == 1:
-        inner = _readable(expr.args[0])
-        return f"{type(expr).__name__}_{inner}" if inner else None
-    return None

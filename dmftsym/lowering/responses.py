@@ -7,8 +7,8 @@ from sympy import Expr, KroneckerDelta, Mul
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.responses import ResponseFunction, Tangent, change_of_observable, tangents
 from dmftsym.errors import LoweringError
-from dmftsym.language.symbols import KICKS, Entry, Index, Tensor
-from dmftsym.language.terms import Term, as_expression, entries_of, fresh_index, substitute_activations
+from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.terms import Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.ir import Array
 from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.lowering.schemes import RATE, VALUE, Scheme
@@ -21,15 +21,11 @@ def reads_of_responses(equations: Derivation) -> dict[str, list[Entry]]:
         terms = [t for tangent in _tangents(response, equations) for t in tangent.terms]
         own = {t.tensor for t in _tangents(response, equations)}
         kinds = ("order parameter", "definition", "observable", "field")
-        result[response.tensor.name] = [
-            e for t in terms for e in entries_of(t.body, *kinds) if e.tensor not in own
-        ]
+        result[response.tensor.name] = [e for t in terms for e in entries_of(t.body, *kinds) if e.tensor not in own]
     return result
 
 
-def add_responses(
-    builder: QuantityBuilder, equations: Derivation, live: tuple[str, ...], scheme: Scheme
-) -> None:
+def add_responses(builder: QuantityBuilder, equations: Derivation, live: tuple[str, ...], scheme: Scheme) -> None:
     """The live response functions as averages of tangents; tangents of linear sites are the same on every path."""
     wanted = [r for r in equations.responses if r.tensor.name in live]
     for response in wanted:
@@ -60,12 +56,8 @@ class _ResponseWriter:
         self.builder, self.response, self.equations, self.scheme = builder, response, equations, scheme
         self.tangents = _tangents(response, equations)
         self.process = next(p for p in equations.process if p.site == response.site)
-        taken = list(builder.action.indices)
-        self.kick = Index(next(n for n in ("k", "kick", "impulse_time") if n not in {i.name for i in taken}), KICKS)
-        self.end: dict[Index, Index] = {}
-        for index in self.tangents[0].tensor.indices[len(self.tangents[0].of.indices) :]:
-            self.end[index] = self.kick if index.is_time else fresh_index(Index(index.name.rstrip("'"), index.axis), taken)
-            taken.append(self.end[index])
+        self.kick = builder.kick
+        self.end = {i: self.kick if i.is_time else builder.primed(i) for i in self._primed()}
         self.shared = all(self._is_shared(t) for t in self.tangents)
         self.tensors = {t.tensor.name: self._tensor(t) for t in self.tangents}
 
@@ -112,11 +104,12 @@ class _ResponseWriter:
     def _add_tangent(self, tangent: Tangent) -> None:
         tensor = self.tensors[tangent.tensor.name]
         terms = tuple(replace(t, body=self._lowered(self._formula(t.body))) for t in tangent.terms)
-        line = f"{tangent.tensor[tangent.tensor.indices]} = {as_expression(tangent.terms)}"
         if tangent.kicked:
-            line += " + (unit impulse)"
             terms = (*terms, Term(self._impulse(tangent)))
         equation = next((e for e in self.process.equations if e.field == tangent.of), None)
+        dot = ".dot" if equation is not None and equation.derivative else ""
+        places = ", ".join(map(str, tensor.indices))
+        line = f"{tensor.name}{dot}[{places}] = {as_expression(terms)}"
         if equation is not None and equation.derivative:
             self._add_moving(tensor, terms, line)
         elif self.shared:
@@ -132,7 +125,9 @@ class _ResponseWriter:
         """1 where x, its indices and its time are those of the source (a density in continuous time)."""
         now = self.builder.now
         own = [i for i in tangent.of.indices if not i.is_time]
-        deltas = [KroneckerDelta(i, j) for i, j in zip(own, [i for i in self.end.values() if i != self.kick], strict=True)]
+        deltas = [
+            KroneckerDelta(i, j) for i, j in zip(own, [i for i in self.end.values() if i != self.kick], strict=True)
+        ]
         impulse = Tensor("impulse", "data", (self.kick, now))
         self.builder.arrays.setdefault("impulse", Array(Tensor("impulse", "definition", (self.kick, now)), "impulse"))
         return Mul(impulse[self.kick, now], *deltas)
@@ -161,7 +156,8 @@ class _ResponseWriter:
         terms = change_of_observable(response, self.tangents)
         end = {i: self.end[j] for i, j in zip(response.responder.indices, self._primed(), strict=True)}
         later = response.tensor.indices[response.time_slots[0]]
-        line = f"{response.tensor[response.tensor.indices]} = {self.equations.saddle_point.equation(response.tensor.name).right_side()}"
+        right = self.equations.saddle_point.equation(response.tensor.name).right_side()
+        line = f"{response.tensor[response.tensor.indices]} = {right}"
         moved = []
         for term in terms:
             body = self._lowered(term.body.xreplace({**end, later: builder.now}))

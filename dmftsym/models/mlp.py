@@ -1,14 +1,13 @@
 """Multilayer perceptron in mean-field parameterisation, full-batch gradient descent in discrete time.
 
-Bordelon & Pehlevan, arXiv:2205.09653 and arXiv:2304.03408:
+Bordelon & Pehlevan, arXiv:2205.09653 and arXiv:2304.03408; L hidden layers of width N:
 
-    h1_mu = W0 x_mu/sqrt(D),  h(l+1)_mu = W(l) phi(h(l)_mu)/sqrt(N),  f_mu = w.phi(h(L)_mu)/(gamma N),
+    h^1 = W^0 x/sqrt(D),  h^(k+1) = W^k phi(h^k)/sqrt(N),  f = w.phi(h^L)/(gamma N),
+    z^k = W^kT g^(k+1)/sqrt(N),  z^L = w,  g^k = phi'(h^k) z^k,  Delta = -d loss/d f,
     learning rate eta gamma^2 N, loss summed over samples.
 """
 
-from dataclasses import dataclass
-
-from sympy import Expr
+from types import SimpleNamespace
 
 import dmftsym as ds
 
@@ -21,9 +20,9 @@ def build(depth=1, activation="tanh", centered=False, loss="square", test=False,
     `test_labels` adds the loss on the test points, whose labels are data y_test.
     """
     if not isinstance(depth, int) or depth < 1:
-        raise ds.LanguageError(f"mlp: depth is the number of hidden layers, 1 or more, not {depth}")
-    layers = "Two-layer network" if depth == 1 else f"Network with {depth} hidden layers"
-    m = ds.Model("mlp", f"{layers}, activation {activation}, {loss} loss (arXiv:2304.03408).")
+        raise ds.LanguageError(f"mlp: depth is the number of hidden layers, a whole number from 1, not {depth}")
+    about = "Two-layer network" if depth == 1 else f"Network with {depth} hidden layers"
+    m = ds.Model("mlp", f"{about}, activation {activation}, {loss} loss (arXiv:2304.03408).")
     t, s = m.times("t s")
     mu, nu = m.indices("mu nu", size="P", axis="sample")
     d = m.indices("d", size="D", axis="input")
@@ -33,121 +32,114 @@ def build(depth=1, activation="tanh", centered=False, loss="square", test=False,
     phi = m.activation("phi", activation)
 
     f = m.order_parameter("f", mu, t)
-    layers = range(1, depth + 1)
-    two_times = lambda name, l: m.order_parameter(f"{name}{l}", mu, t, nu, s, on_request=True, latex=_greek(name, l))
-    Phi, G = ({l: two_times(name, l) for l in layers} for name in ("Phi", "G"))
-    A, B = ({l: two_times(name, l) for l in layers[:-1]} for name in ("A", "B"))
-
     f_symbol, y_symbol = ds.parse_expression("f", ("f",)), ds.parse_expression("y", ("y",))
     formula = ds.parse_expression(LOSSES.get(loss, loss), ("f", "y"))
-    output = f[mu, t] - f[mu, 0] if centered else f[mu, t]
-    at_sample = {f_symbol: output, y_symbol: y[mu]}
+    output = lambda f, *at: f[*at, t] - f[*at, 0] if centered else f[*at, t]
+    at_sample = {f_symbol: output(f, mu), y_symbol: y[mu]}
     Delta = m.define("Delta", mu, t, -formula.diff(f_symbol).subs(at_sample), latex=r"\Delta")
 
-    name = lambda base, l: base if depth == 1 else f"{base}{l}"
-    Kx = _input_kernel(m, X, test or test_labels)
-    sites, h, z, g = {}, {}, {}, {}
-    for l in layers:
-        sites[l] = m.site("hidden" if depth == 1 else f"layer{l}")
-        h[l] = sites[l].field(name("h", l), mu, t)
-        z[l] = sites[l].field(name("z", l), *([t] if l == depth else [mu, t]))
-        readout = z[l][t] if l == depth else z[l][mu, t]
-        g[l] = sites[l].define(name("g", l), mu, t, phi.d(1)(h[l][mu, t]) * readout)
-
-    for l in layers:
-        below = Kx[mu, nu] if l == 1 else Phi[l - 1][mu, t, nu, s]
-        sites[l].action(
-            -h[l].tilde[mu, t] * (h[l][mu, t] - eta*gamma*ds.past(s, nu)(Delta[nu, s]*below*g[l][nu, s]))
-            + h[l].tilde[mu, t]*below*h[l].tilde[nu, s]/2
-            + Phi[l].hat[mu, t, nu, s]*phi(h[l][mu, t])*phi(h[l][nu, s]) + G[l].hat[mu, t, nu, s]*g[l][mu, t]*g[l][nu, s]
-        )
-        if l == depth:
-            sites[l].action(
-                -z[l].tilde[t] * (z[l][t] - eta*gamma*ds.past(s, nu)(Delta[nu, s]*phi(h[l][nu, s])))
-                + z[l].tilde[t]*z[l].tilde[s]/2 + f.hat[mu, t]*z[l][t]*phi(h[l][mu, t])/gamma
-            )
-        else:
-            above = G[l + 1][mu, t, nu, s]
-            sites[l].action(
-                -z[l].tilde[mu, t] * (z[l][mu, t] - eta*gamma*ds.past(s, nu)(Delta[nu, s]*above*phi(h[l][nu, s])))
-                + z[l].tilde[mu, t]*above*z[l].tilde[nu, s]/2 + z[l].tilde[mu, t]*B[l][mu, t, nu, s]*phi(h[l][nu, s])
-            )
-        if l > 1:
-            sites[l].action(h[l].tilde[mu, t]*A[l - 1][mu, t, nu, s]*g[l][nu, s])
-
-    pairs = -f.hat[mu, t]*f[mu, t] - sum(q.hat[mu, t, nu, s]*q[mu, t, nu, s] for l in layers for q in (Phi[l], G[l]))
-    pairs -= sum(A[l][mu, t, nu, s]*B[l][nu, s, mu, t] for l in layers[:-1])
+    net = SimpleNamespace(m=m, depth=depth, phi=phi, f=f, Delta=Delta, eta=eta, gamma=gamma, t=t, s=s, mu=mu, nu=nu)
+    net.Kx = _input_kernel(m, X, mu, nu, d, test or test_labels)
+    _declare_layers(net)
+    for k in range(1, depth + 1):
+        net.sites[k].action(_forward(net, k) + _backward(net, k))
+    pairs = -f.hat[mu, t]*f[mu, t] - sum(q.hat[q.indices]*q[q.indices] for q in (*net.Phi.values(), *net.G.values()))
+    pairs -= sum(net.A[k][mu, t, nu, s]*net.B[k][nu, s, mu, t] for k in net.A)
     if test or test_labels:
-        pairs += _test_points(m, Network(depth, sites, h, z, g, Phi, Kx, Delta, eta, gamma, phi))
-    m.action = pairs + sum(ds.log_Z(sites[l]) for l in layers)
+        pairs += _test_points(net)
+    m.action = pairs + sum(ds.log_Z(site) for site in net.sites.values())
 
-    kernel = Kx[mu, nu]*G[1][mu, t, nu, t] + Phi[depth][mu, t, nu, t]
-    kernel += sum(Phi[l][mu, t, nu, t]*G[l + 1][mu, t, nu, t] for l in layers[:-1])
-    K = m.observable("K", mu, nu, t, kernel)
+    features = [net.Kx[mu, nu], *(q[mu, t, nu, t] for q in net.Phi.values())]
+    gradients = [*(q[mu, t, nu, t] for q in net.G.values()), 1]
+    K = m.observable("K", mu, nu, t, sum(one*other for one, other in zip(features, gradients, strict=True)))
     m.observable("loss", t, ds.sum_over(mu)(formula.subs(at_sample)))
     m.define("sharpness", t, ds.largest_eigenvalue(mu, nu)(K[mu, nu, t]), latex=r"\lambda_{\max}")
     if test_labels:
         a, f_test = m.index_symbols["a"], m.tensors["f_test"]
         y_test = m.data("y_test", a, latex=r"y^{\mathrm{test}}")
-        output_test = f_test[a, t] - f_test[a, 0] if centered else f_test[a, t]
-        m.observable("loss_test", t, ds.sum_over(a)(formula.subs({f_symbol: output_test, y_symbol: y_test[a]})))
+        m.observable("loss_test", t, ds.sum_over(a)(formula.subs({f_symbol: output(f_test, a), y_symbol: y_test[a]})))
     return m
 
 
-@dataclass(frozen=True)
-class Network:
-    """What the test points follow: the fields, kernels and parameters of the trained network, layers counted from 1."""
+def _declare_layers(net):
+    """Kernels Phi, G and response functions A, B of every layer, its site, and its fields h, z and g."""
+    m, t, s, mu, nu, layers = net.m, net.t, net.s, net.mu, net.nu, range(1, net.depth + 1)
+    greek = {"Phi": r"\Phi"}
+    kernel = lambda q, k: m.order_parameter(
+        f"{q}{k}", mu, t, nu, s, on_request=True, latex=f"{greek.get(q, q)}^{{{k}}}"
+    )
+    net.Phi, net.G = ({k: kernel(q, k) for k in layers} for q in ("Phi", "G"))
+    net.A, net.B = ({k: kernel(q, k) for k in layers[:-1]} for q in ("A", "B"))
+    net.sites, net.h, net.z, net.g = {}, {}, {}, {}
+    for k in layers:
+        number = "" if net.depth == 1 else str(k)
+        site = net.sites[k] = m.site(f"layer{k}" if number else "hidden")
+        net.h[k] = site.field(f"h{number}", mu, t)
+        net.z[k] = site.field(f"z{number}", t) if k == net.depth else site.field(f"z{number}", mu, t)
+        backward = net.z[k][t] if k == net.depth else net.z[k][mu, t]
+        net.g[k] = site.define(f"g{number}", mu, t, net.phi.d(1)(net.h[k][mu, t])*backward)
 
-    depth: int
-    sites: dict
-    h: dict
-    z: dict
-    g: dict
-    Phi: dict
-    Kx: object
-    Delta: object
-    eta: Expr
-    gamma: Expr
-    phi: object
+
+def _forward(net, k):
+    """The preactivations h of layer k: noise and drift with the kernel of the layer below, memory A; kernel Phi."""
+    t, s, mu, nu, phi, h, g = net.t, net.s, net.mu, net.nu, net.phi, net.h[k], net.g[k]
+    below = net.Kx[mu, nu] if k == 1 else net.Phi[k - 1][mu, t, nu, s]
+    action = (
+        -h.tilde[mu, t] * (h[mu, t] - net.eta*net.gamma*ds.past(s, nu)(net.Delta[nu, s]*below*g[nu, s]))
+        + h.tilde[mu, t]*below*h.tilde[nu, s]/2 + net.Phi[k].hat[mu, t, nu, s]*phi(h[mu, t])*phi(h[nu, s])
+    )
+    return action if k == 1 else action + h.tilde[mu, t]*net.A[k - 1][mu, t, nu, s]*g[nu, s]
 
 
-def _test_points(m, net: Network) -> Expr:
-    """Fields of test points: they follow the order parameters of the training points and feed nothing back."""
-    t, s, mu, nu, a, b = (m.index_symbols[name] for name in ("t", "s", "mu", "nu", "a", "b"))
-    eta, gamma, phi, Delta = net.eta, net.gamma, net.phi, net.Delta
-    f_test = m.order_parameter("f_test", a, t, latex=r"f^{\mathrm{test}}")
-    pairs = -f_test.hat[a, t]*f_test[a, t]
-    cross, own, A = {0: net.Kx}, {0: net.Kx}, {}
-    for l in range(1, net.depth + 1):
-        site, h, g = net.sites[l], net.h[l], net.g[l]
-        at = lambda q, *ends: q[ends[0], ends[2]] if l == 1 else q[ends]
-        h_test = site.field("h_test" if net.depth == 1 else f"h_test{l}", a, t, latex=rf"h^{{\mathrm{{test}},{l}}}")
-        site.action(
-            -h_test.tilde[a, t] * (h_test[a, t] - eta*gamma*ds.past(s, nu)(Delta[nu, s]*at(cross[l - 1], a, t, nu, s)*g[nu, s]))
-            + h_test.tilde[a, t]*at(own[l - 1], a, t, b, s)*h_test.tilde[b, s]/2
-            + h_test.tilde[a, t]*at(cross[l - 1], a, t, nu, s)*h.tilde[nu, s]
+def _backward(net, k):
+    """The backward fields z of layer k, likewise from the layer above with memory B, or the readout; kernel G."""
+    t, s, mu, nu, phi, h, z, g = net.t, net.s, net.mu, net.nu, net.phi, net.h[k], net.z[k], net.g[k]
+    observed = net.G[k].hat[mu, t, nu, s]*g[mu, t]*g[nu, s]
+    if k == net.depth:
+        return observed + (
+            -z.tilde[t] * (z[t] - net.eta*net.gamma*ds.past(s, nu)(net.Delta[nu, s]*phi(h[nu, s])))
+            + z.tilde[t]*z.tilde[s]/2 + net.f.hat[mu, t]*z[t]*phi(h[mu, t])/net.gamma
         )
-        if l > 1:
-            site.action(h_test.tilde[a, t]*ds.past(s, nu)(A[l - 1][a, t, nu, s]*g[nu, s]))
-        if l == net.depth:
-            site.action(f_test.hat[a, t]*net.z[l][t]*phi(h_test[a, t])/gamma)
+    above = net.G[k + 1][mu, t, nu, s]
+    return observed + (
+        -z.tilde[mu, t] * (z[mu, t] - net.eta*net.gamma*ds.past(s, nu)(net.Delta[nu, s]*above*phi(h[nu, s])))
+        + z.tilde[mu, t]*above*z.tilde[nu, s]/2 + z.tilde[mu, t]*net.B[k][mu, t, nu, s]*phi(h[nu, s])
+    )
+
+
+def _test_points(net):
+    """Fields of test points: they follow the order parameters of the training points and feed nothing back."""
+    m, t, s, nu, phi = net.m, net.t, net.s, net.nu, net.phi
+    a, b = m.index_symbols["a"], m.index_symbols["b"]
+    f_test = m.order_parameter("f_test", a, t, latex=r"f^{\mathrm{test}}")
+    observed = [f_test]
+    cross, own, A = net.Kx[a, nu], net.Kx[a, b], None
+    for k in range(1, net.depth + 1):
+        site, h, g = net.sites[k], net.h[k], net.g[k]
+        x = site.field("h_test" if net.depth == 1 else f"h_test{k}", a, t, latex=rf"h^{{\mathrm{{test}},{k}}}")
+        site.action(
+            -x.tilde[a, t] * (x[a, t] - net.eta*net.gamma*ds.past(s, nu)(net.Delta[nu, s]*cross*g[nu, s]))
+            + x.tilde[a, t]*own*x.tilde[b, s]/2 + x.tilde[a, t]*cross*h.tilde[nu, s]
+        )
+        if k > 1:
+            site.action(x.tilde[a, t]*ds.past(s, nu)(A[a, t, nu, s]*g[nu, s]))
+        if k == net.depth:
+            site.action(f_test.hat[a, t]*net.z[k][t]*phi(x[a, t])/net.gamma)
             break
-        quantity = lambda name, *ends: m.order_parameter(name, *ends, on_request=True)
-        cross[l] = quantity(f"Phi{l}_cross", a, t, nu, s)
-        own[l], A[l] = quantity(f"Phi{l}_test", a, t, b, s), quantity(f"A{l}_test", a, t, nu, s)
-        observables = {
-            cross[l]: phi(h_test[a, t])*phi(h[nu, s]), own[l]: phi(h_test[a, t])*phi(h_test[b, s]),
-            A[l]: phi(h_test[a, t])*net.z[l].tilde[nu, s],
-        }
-        for q, observable in observables.items():
-            site.action(q.hat[q.indices]*observable)
-            pairs -= q.hat[q.indices]*q[q.indices]
-    return pairs
+        Phi_cross = m.order_parameter(f"Phi{k}_cross", a, t, nu, s, on_request=True)
+        Phi_test = m.order_parameter(f"Phi{k}_test", a, t, b, s, on_request=True)
+        A = m.order_parameter(f"A{k}_test", a, t, nu, s, on_request=True)
+        site.action(
+            Phi_cross.hat[a, t, nu, s]*phi(x[a, t])*phi(h[nu, s]) + Phi_test.hat[a, t, b, s]*phi(x[a, t])*phi(x[b, s])
+            + A.hat[a, t, nu, s]*phi(x[a, t])*net.z[k].tilde[nu, s]
+        )
+        observed += [Phi_cross, Phi_test, A]
+        cross, own = Phi_cross[a, t, nu, s], Phi_test[a, t, b, s]
+    return -sum(q.hat[q.indices]*q[q.indices] for q in observed)
 
 
-def _input_kernel(m, X, test: bool):
+def _input_kernel(m, X, mu, nu, d, test):
     """Kx = X X^T/D over the training points, or over training and test points together."""
-    mu, nu, d = (m.index_symbols[name] for name in ("mu", "nu", "d"))
     if not test:
         return m.data("Kx", mu, nu, otherwise=X[mu, d] * X[nu, d] / d.size, latex="K^{x}")
     a, b = m.indices("a b", size="Q", axis="test")
@@ -158,10 +150,6 @@ def _input_kernel(m, X, test: bool):
     m.otherwise(Kx[mu, b], X[mu, d] * X_test[b, d] / d.size)
     m.otherwise(Kx[a, b], X_test[a, d] * X_test[b, d] / d.size)
     return Kx
-
-
-def _greek(name: str, layer: int) -> str:
-    return rf"\Phi^{{{layer}}}" if name == "Phi" else f"{name}^{{{layer}}}"
 
 
 def structure_from_data(shapes):

@@ -24,7 +24,7 @@ def test_unknown_model(command, refused):
         ("width=3", r"'width'.*depth=1.*activation=tanh"),
         ("depth=two", r"depth.*whole number.*two"),
         ("centered=perhaps", r"centered.*true or false.*perhaps"),
-        ("depth=3", r"depth=3"),
+        ("depth=0", r"depth.*0"),
         ("depth", r"--set.*NAME=VALUE.*depth"),
         ("=3", r"--set.*NAME=VALUE.*=3"),
         ("activation=swish", r"swish"),
@@ -153,9 +153,10 @@ def test_more_memory_than_there_is(refused):
     assert re.search(r"GiB.*reduce.*2000000", line)
 
 
-def test_unsupported_symmetry_of_the_couplings(refused):
-    line = refused("solve", "recurrent", "-p", "g=1.5", "-p", "rho=0.5", "--steps", "3", "-o", "out.nc")
-    assert re.search(r"'rho' must be 0.*response functions.*0\.5", line)
+def test_symmetry_of_the_couplings_against_the_structure(refused):
+    structure = ("--set", "symmetric=false")
+    line = refused("solve", "recurrent", *structure, "-p", "g=1.5", "-p", "rho=0.5", "--steps", "3", "-o", "out.nc")
+    assert re.search(r"'rho' must be 0.*symmetric=true.*0\.5", line)
 
 
 @pytest.mark.parametrize("command", (("compile",), ("derive", "--show", "code"), SOLVE[:1] + SOLVE[2:]))

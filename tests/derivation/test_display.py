@@ -91,6 +91,7 @@ def test_what_the_lines_say():
         r"\partial_{t} x(t) = u^{x}(t) - x(t)",
         r"\left\langle u^{x}(t) u^{x}(t') \right\rangle = g^{2} C(t,t')",
         r"O_{\hat{C}(t,s)} = \phi\left(x(s)\right) \phi\left(x(t)\right)",
+        r"O_{\hat{R}(t,s)} = \phi\left(x(t)\right) \tilde{x}(s)",
         r"O_{\hat{C}^{x}(t,s)} = x(s) x(t)",
         r"x(0) \sim \mathcal{N}\left(0, x_{0 variance}\right)",
     ]

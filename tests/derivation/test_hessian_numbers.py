@@ -9,6 +9,22 @@ import dmftsym as ds
 TANH = (np.tanh, lambda h: 1 - np.tanh(h) ** 2, lambda h: -2 * np.tanh(h) * (1 - np.tanh(h) ** 2))
 
 
+def recurrent_network():
+    """The random recurrent network with the order parameters C and Cx alone."""
+    m = ds.Model("recurrent")
+    t, s = m.times("t s", continuous=True, dt=0.05)
+    g, x0_variance = m.parameters("g x0_variance", positive=True)
+    phi = m.activation("phi", "tanh")
+    C, Cx = m.order_parameter("C", t, s), m.order_parameter("Cx", t, s)
+    neuron = m.site("neuron")
+    x = neuron.field("x", t, variance=x0_variance)
+    neuron.equation(x.dot[t], -x[t])
+    neuron.noise(x[t], x[s], g**2 * C[t, s])
+    neuron.observe(C[t, s], phi(x[t]) * phi(x[s]))
+    neuron.observe(Cx[t, s], x[t] * x[s])
+    return m
+
+
 def hermite(dimensions, nodes):
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
     grid = np.stack([g.ravel() for g in np.meshgrid(*[points] * dimensions, indexing="ij")])
@@ -54,7 +70,7 @@ class Recurrent:
     names, steps, dt = ("C", "Cx"), 3, 0.4
 
     def __init__(self, nodes=8):
-        self.derivation = ds.derive(ds.build_model("recurrent", activation="tanh"))
+        self.derivation = ds.derive(recurrent_network())
         self.normals, self.weights = hermite(3, nodes)  # the source at the last time acts on nothing
         self.parameters = {"g": 1.4, "x0_variance": 0.8, "rho": 0.0}
         self.solution = self._solve()
@@ -75,7 +91,7 @@ class Recurrent:
         return q
 
     def covariances(self, nodes):
-        compiled = ds.compile_model(ds.build_model("recurrent", activation="tanh"), ds.Options(covariance=self.names))
+        compiled = ds.compile_model(recurrent_network(), ds.Options(covariance=self.names))
         module = compiled.solver.module
         values = module.check_parameters({"g": 1.4, "x0_variance": 0.8})
         padding = np.zeros((1, len(self.weights)))

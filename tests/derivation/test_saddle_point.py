@@ -72,6 +72,7 @@ def test_random_recurrent_network():
     assert equations(saddle) == {
         "C": mean(phi(x[t]) * phi(x[s]), "neuron"),
         "Cx": mean(x[t] * x[s], "neuron"),
+        "R": average(phi(x[t]) * x.tilde[s], "neuron"),
     }
     (term,) = conjugates(saddle)["C"].terms
     assert term.vanishes and term.reason == ALONE

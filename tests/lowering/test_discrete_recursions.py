@@ -37,8 +37,10 @@ def test_langevin_equation_reaches_its_stationary_variance():
     site = m.site("one")
     x = site.field("x", t, variance=1)
     site.action(-x.tilde[t] * (x.dot[t] + k * x[t]) + T * x.tilde[t] ** 2 + v.hat[t] * x[t] ** 2)
-    result = ds.compile_model(m).solve({"k": 1.5, "T": 0.8}, steps=80, points=2**17)
     stationary = 0.8 / (1.5 * (1 - 1.5 * 0.1 / 2))
+    exact = ds.compile_model(m).solve({"k": 1.5, "T": 0.8}, steps=200)
+    assert exact.attrs["measure"] == "gaussian, exact" and float(exact.v[-1]) == pytest.approx(stationary, rel=1e-12)
+    result = ds.compile_model(m).solve({"k": 1.5, "T": 0.8}, steps=80, points=2**17, measure="sobol")
     late, error = result.v.values[60:].mean(), result.se_v.values[60:].mean()
     assert late == pytest.approx(stationary, abs=4 * error)
     assert abs(0.8 / 1.5 - late) > 4 * error, "the order of the scheme must show"

@@ -48,7 +48,7 @@ def test_unknown_outputs_are_named():
         lowered(build_model("mlp"), ("Phi7",))
 
 
-def test_response_functions_are_derived_but_not_solved():
+def test_averages_with_two_response_fields_are_derived_but_not_solved():
     m = ds.Model("probe")
     t, s = m.times("t s")
     R = m.order_parameter("R", t, s)
@@ -56,8 +56,8 @@ def test_response_functions_are_derived_but_not_solved():
     x = site.field("x", t)
     site.equation(x[t], ds.past(s)(x[s]))
     site.noise(x[t], x[s], 1)
-    site.terms.append(R.hat[t, s] * x[t] * x.tilde[s])
-    with pytest.raises(ds.LoweringError, match="R is a response function"):
+    site.terms.append(R.hat[t, s] * x[t] * x.tilde[s] * x.tilde[s])
+    with pytest.raises(ds.LoweringError, match=r"R .*response fields.*no response function of one source"):
         lowered(m)
 
 

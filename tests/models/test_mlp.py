@@ -39,7 +39,7 @@ def linear_closed_form(gamma, eta, steps, second_order=1.0):
 def test_linear_network_agrees_with_its_closed_form(gamma):
     result = solve(40, gamma, 0.2, {"Kx": [[1.0]], "y": [1.0]}, activation="linear")
     f, K = linear_closed_form(gamma, 0.2, 40)
-    assert result.attrs["measure"].startswith("hermite")
+    assert result.attrs["measure"] == "gaussian, exact"
     assert np.abs(result.f.values[0] - f).max() < 1e-10
     assert np.abs(result.K.values[0, 0] - K).max() < 1e-10
     without_square, _ = linear_closed_form(gamma, 0.2, 40, second_order=0.0)
@@ -192,6 +192,7 @@ def test_singular_input_kernel():
     assert np.allclose(result.f[0], alone.f[0], atol=1e-8), "two equal samples act as one with twice the rate"
 
 
-def test_depth_beyond_one_is_refused():
-    with pytest.raises(ds.LanguageError, match="depth=2"):
-        build_model("mlp", depth=2)
+@pytest.mark.parametrize("depth", [0, -1, 1.5])
+def test_a_depth_that_is_no_number_of_layers_is_refused(depth):
+    with pytest.raises(ds.LanguageError, match=f"depth.*{depth}"):
+        build_model("mlp", depth=depth)

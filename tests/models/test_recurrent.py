@@ -60,7 +60,10 @@ def test_linear_network_agrees_with_its_exact_recursion():
             C[t + 1, : t + 1] = C[: t + 1, t + 1] = (1 - dt) * C[t, : t + 1] + dt * B[t, : t + 1]
             C[t + 1, t + 1] = (1 - dt) ** 2 * C[t, t] + 2 * (1 - dt) * dt * B[t, t] + dt**2 * g**2 * C[t, t]
     solver = ds.compile_model(build_model("recurrent", activation="linear"))
-    result = solver.solve({"g": g, "x0_variance": 1.3}, steps=steps, dt=dt, points=2**17)
+    result = solver.solve({"g": g, "x0_variance": 1.3}, steps=steps, dt=dt)
+    assert result.attrs["measure"] == "gaussian, exact"
+    assert np.abs(result.C.values - C).max() < 1e-8 and np.abs(result.Cx.values - C).max() < 1e-8
+    result = solver.solve({"g": g, "x0_variance": 1.3}, steps=steps, dt=dt, points=2**17, measure="sobol")
     error = 4 * np.sqrt((result.se_C.values**2).mean()) + 1e-4
     assert error < 5e-3
     assert np.abs(result.C.values - C).max() < 3 * error
@@ -76,7 +79,7 @@ def test_monte_carlo_and_sobol_agree(tanh_network):
     assert (np.abs(one.C - other.C) < 6 * error + 1e-4).all()
 
 
-def test_partially_symmetric_couplings_are_refused(tanh_network):
-    with pytest.raises(ds.SolveError, match=r"rho.*response functions"):
+def test_partially_symmetric_couplings_need_their_structure(tanh_network):
+    with pytest.raises(ds.SolveError, match=r"rho.*symmetric=true"):
         tanh_network.solve({"g": 1.0, "rho": 0.5}, steps=5)
     assert tanh_network.solve({"g": 1.0, "rho": 0}, steps=2).attrs["status"] == "ok"

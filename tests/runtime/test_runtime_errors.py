@@ -90,7 +90,7 @@ def test_bad_options_are_named(options, words, network):
 
 
 def test_a_value_that_the_model_does_not_support_yet(recurrent):
-    with pytest.raises(SolveError, match=r"'rho' must be 0.*response functions.*0\.5"):
+    with pytest.raises(SolveError, match=r"'rho' must be 0.*symmetric=true.*0\.5"):
         recurrent.solve({"g": 1.5, "rho": 0.5}, steps=2)
 
 

@@ -1,0 +1,54 @@
+"""Small questions about terms that the lowering asks: which site, which indices, which name."""
+
+from sympy import Expr, Mul
+
+from dmftsym.language.activations import ActivationValue
+from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.terms import Term, avoid, entries_of, rename
+from dmftsym.lowering.ir import Contract
+
+
+def exchange(term: Term, mapping: dict) -> Term:
+    """Rename the time indices of a term that stand for the times of its target."""
+    if not mapping or all(k == v for k, v in mapping.items()):
+        return term
+    return rename(avoid(term, [*mapping, *mapping.values()]), mapping)
+
+
+def on_site(factor: Expr, site: str) -> bool:
+    """Whether a factor holds fields of a site."""
+    return any(e.tensor.site == site for e in entries_of(factor))
+
+
+def indices_in_order(expr: Expr) -> list[Index]:
+    """Indices in the order in which the printed expression shows them."""
+    text = str(expr)
+    return sorted(expr.atoms(Index), key=lambda i: (i.is_time, text.find(i.name), i.name))
+
+
+def contract_reads(contract: Contract) -> list[Term | Expr]:
+    """What a contraction reads, with the limits on its times."""
+    reads: list[Term | Expr] = []
+    for piece in contract.pieces:
+        body = piece.scalar * piece.coefficient * Mul(*piece.operands)
+        reads.append(Term(body, (), piece.constraints))
+    return reads + list(contract.explicit)
+
+
+def readable(expr: Expr) -> str | None:
+    """A name that says what an expression is: phi_h, dphi_h_z."""
+    if isinstance(expr, Entry):
+        return expr.tensor.name
+    if isinstance(expr, ActivationValue):
+        inner = readable(expr.argument)
+        return f"{'d' * expr.order}{expr.activation.name}_{inner}" if inner else None
+    if isinstance(expr, Mul):
+        parts = [part for part in map(readable, expr.args) if part]
+        return "_".join(parts) if len(parts) == len(expr.args) < 4 else None
+    if expr.is_Pow and expr.exp.is_Integer and expr.exp > 0:
+        inner = readable(expr.base)
+        return f"{inner}_power_{expr.exp}" if inner else None
+    if expr.is_Function and len(expr.args) == 1:
+        inner = readable(expr.args[0])
+        return f"{type(expr).__name__}_{inner}" if inner else None
+    return None
