@@ -73,7 +73,8 @@ def _read(equation) -> ResponseFunction | None:
     if len(equation.averages) != 1 or equation.explicit or len(equation.tensor.time_slots) != 2:
         return None
     (average,) = equation.averages
-    terms, responders = [], set()
+    terms: list[Term] = []
+    responders = set()
     for term in average.terms:
         factors = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "response field"]
         if len(factors) != 1 or term.bound:
@@ -86,8 +87,8 @@ def _read(equation) -> ResponseFunction | None:
     own = set(equation.tensor.indices)
     if not all(isinstance(i, Index) and i in own for i in responder.indices):
         return None
-    coefficient, terms = _factored(average.coefficient, terms)
-    return ResponseFunction(equation.tensor, average.site, coefficient, terms, responder)
+    coefficient, observed = _factored(average.coefficient, terms)
+    return ResponseFunction(equation.tensor, average.site, coefficient, observed, responder)
 
 
 def _factored(coefficient: Expr, terms: list[Term]) -> tuple[Expr, tuple[Term, ...]]:

@@ -106,10 +106,9 @@ class SaddlePoint(Displayed):
     def latex_lines(self) -> list[str]:
         """Equations as LaTeX, conjugates with their reasons."""
         lines = [f"{latex(left)} = {latex(right)}" for left, right in self._pairs()]
-        for c in self.constraints:
-            lines.append(
-                rf"0 = {latex(as_expression(c.terms))} \quad \text{{(determines }} {latex(_own(c))} \text{{)}}"
-            )
+        for rule in self.constraints:
+            zero = f"0 = {latex(as_expression(rule.terms))}"
+            lines.append(rf"{zero} \quad \text{{(determines }} {latex(_own(rule))} \text{{)}}")
         for c in self.conjugates:
             relation = "= 0" if c.vanishes else r"\ne 0"
             lines.append(f"{latex(c.conjugate)} {relation}")
