@@ -9,7 +9,7 @@ from dmftsym.language.action import Action
 from dmftsym.language.model import Model
 from dmftsym.lowering.feedback import Feedback
 from dmftsym.lowering.fluctuations import linearise
-from dmftsym.lowering.ir import Fluctuations, Program
+from dmftsym.lowering.ir import Fluctuations, Influences, Program
 from dmftsym.lowering.liveness import Liveness
 from dmftsym.lowering.lower import lower, program_of
 from dmftsym.lowering.schedule import Schedule
@@ -27,7 +27,7 @@ class CompiledModel:
     schedule: Schedule
     program: Program
     feedback: Feedback | None
-    fluctuations: Fluctuations | None
+    fluctuations: Fluctuations | Influences | None
     source: Source
     solver: Solver
 

@@ -42,8 +42,21 @@ def slot_code(slot: Index, argument: Expr, now: Index, constraints: tuple[Before
     if isinstance(argument, Index) and argument.axis == KICKS:
         return ":"
     moment = when(argument, now, constraints, where)
-    codes = {When.NOW: now.name, When.LAG: f"{now.name} - 1", When.INITIAL: "0"}
-    return codes.get(moment) or f":{now.name}{' + 1' if moment is When.UPTO else ''}"
+    return moment_code(moment, now)
+
+
+def moment_code(moment: When, now: Index) -> str:
+    """The current time as a subscript, or the slice of times before or after it."""
+    codes = {
+        When.NOW: now.name,
+        When.LAG: f"{now.name} - 1",
+        When.INITIAL: "0",
+        When.PAST: f":{now.name}",
+        When.UPTO: f":{now.name} + 1",
+        When.FUTURE: f"{now.name} + 1:",
+        When.FROM: f"{now.name}:",
+    }
+    return codes[moment]
 
 
 def part_slice(whole: Axis, part: Axis) -> str:

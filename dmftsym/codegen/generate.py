@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from dmftsym.codegen.adjoint import influence_code
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
 from dmftsym.codegen.fluctuations import fluctuation_code
 from dmftsym.codegen.sobol import sobol_table
@@ -13,7 +14,7 @@ from dmftsym.codegen.templates import render
 from dmftsym.language.action import Data
 from dmftsym.language.symbols import Axis, Entry, Tensor
 from dmftsym.language.terms import entries_of
-from dmftsym.lowering.ir import Fluctuations, Program
+from dmftsym.lowering.ir import Fluctuations, Influences, Program
 from dmftsym.version import __version__
 
 
@@ -28,7 +29,7 @@ class Source:
 
 
 def generate_source(
-    program: Program, target: str, model_hash: str, options: dict, fluctuations: Fluctuations | None = None
+    program: Program, target: str, model_hash: str, options: dict, fluctuations: Fluctuations | Influences | None = None
 ) -> Source:
     """Print a program, and its fluctuations if there are any, for a target ("numba").
 
@@ -42,7 +43,7 @@ def generate_source(
         **_data(program, writer.formula),
         **_sampling(program, writer),
         **_memory(program),
-        **fluctuation_code(fluctuations, writer, sweeps),
+        **_fluctuations(fluctuations, writer, sweeps),
         "sweeps": sweeps,
         "matrices": any(
             "_eigenvalue(" in line or "_projector(" in line for s in sweeps for b in s["step"] for line in b
@@ -50,6 +51,14 @@ def generate_source(
         "kernels": list(writer.kernels.values()),
     }
     return Source(program.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
+
+
+def _fluctuations(fluctuations: Fluctuations | Influences | None, writer: StatementWriter, sweeps: list[dict]) -> dict:
+    """The keys of the templates that compute covariances, forward or backward in time."""
+    nothing = {"fluctuating": None, "influencing": None, "adjoint": None}
+    if isinstance(fluctuations, Influences):
+        return nothing | influence_code(fluctuations, writer, sweeps)
+    return nothing | fluctuation_code(fluctuations, writer, sweeps)
 
 
 def _header(program: Program, model_hash: str, options: dict) -> dict:

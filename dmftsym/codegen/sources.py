@@ -79,6 +79,7 @@ class SourceWriter:
                 f'    status = f"failed: the covariance of {name} is not positive at step {{{now}}}"',
                 "    break",
                 f"rank_{name}, null_directions = rank_{name} + opened, null_directions + {size} - opened",
+                f"ranks_{name}[{now} + 1] = rank_{name}",
                 f"drawn = factor_{name}[{now}*{size} :][:{size}, :rank_{name}] @ normals_{name}[:rank_{name}]",
             ]
         else:

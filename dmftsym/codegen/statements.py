@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sympy import Integer
 
-from dmftsym.codegen.arrays import PATH, ArrayFormula, part_slice, size_code, slot_code
+from dmftsym.codegen.arrays import PATH, ArrayFormula, moment_code, part_slice, size_code, slot_code
 from dmftsym.codegen.kernels import KernelCode, kernel_code, wrapped
 from dmftsym.codegen.sources import SourceWriter
 from dmftsym.codegen.tangent_kernels import TangentKernelCode, tangent_kernel_code
@@ -118,11 +118,17 @@ class StatementWriter:
             other, permutation = self._mirror(contract)
             transposed = "row" if permutation == tuple(range(len(free))) else f"row.transpose{permutation}"
             return [*lines, f"row = {value}", f"{target} = row", f"{other} = {transposed}"]
-        return [*lines, f"{target} {'+=' if contract.accumulate else '='} {value}"]
+        return [*lines, *self._after_start(contract.target, f"{target} {'+=' if contract.accumulate else '='} {value}")]
+
+    def _after_start(self, target: Entry, line: str) -> list[str]:
+        """What writes to the time before must not run at the first one."""
+        if any(t == self.now - 1 for t in target.times):
+            return [f"if {self.now.name} > 0:", f"    {line}"]
+        return [line]
 
     def _piece(self, piece: Piece, free: tuple[Index, ...], averaged: bool) -> str:
         letters: dict[Index, str] = {}
-        weight = f"weight_{piece.operands[0].tensor.site}" if averaged else ""
+        weight = f"weight_{piece.operands[0].tensor.site}" if averaged and piece.operands else ""
         operands = [self._path_operand(o, piece.constraints, letters) for o in piece.operands]
         if weight:
             moments = [when(o.times[0], self.now, piece.constraints, str(o)) for o in piece.operands if o.times]
@@ -139,6 +145,8 @@ class StatementWriter:
             code = self.formula.expression(piece.coefficient, indices, piece.constraints)
             operands.insert(0, (code, "".join(_letter(letters, i) for i in indices)))
         output = "".join(_letter(letters, i) for i in free if i in letters) + ("" if weight else PATH)
+        if not piece.operands:
+            return f"{self._scalar(piece)}*({operands[0][0]})[..., None]"  # the same on every path
         source = ",".join(subscript for _, subscript in operands)
         arrays = ", ".join(code for code, _ in operands)
         total = f'np.einsum("{source}->{output}", {arrays}, optimize=True)'
@@ -168,8 +176,9 @@ class StatementWriter:
         time = entry.times[0] if entry.times else None
         moment = when(time, self.now, constraints, str(entry)) if time is not None else When.NOW
         code, subscript = tensor.name, ""
-        if time is not None and moment in (When.PAST, When.UPTO):
-            code = f"{tensor.name}_history[:{self.now.name}{' + 1' if moment is When.UPTO else ''}]"
+        several = (When.PAST, When.UPTO, When.FUTURE, When.FROM)
+        if time is not None and moment in several:
+            code = f"{tensor.name}_history[{moment_code(moment, self.now)}]"
             subscript = _letter(letters, time)
         elif moment is When.INITIAL:
             code = f"{tensor.name}_history[0]"
@@ -181,7 +190,7 @@ class StatementWriter:
             cuts.append(str(argument) if argument.is_Integer else part_slice(slot.axis, argument.axis))
             subscript += "" if argument.is_Integer else _letter(letters, argument)
         if any(c != ":" for c in cuts):
-            leading = ":, " if moment in (When.PAST, When.UPTO) else ""
+            leading = ":, " if moment in several else ""
             code = f"{code}[{leading}{', '.join(cuts)}]"
         return code, subscript + PATH
 
@@ -191,7 +200,8 @@ class StatementWriter:
 
     def _target(self, target: Entry, constraints: tuple[Before, ...]) -> str:
         if target.tensor.site:
-            return f"{target.tensor.name}[...]"
+            earlier = any(t == self.now - 1 for t in target.times)
+            return f"{target.tensor.name}_history[{self.now.name} - 1]" if earlier else f"{target.tensor.name}[...]"
         slots = zip(target.tensor.indices, target.indices, strict=True)
         codes = [slot_code(s, a, self.now, constraints, str(target)) for s, a in slots]
         return f"{target.tensor.name}[{', '.join(codes)}]" if codes else target.tensor.name
@@ -221,7 +231,7 @@ class StatementWriter:
         target, head = self._target(statement.target, statement.constraints), f"# {statement.equation}"
         if statement.starts:
             return [head, f"{target} = {value} if {self.now.name} > 0 else 0.0"]
-        return [head, f"{target} = {value}"]
+        return [head, *self._after_start(statement.target, f"{target} {'+=' if statement.accumulate else '='} {value}")]
 
     # --- memory of random matrices -----------------------------------------------------------------
 
@@ -232,12 +242,12 @@ class StatementWriter:
             code, _ = self._path_operand(entry, (), {})
             rows.append(f"{code}.reshape(-1, paths_{statement.site})")
         values = rows[0] if len(rows) == 1 else f"np.concatenate([{', '.join(rows)}])"
-        factor = f"factor_{name}, active_{name}, known_{name}, rank_{name}"
+        factor = f"factor_{name}, active_{name}, ranks_{name}"
         return [f"# {statement.equation}", f"_extend_basis(basis_{name}, {values}, {factor}, {self.now.name})"]
 
     def _recall(self, statement: RecallMemory) -> list[str]:
         name, site = statement.group.name, statement.observable.tensor.site
-        count = f"{'rank' if statement.instant else 'known'}_{name}"
+        count = f"ranks_{name}[{self.now.name}{' + 1' if statement.instant else ''}]"
         code, _ = self._path_operand(statement.observable, (), {})
         target = statement.target.tensor
         shape = "".join(f"{size_code(i.axis)}, " for i in target.indices if not i.is_time)

@@ -50,7 +50,7 @@ def sweep_code(
         "unpack": unpack(values_of(program), [allocate, before, *step, *epilogue]),
         "allocate": allocate,
         "before": before,
-        "history_views": [*views, *(f"known_{g.name} = rank_{g.name}" for g in program.groups if g.basis)],
+        "history_views": views,
         "step": step,
         "epilogue": epilogue,
         "finite": wrapped("failed = _first_non_finite(", tuple(finite), ")"),
@@ -106,6 +106,7 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
             if group.name in varied:
                 lines.append(f"d_factor_{group.name} = np.zeros((columns, {size}, {size}))")
             lines.append(f"active_{group.name}, rank_{group.name} = np.zeros({size}, dtype=int), 0")
+            lines.append(f"ranks_{group.name} = np.zeros(steps + 1, dtype=int)")
             if group.basis:
                 lines.append(f"basis_{group.name} = np.zeros(({size}, paths_{group.basis}))")
     for start in program.starts:

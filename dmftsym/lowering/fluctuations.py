@@ -14,6 +14,7 @@ from dmftsym.errors import LoweringError
 from dmftsym.language.matrices import LargestEigenvalue
 from dmftsym.language.symbols import Index, Tensor
 from dmftsym.language.terms import Term, as_expression
+from dmftsym.lowering.adjoint import transpose
 from dmftsym.lowering.assemble import history_arrays, kernels_of
 from dmftsym.lowering.feedback import Feedback, find_feedback, is_function
 from dmftsym.lowering.ir import (
@@ -22,6 +23,7 @@ from dmftsym.lowering.ir import (
     Contract,
     Evaluate,
     Fluctuations,
+    Influences,
     Program,
     Sketch,
 )
@@ -36,7 +38,7 @@ from dmftsym.lowering.tangent_kernels import tangent_kernels_of
 
 def linearise(
     equations: Derivation, scheme: Scheme, requested: tuple[str, ...]
-) -> tuple[Fluctuations | None, Feedback | None]:
+) -> tuple[Fluctuations | Influences | None, Feedback | None]:
     """The tangent of a model on its time grid, for the covariances of the requested quantities; None if there are none.
 
     Raises `LoweringError` for a quantity that does not fluctuate or is not differentiable. Cost: linear in the size
@@ -50,6 +52,8 @@ def linearise(
     feedback = find_feedback(lowered, requested)
     _check_differentiable(lowered, requested)
     program = program_of(lowered)
+    if _needs_influences(lowered, program):
+        return transpose(lowered, program, feedback, requested), feedback
     writer = ProgramWriter(lowered, feedback.active, requested)
     tangent = writer.program(program)
     direct = ProgramWriter(lowered, feedback.following, requested).program(program) if feedback.observed else None
@@ -70,6 +74,13 @@ def linearise(
         tuple(writer.tangent.jumps),
     )
     return result, feedback
+
+
+def _needs_influences(lowered: Lowered, program: Program) -> bool:
+    """Whether a sweep backward in time is the way: for memories of random matrices, and where sites close exactly."""
+    if any(g.basis for g in program.groups):
+        return True
+    return bool(lowered.closure.sites) and any(g.kind == "evolving" for g in program.groups)
 
 
 def _check_result_names(requested: tuple[str, ...]) -> None:

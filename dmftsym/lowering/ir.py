@@ -29,6 +29,9 @@ ROLES = {
     "variation": "the first-order change of a quantity, one value per column",
     "excess": "what fluctuations of its arguments add to the mean of a function, times N",
     "given": "computed by another sweep",
+    "adjoint": "the derivative of given quantities with respect to a quantity, one value per column",
+    "running adjoint": "the same for a sum that grows from step to step",
+    "influence": "the derivative of given quantities with respect to the weight of a path, one value per column",
     "mode": "relative changes of the path weights, one value per column and sample path",
     "sketch": "random combinations of observables, one value per column and sample path",
     "function": "a definition, observable or coefficient: a function of order parameters and data",
@@ -112,6 +115,7 @@ class Evaluate:
     equation: str
     constraints: tuple[Before, ...] = ()
     starts: bool = False
+    accumulate: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,50 @@ class DrawVariation:
 
 
 @dataclass(frozen=True)
+class Influence:
+    """target += Σ piece: what the weight of every path does to an average directly, one value per column and path."""
+
+    target: Entry
+    piece: Piece
+    equation: str
+
+
+@dataclass(frozen=True)
+class AdjointRecall:
+    """Passes the adjoint of a recalled memory on to its observable, to the basis, and to the dual group.
+
+    `dual`: the two groups that stand for one matrix, `place`: the value of the dual basis that the observable is.
+    """
+
+    recall: RecallMemory
+    memory: Entry
+    observable: Entry
+    dual: tuple["SourceGroup", "SourceGroup"] | None
+    place: Entry | None
+    equation: str
+
+
+@dataclass(frozen=True)
+class AdjointBasis:
+    """Passes the adjoint of the functions of a basis on to the `values` that they are made of, and to the factor."""
+
+    basis: ExtendBasis
+    values: tuple[Entry, ...]
+    recalls: tuple[RecallMemory, ...]
+    equation: str
+
+
+@dataclass(frozen=True)
+class AdjointDraw:
+    """Passes the adjoints of drawn sources on to their factor and from there to their covariances."""
+
+    group: "SourceGroup"
+    sources: tuple[Entry, ...]
+    covariances: tuple[Entry, ...]
+    equation: str
+
+
+@dataclass(frozen=True)
 class TangentKernel:
     """First-order changes of one site, updated and averaged in one loop over columns and blocks of sample paths.
 
@@ -186,7 +234,20 @@ class Sketch:
 
 
 Statement = (
-    Kernel | Assign | Contract | Evaluate | Draw | ExtendBasis | RecallMemory | DrawVariation | TangentKernel | Sketch
+    Kernel
+    | Assign
+    | Contract
+    | Evaluate
+    | Draw
+    | ExtendBasis
+    | RecallMemory
+    | DrawVariation
+    | TangentKernel
+    | Sketch
+    | Influence
+    | AdjointRecall
+    | AdjointBasis
+    | AdjointDraw
 )
 
 
@@ -266,3 +327,22 @@ class Fluctuations:
     following: tuple[str, ...]
     weights: tuple[tuple[str, Expr], ...]
     jumps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Influences:
+    """The derivatives of requested quantities with respect to the path weights, by a sweep backward in time.
+
+    `record` is the program with all its path arrays kept, `adjoint` the statements of one step backward. `duals` are the
+    pairs of source groups that stand for one random matrix, used forward and backward; `symmetric` names the quantities
+    of which the rows up to the present time hold everything; `jumps` are updates that jump, whose jumps are not seen.
+    """
+
+    record: Program
+    adjoint: Program
+    column: Index
+    covariances: tuple[Tensor, ...]
+    weights: tuple[tuple[str, Expr], ...]
+    jumps: tuple[str, ...]
+    duals: tuple[tuple[SourceGroup, SourceGroup], ...]
+    symmetric: tuple[str, ...]

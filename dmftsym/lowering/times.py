@@ -18,6 +18,8 @@ class When(Enum):
     PAST = "s<t"
     UPTO = "s<=t"
     INITIAL = "0"
+    FUTURE = "s>t"
+    FROM = "s>=t"
 
     @property
     def same_step(self) -> bool:
@@ -46,6 +48,10 @@ def when(argument: Expr, now: Index, constraints: tuple[Before, ...], where: str
         return When.PAST
     if not_after(argument, now, constraints):
         return When.UPTO
+    if strictly_before(now, argument, constraints):
+        return When.FUTURE
+    if not_after(now, argument, constraints):
+        return When.FROM
     raise LoweringError(
         f"acausal: {where} at time {now} needs every time {argument}, later ones too; "
         f"sum over the past with ds.past({argument})(...)"

@@ -43,8 +43,6 @@ class Solver:
         Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
         quadratic for two-time ones, times the number of sample paths.
         """
-        if measure == "gaussian":
-            raise SolveError("measure gaussian: this model has no exact Gaussian closure in this version; use auto")
         elapsed = stopwatch()
         options = {"steps": steps, "measure": measure, "points": points, "seed": seed}
         options["dt"] = self.module.TIME_STEP if dt is None else dt

@@ -1,0 +1,342 @@
+"""The sweep backward in time as source code, and the sweep that records what it needs."""
+
+from dmftsym.codegen.arrays import PATH, ArrayFormula, size_code
+from dmftsym.codegen.sources import group_size
+from dmftsym.codegen.statements import StatementWriter
+from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, tuple_code, unpack, values_of
+from dmftsym.language.symbols import Entry
+from dmftsym.lowering.ir import (
+    COLUMNS,
+    AdjointBasis,
+    AdjointDraw,
+    AdjointRecall,
+    Array,
+    Influence,
+    Influences,
+    RecallMemory,
+    SourceGroup,
+    Statement,
+)
+
+RECORD_NOTES = ("The sweep of all that the covariances need; it returns every array with all its times.",)
+
+
+def influence_code(influences: Influences, writer: StatementWriter, sweeps: list[dict]) -> dict:
+    """Add the recording sweep to `sweeps`, its kernels to the writer; return the keys of the templates."""
+    common = tuple(a for a in ARGUMENTS if a != "progress")
+    record = influences.record
+    results = {}
+    for array in record.arrays:
+        if array.tensor.time_slots and (array.history or not array.site):
+            results[array.tensor.name] = f"{array.tensor.name}_history" if array.site else array.tensor.name
+    for group in record.groups:
+        if group.kind == "evolving":
+            parts = ("factor", "active", "ranks", *(["basis"] if group.basis else []))
+            results |= {f"{part}_{group.name}": f"{part}_{group.name}" for part in parts}
+    printer = StatementWriter(record, writer.kernels, "record")
+    sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results))
+    return {"adjoint": _adjoint_sweep(influences, writer), "influencing": _tables(influences)}
+
+
+def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
+    program = influences.adjoint
+    printer = AdjointWriter(influences, StatementWriter(program, writer.kernels, "adjoint"))
+    step = [printer.lines(s) for s in program.step]
+    allocate, views = printer.allocations()
+    return {
+        "unpack": unpack(values_of(program), [allocate, *step]),
+        "allocate": allocate,
+        "views": views,
+        "step": step,
+        "after": printer.after(),
+        "results": "{" + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced) + "}",
+    }
+
+
+def _tables(influences: Influences) -> dict:
+    program = influences.adjoint
+    formula = ArrayFormula(program.now)
+    sizes = ", ".join(f'"{site}": {formula.expression(nu, ())}' for site, nu in influences.weights)
+    rows = [{"name": q.name, "axes": repr(tuple(i.axis.name for i in q.indices))} for q in influences.covariances]
+    per_column, per_column_and_path = [], []
+    for array in program.arrays:
+        axes = [i.axis for i in array.tensor.indices]
+        if COLUMNS in axes:
+            spatial = [size_code(a) for a in axes if a != COLUMNS and not (array.site and a.is_time)]
+            kept = ["steps"] if array.site and array.history else []
+            (per_column_and_path if array.site else per_column).append("*".join([*kept, *spatial]) or "1")
+    for group in (g for g in program.groups if g.kind == "evolving"):
+        per_column.append(f"(steps*({group_size(group)}))**2")
+        if group.basis:
+            per_column_and_path.append(f"steps*({group_size(group)})")
+    return {
+        "covariances": rows,
+        "places": {q.name: _place(q) for q in influences.covariances},
+        "jumps": repr(influences.jumps),
+        "site_weights": f"{{{sizes}}}",
+        "unpack_weights": unpack(values_of(program), [[sizes]]),
+        "per_column": " + ".join(per_column) or "0",
+        "per_column_and_path": " + ".join(per_column_and_path) or "0",
+        "unpack_memory": unpack(values_of(program), [per_column, per_column_and_path]),
+    }
+
+
+def _place(tensor) -> int:
+    """Where the column stands among the axes of an adjoint: before the first time."""
+    return tensor.time_slots[0] if tensor.time_slots else len(tensor.indices)
+
+
+class AdjointWriter:
+    """Writes the statements of the backward sweep."""
+
+    def __init__(self, influences: Influences, printer: StatementWriter):
+        self.influences, self.printer = influences, printer
+        self.program, self.now = influences.adjoint, influences.adjoint.now.name
+        self.influenced = [a.site for a in self.program.arrays if a.role == "influence"]
+        self.closed = [site for site, reason in self.program.closure if not reason]
+
+    def lines(self, statement: Statement) -> list[str]:
+        """The source lines of one statement."""
+        match statement:
+            case Influence():
+                return self._influence(statement)
+            case AdjointRecall():
+                return self._recall(statement)
+            case AdjointBasis():
+                return self._basis(statement)
+            case AdjointDraw():
+                return self._draw(statement)
+        return self.printer.lines(statement)
+
+    # --- arrays -----------------------------------------------------------------------------------
+
+    def allocations(self) -> tuple[list[str], list[str]]:
+        """Lines that allocate the adjoints, and lines that every step backward starts with."""
+        allocate, views = [], []
+        for site in self.program.sites:
+            allocate += [f'weight_{site} = weights["{site}"]', f"paths_{site} = len(weight_{site})"]
+        for group in (g for g in self.program.groups if g.kind == "evolving"):
+            allocate += self._group(group)
+        for first, second in self.influences.duals:
+            shape = f"columns, ranks_{first.name}[steps], ranks_{second.name}[steps]"
+            allocate.append(f"adj_fresh_{first.name}_{second.name} = np.zeros(({shape}))")
+        for array in self.program.arrays:
+            made, seen = self._array(array)
+            allocate += made
+            views += seen
+        return allocate, views
+
+    def _array(self, array: Array) -> tuple[list[str], list[str]]:
+        name, tensor = array.tensor.name, array.tensor
+        if array.role == "given":
+            if not tensor.time_slots:
+                return [], []
+            if not array.site:
+                return [f'{name} = recorded["{name}"]'], []
+            return [f'{name}_history = recorded["{name}"]'], [f"{name} = {name}_history[{self.now}]"]
+        if not array.site:
+            shape = tuple_code([size_code(i.axis) for i in tensor.indices])
+            zeros = f"{name} = np.zeros({shape})"
+            return [self._seed(name) or zeros], []
+        sizes = ", ".join([*(size_code(i.axis) for i in tensor.indices if not i.is_time), f"paths_{array.site}"])
+        if array.role == "influence":
+            if array.site in self.closed:
+                more = f'(paths_{array.site},) if "{array.site}" in closed else ()'
+                return [f"{name} = np.zeros(({sizes}) + ({more}))"], []
+            return [f"{name} = np.zeros(({sizes}))"], []
+        if array.history:
+            return [f"{name}_history = np.zeros((steps, {sizes}))"], [f"{name} = {name}_history[{self.now}]"]
+        reset = [f"{name}[...] = 0.0"] if array.role == "adjoint" else []
+        return [f"{name} = np.zeros(({sizes}))"], reset
+
+    def _seed(self, name: str) -> str:
+        """The adjoint of a requested quantity starts from its seed."""
+        for q in self.influences.covariances:
+            if name == f"adj_{q.name}":
+                if q.name in self.influences.symmetric and len(q.time_slots) == 2:
+                    return f'{name} = _onto_rows(seeds["{q.name}"])'
+                return f'{name} = seeds["{q.name}"].copy()'
+        return ""
+
+    def _group(self, group: SourceGroup) -> list[str]:
+        name = group.name
+        lines = [f'normals_{name}, factor_{name} = normals["{name}"], recorded["factor_{name}"]']
+        lines.append(f'active_{name}, ranks_{name} = recorded["active_{name}"], recorded["ranks_{name}"]')
+        lines.append(f"size_{name} = {group_size(group)}")
+        lines.append(f"adj_factor_{name} = np.zeros((columns, *factor_{name}.shape))")
+        if group.basis:
+            lines.append(f'basis_{name} = recorded["basis_{name}"]')
+            lines.append(f"adj_basis_{name} = np.zeros((ranks_{name}[steps], columns, paths_{group.basis}))")
+        for recall in self._recalls(group):
+            spatial = [size_code(i.axis) for i in recall.target.indices if not i.is_time]
+            sizes = f"steps, {'*'.join(spatial) or '1'}, ranks_{name}[steps]"
+            lines.append(f"coefficients_{recall.target.tensor.name} = np.zeros(({sizes}))")
+        return lines
+
+    def _recalls(self, group: SourceGroup) -> list[RecallMemory]:
+        found = [s.recall for s in self.program.step if isinstance(s, AdjointRecall)]
+        return [r for r in found if r.group.name == group.name]
+
+    # --- statements -------------------------------------------------------------------------------
+
+    def _influence(self, statement: Influence) -> list[str]:
+        target, piece = statement.target.tensor, statement.piece
+        sampled = f"{target.name} += {self.printer._piece(piece, (statement.target.indices[0],), False)}"
+        if target.site not in self.closed:
+            return [f"# {statement.equation}", sampled]
+        letters: dict = {}
+        operands = [self.printer._path_operand(o, piece.constraints, letters) for o in piece.operands]
+        if piece.coefficient != 1:
+            indices = self.printer._coefficient_indices(piece, (statement.target.indices[0],))
+            code = self.printer.formula.expression(piece.coefficient, indices, piece.constraints)
+            operands.insert(0, (code, "".join(_letter(letters, i) for i in indices)))
+        other = next(c for c in "qzwvxy" if c not in letters.values())
+        subscripts = [subscript for _, subscript in operands]
+        subscripts[-1] = subscripts[-1].removesuffix(PATH) + other
+        column = letters[statement.target.indices[0]]
+        arrays = ", ".join(code for code, _ in operands)
+        exact = f'np.einsum("{",".join(subscripts)}->{column}{PATH}{other}", {arrays}, optimize=True)'
+        if piece.scalar != 1:
+            exact = f"{self.printer._scalar(piece)}*{exact}"
+        return [
+            f"# {statement.equation}",
+            f'if "{target.site}" in closed:',
+            f"    {target.name} += {exact}",
+            "else:",
+            f"    {sampled}",
+        ]
+
+    def _recall(self, statement: AdjointRecall) -> list[str]:
+        recall, now = statement.recall, self.now
+        name, home, other = recall.group.name, recall.observable.tensor.site, recall.target.tensor.site
+        count = f"ranks_{name}[{now}{' + 1' if recall.instant else ''}]"
+        observable, _ = self.printer._path_operand(recall.observable, (), {})
+        memory, passed = statement.memory.tensor.name, statement.observable.tensor.name
+        scale = "" if recall.coefficient == 1 else f"({self.printer.formula.expression(recall.coefficient, ())})*"
+        lines = [
+            f"# {statement.equation}",
+            f"opened = {count}",
+            f"observed = {observable}.reshape(-1, paths_{home})",
+            f"coefficients_{recall.target.tensor.name}[{now}, :, :opened] = {scale}((observed*weight_{home}) "
+            f"@ normals_{name}[:opened].T)",
+            f"kernel = {scale}(({memory}.reshape(-1, paths_{other})*weight_{other}) @ basis_{name}[:opened].T)",
+            f"passed = (kernel @ normals_{name}[:opened]).reshape(-1, columns, paths_{home})",
+            f"{passed} += passed.reshape({passed}.shape)",
+            "kernel = kernel.reshape(len(observed), columns, opened)",
+        ]
+        sampled = f'influence_{home} += np.einsum("mrp,mp->rp", passed, observed)'
+        if home in self.closed:
+            exact = f'np.einsum("mrj,mp,jq->rpq", kernel, observed, normals_{name}[:opened], optimize=True)'
+            lines += [f'if "{home}" in closed:', f"    influence_{home} += {exact}", "else:", f"    {sampled}"]
+        else:
+            lines.append(sampled)
+        return lines + self._fresh(statement)
+
+    def _fresh(self, statement: AdjointRecall) -> list[str]:
+        """Averages of earlier functions and fresh normals: they vanish, their fluctuations do not."""
+        if statement.dual is None:
+            return []
+        first, second = statement.dual
+        name, now = statement.recall.group.name, self.now
+        other = second if name == first.name else first
+        rows = f"factor_{other.name}[{now}*size_{other.name} :][:size_{other.name}]"
+        rank = f"ranks_{other.name}[{now} + 1]"
+        order = "rkj" if name == second.name else "rjk"
+        target = f"adj_fresh_{first.name}_{second.name}"
+        slices = f"[:, :{rank}, :opened]" if name == second.name else f"[:, :opened, :{rank}]"
+        return [f'{target}{slices} -= np.einsum("mk,mrj->{order}", {rows}[:, :{rank}], kernel, optimize=True)']
+
+    def _basis(self, statement: AdjointBasis) -> list[str]:
+        name, site, now = statement.basis.group.name, statement.basis.site, self.now
+        lines = [
+            f"# {statement.equation}",
+            f"known, opened = ranks_{name}[{now}], ranks_{name}[{now} + 1]",
+            f"of_basis = np.zeros((opened - known, columns, paths_{site}))",
+        ]
+        for recall in statement.recalls:
+            first = now if recall.instant else f"{now} + 1"
+            coefficients = f"coefficients_{recall.target.tensor.name}[{first}:, :, known:opened]"
+            memory = f"adj_{recall.target.tensor.name}_history[{first}:]"
+            shape = f"-1, columns, paths_{site}"
+            lines += [
+                "if opened > known:",
+                f"    passed = {coefficients}.reshape(-1, opened - known)",
+                f"    of_basis += np.tensordot(passed, {memory}.reshape({shape}), (0, 0))",
+            ]
+        group = f"factor_{name}, active_{name}, adj_factor_{name}, adj_basis_{name}, basis_{name}"
+        lines.append(
+            f"of_values = _adjoint_of_basis(of_basis, {group}, weight_{site}, known, opened, {now}, size_{name})"
+        )
+        start = "0"
+        for value in statement.values:
+            sizes = [size_code(i.axis) for i in value.indices if not i.is_time and i.axis != COLUMNS]
+            size = "*".join(sizes) or "1"
+            stop = size if start == "0" else f"{start} + {size}"
+            lines.append(f"{value.tensor.name} += of_values[{start}:{stop}].reshape({value.tensor.name}.shape)")
+            start = stop
+        return lines
+
+    def _draw(self, statement: AdjointDraw) -> list[str]:
+        group, now = statement.group, self.now
+        name, site = group.name, group.site
+        parts = [f"{s.tensor.name}.reshape(-1, columns, paths_{site})" for s in statement.sources]
+        drawn = parts[0] if len(parts) == 1 else f"np.concatenate([{', '.join(parts)}])"
+        lines = [
+            f"# {statement.equation}",
+            f"of_rows = _adjoint_of_draw({drawn}*weight_{site}, normals_{name}, factor_{name}, active_{name}, "
+            f"adj_factor_{name}, ranks_{name}, {now})",
+        ]
+        for target in statement.covariances:
+            left, right = self._ends(target)
+            shape = ", ".join(["columns", *left, f"{now} + 1", *right])
+            moved = f"np.moveaxis(of_rows.reshape({shape}), 0, {len(left)})"
+            codes = [*[":" for _ in left], ":", now, *[":" for _ in right], f":{now} + 1"]
+            time = len(left) + 1
+            order = (*range(time), *range(time + 1, time + 1 + len(right)), time)
+            lines.append(f"{target.tensor.name}[{', '.join(codes)}] = {moved}.transpose{order}")
+        return lines
+
+    def _ends(self, target: Entry) -> tuple[list[str], list[str]]:
+        """The sizes of the two ends of a covariance, without times and column."""
+        indices = list(target.tensor.indices)
+        column = next(k for k, i in enumerate(indices) if i.axis == COLUMNS)
+        left = [size_code(i.axis) for i in indices[:column]]
+        right = [size_code(i.axis) for i in indices[column + 2 :] if not i.is_time]
+        return left, right
+
+    def _opens_first(self, group: SourceGroup) -> bool:
+        """Whether the normals of a group are opened before those of its dual in the same step."""
+        return any(r.instant for r in self._recalls(group))
+
+    def after(self) -> list[str]:
+        """What the vanishing averages of fresh normals contribute, when all is known."""
+        lines: list[str] = []
+        for first, second in self.influences.duals:
+            pair = f"{first.name}_{second.name}"
+            lines += [
+                f"# averages of the functions of {first.name} and {second.name} with normals that are drawn later",
+                f"earlier = _earlier(ranks_{first.name}, ranks_{second.name}, {self._opens_first(first)})",
+                f"fresh = adj_fresh_{pair}",
+            ]
+            for here, other, order, kept in (
+                (first, second, "rkj,kp,jp->rp", "earlier"),
+                (second, first, "rkj,jp,kp->rp", "~earlier"),
+            ):
+                arrays = f"fresh*{kept}, basis_{here.name}[: fresh.shape[{1 if here is first else 2}]], "
+                arrays += f"normals_{other.name}[: fresh.shape[{2 if here is first else 1}]]"
+                site = here.basis
+                sampled = f'influence_{site} += np.einsum("{order}", {arrays}, optimize=True)'
+                if site in self.closed:
+                    left, right = order.split("->")[0].split(",")[1:]
+                    exact = f'influence_{site} += np.einsum("rkj,{left},{right[0]}q->rpq", {arrays}, optimize=True)'
+                    lines += [f'if "{site}" in closed:', f"    {exact}", "else:", f"    {sampled}"]
+                else:
+                    lines.append(sampled)
+        return lines
+
+
+def _letter(letters: dict, index) -> str:
+    if index not in letters:
+        wanted = [c for c in index.name.lower() if c.isalpha() and c.isascii()] + list("abcdefghijklmno")
+        letters[index] = next(c for c in wanted if c != PATH and c not in letters.values())
+    return letters[index]

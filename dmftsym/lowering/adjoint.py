@@ -1,0 +1,314 @@
+"""`transpose`: how given quantities depend on the weight of every sample path, from one sweep backward in time.
+
+A network of width N is a sample of N paths a site. The derivative of a quantity with respect to the weight of a path is
+its influence function I, and N Cov(a, b) = sum over sites of <I_a I_b>/nu. Every first-order change that `TangentWriter`
+writes is a sum of coefficient·(change of x); the adjoint of x adds up coefficient·(adjoint of y) over all y that read x.
+"""
+
+from dataclasses import dataclass, replace
+
+from sympy import Add, Expr, Mul
+
+from dmftsym.derivation.symmetry import ends_of, symmetric_tensors
+from dmftsym.errors import LoweringError
+from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.terms import Before, Term, as_expression, entries_of
+from dmftsym.lowering.feedback import Feedback
+from dmftsym.lowering.ir import (
+    COLUMNS,
+    AdjointBasis,
+    AdjointDraw,
+    AdjointRecall,
+    Array,
+    Assign,
+    Contract,
+    DrawVariation,
+    Evaluate,
+    ExtendBasis,
+    Influence,
+    Influences,
+    Kernel,
+    Piece,
+    Program,
+    RecallMemory,
+    SourceGroup,
+    Statement,
+    is_variation,
+)
+from dmftsym.lowering.lower import Lowered
+from dmftsym.lowering.quantities import Node
+from dmftsym.lowering.tangent import TangentWriter, timed_nodes
+
+
+@dataclass(frozen=True)
+class Link:
+    """One term of a first-order change: change of `target` += coefficient · change of `source`, over all indices."""
+
+    target: Entry
+    source: Entry
+    coefficient: Expr
+    constraints: tuple[Before, ...]
+
+
+def transpose(lowered: Lowered, program: Program, feedback: Feedback, requested: tuple[str, ...]) -> Influences:
+    """The sweep that records everything, and the sweep backward in time that gives the influence functions.
+
+    Raises `LoweringError` for what cannot be transposed. Cost: linear in the size of the program.
+    """
+    writer = AdjointWriter(lowered, feedback, requested)
+    statements = writer.statements()
+    active = set(feedback.active)
+    growing = {s.target.tensor.name for n in writer.nodes for s in n.statements if getattr(s, "accumulate", False)}
+    kept = tuple(replace(a, history=bool(a.site) and a.tensor.name not in growing) for a in program.arrays)
+    heads = {t.name: t for t in program.outputs}
+    adjoint = replace(
+        program,
+        axes=(*program.axes, COLUMNS),
+        arrays=(*(replace(a, role="given") for a in kept if a.history or not a.site), *writer.arrays.values()),
+        step=statements,
+        epilogue=(),
+    )
+    return Influences(
+        replace(program, arrays=kept),
+        adjoint,
+        writer.tangent.column,
+        tuple(heads[name] for name in requested),
+        tuple((s.name, s.weight) for s in lowered.action.sites),
+        tuple(writer.tangent.jumps),
+        writer.duals,
+        tuple(t.name for t in symmetric_tensors(lowered.action) if t.name in active),
+    )
+
+
+class AdjointWriter:
+    """Transposes the first-order changes of a schedule, node by node, last node first."""
+
+    def __init__(self, lowered: Lowered, feedback: Feedback, requested: tuple[str, ...]):
+        self.lowered, self.requested = lowered, requested
+        self.tangent = TangentWriter(lowered, feedback.active)
+        self.now, self.column = self.tangent.now, self.tangent.column
+        self.nodes = [n for n in timed_nodes(lowered.schedule) if n.name in feedback.active]
+        self.symmetric = {t.name for t in symmetric_tensors(lowered.action)}
+        self.arrays: dict[str, Array] = {}
+        self.gathered: dict[str, list[Statement]] = {}
+        self.recalls = [s for n in self.nodes for s in n.statements if isinstance(s, RecallMemory)]
+        self.bases = [s for n in self.nodes for s in n.statements if isinstance(s, ExtendBasis)]
+        self.duals = self._duals()
+
+    def statements(self) -> tuple[Statement, ...]:
+        """The statements of a backward step: slopes, then every node's adjoint, the last node of the step first."""
+        pushed = {n.name: [s for one in self._statements_of(n) for s in self._transposed(n, one)] for n in self.nodes}
+        slopes: list[Statement] = []
+        for site in dict.fromkeys(a.target.tensor.site for each in self.tangent.slopes.values() for a in each):
+            assigns = [a for each in self.tangent.slopes.values() for a in each if a.target.tensor.site == site]
+            slopes.append(Kernel(f"slopes_{site}", site, tuple(assigns)))
+        for array in [a for a in self.tangent.arrays.values() if a.role == "slope"]:
+            self.arrays[array.tensor.name] = array
+        backward = [s for n in reversed(self.nodes) for s in (*self.gathered.get(n.name, ()), *pushed[n.name])]
+        return (*slopes, *backward)
+
+    # --- names ------------------------------------------------------------------------------------
+
+    def adjoint(self, entry: Entry) -> Entry:
+        """The adjoint of an entry, at the same indices and the column."""
+        change = entry if is_variation(entry.tensor) else self.tangent.change_of(entry)
+        assert change is not None
+        tensor = Tensor(
+            f"adj_{change.tensor.name.removeprefix('d_')}", "definition", change.tensor.indices, change.tensor.site
+        )
+        known = self.arrays.setdefault(tensor.name, Array(tensor, "adjoint"))
+        return known.tensor[change.indices]
+
+    def _keep(self, entry: Entry) -> None:
+        """All times of this adjoint are needed at once."""
+        name = entry.tensor.name
+        if entry.tensor.site and name in self.arrays:
+            self.arrays[name] = replace(self.arrays[name], history=True)
+
+    # --- one statement ----------------------------------------------------------------------------
+
+    def _statements_of(self, node: Node) -> list[Statement]:
+        """The statements of a node; what the second one of a two-time quantity repeats (equal times) counts once."""
+        first, *rest = node.statements
+        return [
+            first,
+            *(replace(s, constraints=tuple(replace(c, inclusive=False) for c in s.constraints)) for s in rest),
+        ]
+
+    def _transposed(self, node: Node, statement: Statement) -> list[Statement]:
+        match statement:
+            case RecallMemory():
+                return [self._recall(statement)]
+            case ExtendBasis():
+                return [self._basis(statement)]
+        changed = self.tangent._change(statement)
+        if isinstance(changed, DrawVariation):
+            return self._draw(changed)
+        result = []
+        for link in _links(changed):
+            moved = self._transpose_link(link)
+            if moved is not None:
+                result.append(moved)
+        if isinstance(changed, Contract) and changed.averaged:
+            result += [self._influence(changed, p) for p in changed.pieces if _is_mode(p)]
+        if isinstance(changed, Contract) and changed.accumulate:
+            name = self.adjoint(changed.target).tensor.name
+            self.arrays[name] = replace(self.arrays[name], role="running adjoint")
+        return result
+
+    def _transpose_link(self, link: Link) -> Statement | None:
+        """adjoint of source += coefficient · adjoint of target, now or, for what is read later, at the source's turn."""
+        now = self.now
+        reader, target = self.adjoint(link.target), self.adjoint(self._canonical(link.source))
+        body, constraints = link.coefficient * reader, link.constraints
+        past = [t for t in link.source.times if isinstance(t, Index) and t != now]
+        if len(link.source.times) == 1 and past:
+            swap = {past[0]: now, now: past[0]}
+            body, target = body.xreplace(swap), target.xreplace(swap)
+            constraints = tuple(Before(c.time.xreplace(swap), c.upper.xreplace(swap), c.inclusive) for c in constraints)
+            self._keep(reader)
+            name = self._owner(link.source.tensor)
+            self.gathered.setdefault(name, []).append(self._statement(target, body, constraints))
+            return None
+        if len(past) > 1:
+            raise LoweringError(f"covariances: {link.source} is read at two earlier times, which cannot be transposed")
+        if any(t == now - 1 for t in link.source.times):
+            self._keep(target)
+        return self._statement(target, body, constraints)
+
+    def _canonical(self, source: Entry) -> Entry:
+        """The change of a symmetric quantity in the row of its later time."""
+        name = source.tensor.name.removeprefix("d_")
+        original = self.tangent.builder.arrays[name].tensor if name in self.tangent.builder.arrays else None
+        if original is None or name not in self.symmetric or ends_of(original) is None or source.times[0] == self.now:
+            return source
+        plain = [i for i in source.indices if i != self.column]
+        half = len(plain) // 2
+        exchanged = [*plain[half:], *plain[:half]]
+        place = source.indices.index(self.column)
+        return source.tensor[(*exchanged[:place], self.column, *exchanged[place:])]
+
+    def _owner(self, tensor: Tensor) -> str:
+        name = tensor.name.removeprefix("d_")
+        return self.tangent.builder.drawn.get(name, name)
+
+    def _statement(self, target: Entry, body: Expr, constraints) -> Statement:
+        """target += Σ body, an average over paths if the target has none."""
+        constraints = tuple(dict.fromkeys(constraints))
+        path = [e for e in entries_of(body) if e.tensor.site]
+        bound = tuple(sorted(body.atoms(Index) - target.atoms(Index) - {self.now}, key=lambda i: (not i.is_time, i.name)))
+        limits = tuple(c for c in constraints if c.time in bound or c.upper in bound)
+        line = f"{target} += {as_expression((Term(body, bound, limits),))}"
+        if not path and not target.tensor.site:
+            return Evaluate(target, (Term(body, bound, constraints),), line, constraints, accumulate=True)
+        piece = self._piece(body, constraints)
+        averaged = not target.tensor.site
+        return Contract(target, (piece,), (), averaged, line, accumulate=True, constraints=constraints)
+
+    def _piece(self, body: Expr, constraints) -> Piece:
+        scalar, indexed, operands = [], [], []
+        for factor in Term(body).factors:
+            if any(e.tensor.site for e in entries_of(factor)):
+                if not isinstance(factor, Entry):
+                    raise LoweringError(f"covariances: {factor} is a function of a path that has no array")
+                operands.append(factor)
+            else:
+                (indexed if factor.atoms(Index) - {self.now} else scalar).append(factor)
+        return Piece(Mul(*scalar), Mul(*indexed), tuple(operands), constraints)
+
+    def _influence(self, contract: Contract, piece: Piece) -> Statement:
+        """What the weight of a path does to an average directly: adjoint of the average times its observable."""
+        operands = tuple(o for o in piece.operands if not o.tensor.name.startswith("mode_"))
+        site = operands[0].tensor.site
+        body = piece.scalar * piece.coefficient * self.adjoint(contract.target) * Mul(*operands)
+        made = self._piece(body, (*contract.constraints, *piece.constraints))
+        tensor = Tensor(f"influence_{site}", "definition", (self.column,), site)
+        self.arrays[tensor.name] = Array(tensor, "influence")
+        line = f"influence on {contract.target.tensor.name.removeprefix('d_')}"
+        return Influence(tensor[self.column], made, line)
+
+    # --- random matrices --------------------------------------------------------------------------
+
+    def _recall(self, recall: RecallMemory) -> Statement:
+        memory, observable = self.adjoint(recall.target), self.adjoint(recall.observable)
+        self._keep(memory)
+        site = recall.observable.tensor.site
+        tensor = Tensor(f"influence_{site}", "definition", (self.column,), site)
+        self.arrays[tensor.name] = Array(tensor, "influence")
+        dual = next((pair for pair in self.duals if recall.group.name in (pair[0].name, pair[1].name)), None)
+        return AdjointRecall(recall, memory, observable, dual, self._place(recall), f"adjoint of {recall.equation}")
+
+    def _place(self, recall: RecallMemory) -> Entry | None:
+        """Which value of the dual basis the observable is, as it stands there."""
+        for basis in self.bases:
+            if any(v.tensor == recall.observable.tensor for v in basis.values):
+                return next(v for v in basis.values if v.tensor == recall.observable.tensor)
+        return None
+
+    def _basis(self, basis: ExtendBasis) -> Statement:
+        values = tuple(self.adjoint(v) for v in basis.values)
+        recalls = tuple(r for r in self.recalls if r.group.name == basis.group.name)
+        return AdjointBasis(basis, values, recalls, f"adjoint of {basis.equation}")
+
+    def _draw(self, draw: DrawVariation) -> list[Statement]:
+        group = draw.group
+        if group.kind != "evolving":
+            if any(b.terms for b in draw.blocks):
+                raise LoweringError(
+                    f"covariances: white noise {group.name} of a covariance that fluctuates is not supported"
+                )
+            return []
+        sources = tuple(self.adjoint(m.tensor[m.tensor.indices]) for m in group.members)
+        targets, result = [], []
+        for block, changed in zip(group.blocks, draw.blocks, strict=True):
+            if block.left.tensor != block.right.tensor:
+                raise LoweringError(f"covariances: {group.name} are drawn together, which cannot be transposed yet")
+            first = block.left.tensor.time_slots[0]
+            indices = (*block.left.indices[:first], self.column, *block.left.indices[first:], *block.right.indices)
+            tensor = Tensor(f"adj_covariance_{block.left.tensor.name}", "definition", indices)
+            self.arrays[tensor.name] = Array(tensor, "adjoint")
+            targets.append(tensor[indices])
+            earlier = tuple(Before(t, self.now, True) for t in block.right.times if t != self.now)
+            for term in changed.terms:
+                for part in Add.make_args(term.body):
+                    change = next(e for e in entries_of(part) if is_variation(e.tensor))
+                    body = part / change * tensor[indices]
+                    target = self.adjoint(self._canonical(change))
+                    result.append(self._statement(target, body, (*term.constraints, *earlier)))
+        return [AdjointDraw(group, sources, tuple(targets), f"adjoint of the draw: {draw.equation}"), *result]
+
+    def _duals(self) -> tuple[tuple[SourceGroup, SourceGroup], ...]:
+        """Pairs of groups that stand for one matrix: each one's basis lives where the other's sources are."""
+        result: list[tuple[SourceGroup, SourceGroup]] = []
+        for recall in self.recalls:
+            for basis in self.bases:
+                values = {v.tensor for v in basis.values}
+                pair = tuple(sorted((recall.group, basis.group), key=lambda g: g.name))
+                if recall.observable.tensor in values and pair[0] != pair[1] and pair not in result:
+                    result.append(pair)
+        return tuple(result)
+
+
+def _is_mode(piece: Piece) -> bool:
+    return any(o.tensor.name.startswith("mode_") for o in piece.operands)
+
+
+def _links(changed: Statement) -> list[Link]:
+    """The terms of a first-order change, each with the one entry whose change it holds."""
+    found: list[tuple[Expr, tuple[Before, ...]]] = []
+    match changed:
+        case Assign():
+            found += [(part, ()) for part in Add.make_args(changed.expression)]
+        case Contract():
+            for piece in (p for p in changed.pieces if not _is_mode(p)):
+                body = piece.scalar * piece.coefficient * Mul(*piece.operands)
+                found.append((body, (*changed.constraints, *piece.constraints)))
+            found += [(t.body, (*changed.constraints, *t.constraints)) for t in changed.explicit]
+        case Evaluate():
+            found += [(t.body, (*changed.constraints, *t.constraints)) for t in changed.terms]
+    links = []
+    for body, constraints in found:
+        if body != 0:
+            source = next(e for e in entries_of(body) if is_variation(e.tensor))
+            links.append(Link(changed.target, source, body / source, constraints))
+    return links
