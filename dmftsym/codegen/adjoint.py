@@ -58,7 +58,8 @@ def _tables(influences: Influences) -> dict:
     formula = ArrayFormula(program.now)
     sizes = ", ".join(f'"{site}": {formula.expression(nu, ())}' for site, nu in influences.weights)
     rows = [{"name": q.name, "axes": repr(tuple(i.axis.name for i in q.indices))} for q in influences.covariances]
-    per_column, per_column_and_path = [], []
+    per_column: list[str] = []
+    per_column_and_path: list[str] = []
     for array in program.arrays:
         axes = [i.axis for i in array.tensor.indices]
         if COLUMNS in axes:
@@ -115,6 +116,7 @@ class AdjointWriter:
         allocate, views = [], []
         for site in self.program.sites:
             allocate += [f'weight_{site} = weights["{site}"]', f"paths_{site} = len(weight_{site})"]
+            allocate.append(f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK")
         for group in (g for g in self.program.groups if g.kind == "evolving"):
             allocate += self._group(group)
         for first, second in self.influences.duals:
@@ -145,7 +147,8 @@ class AdjointWriter:
                 return [f"{name} = np.zeros(({sizes}) + ({more}))"], []
             return [f"{name} = np.zeros(({sizes}))"], []
         if array.history:
-            return [f"{name}_history = np.zeros((steps, {sizes}))"], [f"{name} = {name}_history[{self.now}]"]
+            made = "empty" if array.role == "assigned adjoint" else "zeros"
+            return [f"{name}_history = np.{made}((steps, {sizes}))"], [f"{name} = {name}_history[{self.now}]"]
         reset = [f"{name}[...] = 0.0"] if array.role == "adjoint" else []
         return [f"{name} = np.zeros(({sizes}))"], reset
 
@@ -224,7 +227,7 @@ class AdjointWriter:
             f"{passed} += passed.reshape({passed}.shape)",
             "kernel = kernel.reshape(len(observed), columns, opened)",
         ]
-        sampled = f'influence_{home} += np.einsum("mrp,mp->rp", passed, observed)'
+        sampled = f"_add_products(influence_{home}, passed, observed)"
         if home in self.closed:
             exact = f'np.einsum("mrj,mp,jq->rpq", kernel, observed, normals_{name}[:opened], optimize=True)'
             lines += [f'if "{home}" in closed:', f"    influence_{home} += {exact}", "else:", f"    {sampled}"]

@@ -95,7 +95,8 @@ class StatementWriter:
             if contract.explicit:
                 free = self._free(contract.target, contract.constraints)
                 value += f" + {self.formula.sum_of_terms(contract.explicit, free, contract.constraints)}"
-            lines.append(f"{self._target(contract.target, contract.constraints)} = {value}".replace("+ -", "- "))
+            sign = "+=" if contract.accumulate else "="
+            lines.append(f"{self._target(contract.target, contract.constraints)} {sign} {value}".replace("+ -", "- "))
         return lines
 
     def _registered(self, code):
@@ -127,6 +128,9 @@ class StatementWriter:
         return [line]
 
     def _piece(self, piece: Piece, free: tuple[Index, ...], averaged: bool) -> str:
+        product = None if averaged else self._matrix_product(piece, free)
+        if product:
+            return product if piece.scalar == 1 else f"{self._scalar(piece)}*{product}"
         letters: dict[Index, str] = {}
         weight = f"weight_{piece.operands[0].tensor.site}" if averaged and piece.operands else ""
         operands = [self._path_operand(o, piece.constraints, letters) for o in piece.operands]
@@ -159,6 +163,24 @@ class StatementWriter:
         if piece.scalar == 1:
             return total
         return f"{self._scalar(piece)}*{total}"
+
+    def _matrix_product(self, piece: Piece, free: tuple[Index, ...]) -> str | None:
+        """A coefficient times one site array, summed over the leading axes of the array: one matrix product."""
+        if len(piece.operands) != 1 or piece.coefficient == 1:
+            return None
+        letters: dict[Index, str] = {}
+        (operand,) = piece.operands
+        code, subscript = self._path_operand(operand, piece.constraints, letters)
+        names = {letter: index for index, letter in letters.items()}
+        axes = [names[letter] for letter in subscript.removesuffix(PATH)]
+        summed = [i for i in axes if i not in free]
+        own = self._coefficient_indices(piece, free)
+        kept = [i for i in own if i not in summed]
+        rest = axes[len(summed) :]
+        if not summed or axes[: len(summed)] != summed or not set(summed) <= set(own) or [*kept, *rest] != list(free):
+            return None
+        factor = self.formula.expression(piece.coefficient, (*kept, *summed), piece.constraints)
+        return f"np.tensordot({factor}, {code}, {len(summed)})"
 
     def _scalar(self, piece: Piece) -> str:
         code = self.formula.expression(piece.scalar, (), piece.constraints)

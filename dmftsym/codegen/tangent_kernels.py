@@ -76,7 +76,8 @@ class _Writer:
             value = "*".join(self._element(o, rows) for o in piece.operands)
             coefficient = self._formula(piece.scalar * piece.coefficient, {})
             before = [] if coefficient == "1" else [f"path_factor = {coefficient}"]
-            update = f"{target} += {value if coefficient == '1' else f'path_factor*{value}'}"
+            factors = [*([] if coefficient == "1" else ["path_factor"]), *([value] if value else [])]
+            update = f"{target} += {'*'.join(factors)}"
             inner += self._loops(_bound(piece, own), [*before, *_over_paths(rows, update)])
         return self._loops(own, inner)
 

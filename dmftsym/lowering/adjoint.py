@@ -1,8 +1,9 @@
 """`transpose`: how given quantities depend on the weight of every sample path, from one sweep backward in time.
 
 A network of width N is a sample of N paths a site. The derivative of a quantity with respect to the weight of a path is
-its influence function I, and N Cov(a, b) = sum over sites of <I_a I_b>/nu. Every first-order change that `TangentWriter`
-writes is a sum of coefficient·(change of x); the adjoint of x adds up coefficient·(adjoint of y) over all y that read x.
+its influence function I, and N Cov(a, b) = sum over sites of <I_a I_b>/nu. Every first-order change that
+`TangentWriter` writes is a sum of coefficient·(change of x); the adjoint of x adds up coefficient·(adjoint of y) over
+all y that read x.
 """
 
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ from dmftsym.lowering.ir import (
 from dmftsym.lowering.lower import Lowered
 from dmftsym.lowering.quantities import Node
 from dmftsym.lowering.tangent import TangentWriter, timed_nodes
+from dmftsym.lowering.tangent_kernels import fuse
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,22 @@ class AdjointWriter:
         for array in [a for a in self.tangent.arrays.values() if a.role == "slope"]:
             self.arrays[array.tensor.name] = array
         backward = [s for n in reversed(self.nodes) for s in (*self.gathered.get(n.name, ()), *pushed[n.name])]
-        return (*slopes, *backward)
+        return (*slopes, *fuse(self._assigned(backward), "adjoint"))
+
+    def _assigned(self, statements: list[Statement]) -> tuple[Statement, ...]:
+        """The first statement of a step that adds to an adjoint replaces it instead, where it can."""
+        seen: set[str] = set()
+        result = []
+        for statement in statements:
+            names = _written(statement)
+            if isinstance(statement, Contract) and statement.target.tensor.site and names[0] not in seen:
+                array = self.arrays[names[0]]
+                if array.role == "adjoint" and statement.target.times == (self.now,):
+                    statement = replace(statement, accumulate=False)
+                    self.arrays[names[0]] = replace(array, role="assigned adjoint")
+            seen |= set(names)
+            result.append(statement)
+        return tuple(result)
 
     # --- names ------------------------------------------------------------------------------------
 
@@ -129,11 +146,12 @@ class AdjointWriter:
 
     def _statements_of(self, node: Node) -> list[Statement]:
         """The statements of a node; what the second one of a two-time quantity repeats (equal times) counts once."""
-        first, *rest = node.statements
-        return [
-            first,
-            *(replace(s, constraints=tuple(replace(c, inclusive=False) for c in s.constraints)) for s in rest),
-        ]
+        result = list(node.statements[:1])
+        for other in node.statements[1:]:
+            if isinstance(other, Contract | Evaluate):
+                other = replace(other, constraints=tuple(replace(c, inclusive=False) for c in other.constraints))
+            result.append(other)
+        return result
 
     def _transposed(self, node: Node, statement: Statement) -> list[Statement]:
         match statement:
@@ -157,7 +175,7 @@ class AdjointWriter:
         return result
 
     def _transpose_link(self, link: Link) -> Statement | None:
-        """adjoint of source += coefficient · adjoint of target, now or, for what is read later, at the source's turn."""
+        """Add coefficient · adjoint of target to the adjoint of source: now or, if read later, at the source's turn."""
         now = self.now
         reader, target = self.adjoint(link.target), self.adjoint(self._canonical(link.source))
         body, constraints = link.coefficient * reader, link.constraints
@@ -193,10 +211,12 @@ class AdjointWriter:
         return self.tangent.builder.drawn.get(name, name)
 
     def _statement(self, target: Entry, body: Expr, constraints) -> Statement:
-        """target += Σ body, an average over paths if the target has none."""
+        """The statement target += Σ body, an average over paths if the target has none."""
         constraints = tuple(dict.fromkeys(constraints))
         path = [e for e in entries_of(body) if e.tensor.site]
-        bound = tuple(sorted(body.atoms(Index) - target.atoms(Index) - {self.now}, key=lambda i: (not i.is_time, i.name)))
+        bound = tuple(
+            sorted(body.atoms(Index) - target.atoms(Index) - {self.now}, key=lambda i: (not i.is_time, i.name))
+        )
         limits = tuple(c for c in constraints if c.time in bound or c.upper in bound)
         line = f"{target} += {as_expression((Term(body, bound, limits),))}"
         if not path and not target.tensor.site:
@@ -206,7 +226,9 @@ class AdjointWriter:
         return Contract(target, (piece,), (), averaged, line, accumulate=True, constraints=constraints)
 
     def _piece(self, body: Expr, constraints) -> Piece:
-        scalar, indexed, operands = [], [], []
+        scalar: list[Expr] = []
+        indexed: list[Expr] = []
+        operands: list[Entry] = []
         for factor in Term(body).factors:
             if any(e.tensor.site for e in entries_of(factor)):
                 if not isinstance(factor, Entry):
@@ -283,10 +305,24 @@ class AdjointWriter:
         for recall in self.recalls:
             for basis in self.bases:
                 values = {v.tensor for v in basis.values}
-                pair = tuple(sorted((recall.group, basis.group), key=lambda g: g.name))
-                if recall.observable.tensor in values and pair[0] != pair[1] and pair not in result:
-                    result.append(pair)
+                first, second = sorted((recall.group, basis.group), key=lambda g: g.name)
+                if recall.observable.tensor in values and first != second and (first, second) not in result:
+                    result.append((first, second))
         return tuple(result)
+
+
+def _written(statement: Statement) -> list[str]:
+    """The names of the adjoints that a statement adds to."""
+    match statement:
+        case AdjointRecall():
+            return [statement.observable.tensor.name]
+        case AdjointBasis():
+            return [v.tensor.name for v in statement.values]
+        case AdjointDraw():
+            return [c.tensor.name for c in statement.covariances]
+        case Contract() | Evaluate() | Influence():
+            return [statement.target.tensor.name]
+    return []
 
 
 def _is_mode(piece: Piece) -> bool:
@@ -295,6 +331,8 @@ def _is_mode(piece: Piece) -> bool:
 
 def _links(changed: Statement) -> list[Link]:
     """The terms of a first-order change, each with the one entry whose change it holds."""
+    if not isinstance(changed, Assign | Contract | Evaluate):
+        return []
     found: list[tuple[Expr, tuple[Before, ...]]] = []
     match changed:
         case Assign():

@@ -30,6 +30,7 @@ ROLES = {
     "excess": "what fluctuations of its arguments add to the mean of a function, times N",
     "given": "computed by another sweep",
     "adjoint": "the derivative of given quantities with respect to a quantity, one value per column",
+    "assigned adjoint": "the same, written in one piece at every step",
     "running adjoint": "the same for a sum that grows from step to step",
     "influence": "the derivative of given quantities with respect to the weight of a path, one value per column",
     "mode": "relative changes of the path weights, one value per column and sample path",
@@ -333,9 +334,10 @@ class Fluctuations:
 class Influences:
     """The derivatives of requested quantities with respect to the path weights, by a sweep backward in time.
 
-    `record` is the program with all its path arrays kept, `adjoint` the statements of one step backward. `duals` are the
-    pairs of source groups that stand for one random matrix, used forward and backward; `symmetric` names the quantities
-    of which the rows up to the present time hold everything; `jumps` are updates that jump, whose jumps are not seen.
+    `record` is the program with all its path arrays kept, `adjoint` the statements of one step backward. `duals` are
+    the pairs of source groups that stand for one random matrix, used forward and backward; `symmetric` names the
+    quantities of which the rows up to the present time hold everything; `jumps` are updates that jump, whose jumps are
+    not seen.
     """
 
     record: Program

@@ -1,5 +1,7 @@
 """Which first-order changes run in one loop over sample paths, and in which order the loops follow each other."""
 
+from dataclasses import replace
+
 from sympy import KroneckerDelta, Mul
 
 from dmftsym.language.sums import IndexSum
@@ -28,6 +30,32 @@ def tangent_kernels_of(nodes: list[Node], in_place: set[str], counts: dict[str, 
             result += group[0].statements
         pending = [n for n in pending if n not in group]
     return tuple(result)
+
+
+def fuse(statements: tuple[Statement, ...], stem: str) -> tuple[Statement, ...]:
+    """The statements in their order, neighbours of one site that can run in one loop over its paths together."""
+    result: list[Statement] = []
+    counts: dict[str, int] = {}
+    for statement in statements:
+        site = _site(statement) if isinstance(statement, Contract) else None
+        last = result[-1] if result else None
+        if not isinstance(statement, Contract) or site is None:
+            result.append(statement)
+        elif isinstance(last, TangentKernel) and last.site == site and not _sums_read(last, statement):
+            result[-1] = replace(last, updates=(*last.updates, statement))
+        else:
+            name = f"{stem}_{site}"
+            counts[name] = counts.get(name, 0) + 1
+            numbered = name if counts[name] == 1 else f"{name}_{counts[name]}"
+            result.append(TangentKernel(numbered, site, (statement,)))
+    return tuple(result)
+
+
+def _sums_read(kernel: TangentKernel, statement: Contract) -> bool:
+    """Whether a statement reads or continues an average that the kernel is still adding up."""
+    sums = {u.target.tensor for u in kernel.updates if isinstance(u, Contract) and u.averaged}
+    bodies = [p.scalar * p.coefficient for p in statement.pieces]
+    return statement.target.tensor in sums or any(e.tensor in sums for b in bodies for e in entries_of(b))
 
 
 def _largest_loop(ready: list[Node], pending: list[Node], in_place: set[str]) -> list[Node]:
@@ -92,7 +120,7 @@ def _site(statement: Assign | Contract) -> str | None:
     """The one site of a statement whose ends all stand at the current step, else None."""
     if isinstance(statement, Assign):
         return statement.target.tensor.site
-    sites = {o.tensor.site for p in statement.pieces for o in p.operands}
+    sites = {o.tensor.site for p in statement.pieces for o in p.operands} or {statement.target.tensor.site}
     spatial = [i for i in statement.target.indices if not i.is_time]
     if len(sites) != 1 or statement.mirror or (statement.averaged and len(spatial) > 2):
         return None  # a matrix of averages is a matrix product

@@ -106,6 +106,8 @@ def updates_without_equation(text: str) -> list[str]:
             for target in targets:
                 if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
                     name = target.value.id.replace("_rate", ".dot")
+                    if name.startswith("ranks_"):
+                        continue  # how many normals of a source are open at each step
                     if not equation_above(node.lineno, name):
                         bare.append(f"{function.name}: {name}")
     return bare

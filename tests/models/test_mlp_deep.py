@@ -141,7 +141,10 @@ def three_layers(memory=True, instant=True, pair=False, samples=True):
 
 @pytest.mark.parametrize(("left_out", "expected"), [("nothing", 0), ("memory", 100), ("instant", 5.5)])
 def test_the_memory_terms_are_needed_for_f(left_out, expected):
-    """Without A and B, or without the equal-time part of B, f leaves the ensemble by so many standard errors."""
+    """Without A and B, or without the equal-time part of B, f leaves the ensemble by so many standard errors.
+
+    (A recalled B still holds most of its equal-time part, see lowering/test_memory_and_closure.py: less than it would.)
+    """
     widths, parameters, inputs, steps = ensemble("three_layer_tanh_small")
     model = three_layers(left_out != "memory", left_out != "instant", pair=left_out == "nothing")
     data = {"Kx": inputs["X"] @ inputs["X"].T / 2, "y": inputs["y"]}
@@ -169,18 +172,18 @@ def test_the_hat_form_of_both_response_functions_equals_the_pair():
 
 
 def test_points_outside_the_training_set_agree_with_trained_networks():
-    """f within 4 standard errors of 300 networks of width 400 and 2/400."""
+    """f within 4 standard errors of 300 networks of width 300 and 2/300."""
     X_test = np.array([[0.5, 0.5, -0.2, 0.1], [-1.0, 0.2, 0.9, 0.9]])
-    f, error = mean_and_error(train(400, 300, X, Y, 1.5, 0.3, 10, 3, X_test))
+    f, error = mean_and_error(train(300, 300, X, Y, 1.5, 0.3, 10, 3, X_test))
     solver = network(depth=2, test=True)
     inputs = {"X": X, "y": Y, "X_test": X_test}
     result = solver.solve({"gamma": 1.5, "eta": 0.3}, inputs, steps=10, points=2**14)
-    assert (np.abs(result.f.values.T - f[:, :2]) < 4 * error[:, :2] + 2 / 400).all()
-    assert (np.abs(result.f_test.values.T - f[:, 2:]) < 4 * error[:, 2:] + 2 / 400).all()
-    assert not (np.abs(result.f_test.values[::-1].T - f[:, 2:]) < 4 * error[:, 2:] + 2 / 400).all(), "points exchanged"
+    assert (np.abs(result.f.values.T - f[:, :2]) < 4 * error[:, :2] + 2 / 300).all()
+    assert (np.abs(result.f_test.values.T - f[:, 2:]) < 4 * error[:, 2:] + 2 / 300).all()
+    assert not (np.abs(result.f_test.values[::-1].T - f[:, 2:]) < 4 * error[:, 2:] + 2 / 300).all(), "points exchanged"
 
 
-@pytest.mark.parametrize("activation", ["tanh", "linear"])
+@pytest.mark.parametrize("activation", ["tanh", pytest.param("linear", marks=pytest.mark.slow)])
 def test_a_test_point_that_is_a_training_point_has_its_output(activation):
     solver = network(depth=2, test=True, activation=activation)
     inputs = {"X": X, "y": Y, "X_test": X[::-1]}
@@ -247,7 +250,11 @@ def test_five_layers_closed_exactly_sampled_and_trained():
 
 
 @pytest.mark.parametrize(
-    ("depth", "errors"), [(2, (0.5026572, 0.1265583, 0.0074874)), (3, (0.3609199, 0.0299138, 0.0002249))]
+    ("depth", "errors"),
+    [
+        pytest.param(2, (0.5026572, 0.1265583, 0.0074874), marks=pytest.mark.slow),
+        (3, (0.3609199, 0.0299138, 0.0002249)),
+    ],
 )
 def test_linear_network_of_one_sample_and_its_reversal(depth, errors):
     """y - f at steps 4, 10, 20; and the network read from its output to its input is the same: Phi^l = G^(L+1-l)."""
@@ -276,7 +283,7 @@ def test_linear_network_of_one_sample_and_its_reversal(depth, errors):
 
 
 @pytest.mark.parametrize("activation", ["erf", pytest.param("relu", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("depth", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_small_gamma_gives_the_lazy_closed_form(activation, depth):
     """f(t) = (1 - (1 - eta K)^t) y with the analytic K; f and K within 5 of their sampling errors (and the next order).
 
