@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sympy import Expr, Function, Symbol
+from sympy import Expr, Function, KroneckerDelta, Symbol
 
 from dmftsym.codegen.arrays import part_slice, slot_code
 from dmftsym.codegen.printers import FormulaPrinter
@@ -92,6 +92,8 @@ def with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, st
         code, name, argument = element_code(entry, now, histories)
         arguments.setdefault(name, argument)
         replaced[entry] = Symbol(code, real=True)
+    for delta in sorted(expr.atoms(KroneckerDelta), key=str):
+        replaced[delta] = Symbol(f"(1.0 if {delta.args[0]} == {delta.args[1]} else 0.0)", real=True)
     for atom in sorted(expr.atoms(Parameter, Size), key=str):
         arguments.setdefault(atom.name, atom.name)
         replaced[atom] = Symbol(atom.name, positive=True)

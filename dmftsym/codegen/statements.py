@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-from sympy import Integer
-
 from dmftsym.codegen.arrays import PATH, ArrayFormula, moment_code, part_slice, size_code, slot_code
 from dmftsym.codegen.kernels import KernelCode, kernel_code, wrapped
 from dmftsym.codegen.sources import SourceWriter
@@ -218,7 +216,7 @@ class StatementWriter:
 
     def _free(self, target: Entry, constraints: tuple[Before, ...]) -> tuple[Index, ...]:
         """The indices of a target that its slice keeps, in order."""
-        return tuple(i for i in target.indices if not (isinstance(i, Index) and i == self.now) and i != Integer(0))
+        return tuple(i for i in target.indices if isinstance(i, Index) and i != self.now)
 
     def _target(self, target: Entry, constraints: tuple[Before, ...]) -> str:
         if target.tensor.site:

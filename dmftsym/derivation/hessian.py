@@ -204,10 +204,9 @@ def _averaged(term: Term, site: str, action: Action) -> Term:
             outside.append(factor)
         else:
             late.append(factor)
-    times = [t for r in responses for t in r.times]
-    for factor in [f for f in late if times]:
+    for factor in [f for f in late if responses]:
         local = [e for e in entries_of(factor) if e.tensor.site == site]
-        if all(is_before(e, [t], term.constraints, action) for e in local for t in times):
+        if all(is_before(e, [r], term.constraints, action) for e in local for r in responses):
             late.remove(factor)
             early.append(factor)
     inside = Mul(*late)

@@ -204,11 +204,10 @@ def site_fate(term: Term, site: str, weight: Expr, action: Action) -> CausalTerm
     local = [e for e in entries_of(term.body) if e.tensor.site == site and e.tensor.kind != "response field"]
     if not responses:
         return CausalTerm(averaged, False, "holds no response field, does not vanish")
-    latest = [t for r in responses for t in r.times]
     if not local:
         shown = as_expression((term,))
         return CausalTerm(shown, True, "an average of response fields alone vanishes")
-    if all(is_before(e, latest, term.constraints, action) for e in local):
+    if all(is_before(e, responses, term.constraints, action) for e in local):
         return CausalTerm(averaged, True, "a response field is the latest factor, so the average vanishes")
     return CausalTerm(averaged, False, "the latest factor need not be a response field, does not vanish")
 
@@ -218,16 +217,60 @@ def _has_equation_of_motion(field: Tensor, action: Action) -> bool:
     return any(d.entry.tensor == field for t in site.terms for d in t.body.atoms(TimeDerivative))
 
 
-def is_before(entry: Entry, latest: list[Expr], constraints: tuple[Before, ...], action: Action) -> bool:
-    """Whether a field, or every field that a definition reads, is strictly earlier than one of the latest times."""
+def is_before(entry: Entry, responses: list[Entry], constraints: tuple[Before, ...], action: Action) -> bool:
+    """Whether a field, or every field that a definition reads, does not feel the source of one of the response fields.
+
+    That is so where it is strictly earlier, or at the same time and its equation does not pass it on at once.
+    """
     if entry.tensor.kind == "field":
-        # in continuous time x(t) does not yet feel what enters dx/dt at t (Itô)
-        earlier = not_after if _has_equation_of_motion(entry.tensor, action) else strictly_before
-        return all(any(earlier(s, t, constraints) for t in latest) for s in entry.times)
-    taken = [i for t in (*latest, *entry.indices) for i in t.atoms(Index)]
+        return all(any(_too_late(entry.tensor, s, r, constraints, action) for r in responses) for s in entry.times)
+    taken = [i for t in (*[t for r in responses for t in r.times], *entry.indices) for i in t.atoms(Index)]
     for term in action.definition(entry.tensor.name).terms:
         moved = rename(avoid(term, taken), dict(zip(entry.tensor.indices, entry.indices, strict=True)))
         inside = [e for e in entries_of(moved.body) if e.tensor.site]
-        if not all(is_before(e, latest, (*constraints, *moved.constraints), action) for e in inside):
+        if not all(is_before(e, responses, (*constraints, *moved.constraints), action) for e in inside):
             return False
     return True
+
+
+def _too_late(field: Tensor, at: Expr, response: Entry, constraints: tuple[Before, ...], action: Action) -> bool:
+    """Whether a source comes too late to be felt by a field at a time."""
+    (time,) = response.times
+    if strictly_before(at, time, constraints):
+        return True
+    if not not_after(at, time, constraints):
+        return False
+    # in continuous time x(t) does not yet feel what enters dx/dt at t (Itô)
+    return _has_equation_of_motion(field, action) or response.tensor.name not in _felt_at_once(field, action)
+
+
+def _felt_at_once(field: Tensor, action: Action) -> set[str]:
+    """The fields of a site whose sources a field feels at the same time: itself, and what its equation passes on."""
+    site = next(s for s in action.sites if s.name == field.site)
+    definitions = {d.tensor: d.terms for d in site.definitions}
+    found: set[str] = set()
+    queue = [field]
+    while queue:
+        tensor = queue.pop()
+        if tensor.name in found:
+            continue
+        found.add(tensor.name)
+        if tensor.kind != "field":
+            queue += [e.tensor for t in definitions[tensor] for e in entries_of(t.body) if e.tensor.site]
+        elif not _has_equation_of_motion(tensor, action):
+            queue += _read_at_once(tensor, site.terms)
+    return found
+
+
+def _read_at_once(field: Tensor, terms: tuple[Term, ...]) -> list[Tensor]:
+    """What stands in the equation of a field and need not be earlier than it."""
+    result = []
+    for term in terms:
+        responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "response field"]
+        if len(responses) != 1 or responses[0].tensor != field.tilde or entries_of(term.body, "conjugate"):
+            continue
+        now = responses[0].times[0]
+        for entry in entries_of(term.body, "field", "definition"):
+            if entry.tensor.site and not all(strictly_before(s, now, term.constraints) for s in entry.times):
+                result.append(entry.tensor)
+    return result

@@ -30,6 +30,8 @@ def is_multiplier(pair_terms: tuple[Term, ...], q: Tensor) -> bool:
 
 def _partner(term: Term, q: Tensor) -> Entry | None:
     """The other factor of c·q·p, with the indices of q as declared."""
+    if term.constraints:
+        return None
     entries = [f for f in term.factors if isinstance(f, Entry)]
     rest: Expr = term.body / Mul(*entries)
     kinds = {e.tensor.kind for e in entries}

@@ -8,12 +8,12 @@ all y that read x.
 
 from dataclasses import dataclass, replace
 
-from sympy import Add, Expr, Mul
+from sympy import Add, Expr, KroneckerDelta, Mul
 
 from dmftsym.derivation.symmetry import ends_of, symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Tensor
-from dmftsym.language.terms import Before, Term, as_expression, entries_of
+from dmftsym.language.terms import Before, Term, as_expression, entries_of, fresh_index
 from dmftsym.lowering.feedback import Feedback
 from dmftsym.lowering.ir import (
     COLUMNS,
@@ -60,7 +60,8 @@ def transpose(lowered: Lowered, program: Program, feedback: Feedback, requested:
     writer = AdjointWriter(lowered, feedback, requested)
     statements = writer.statements()
     active = set(feedback.active)
-    growing = {s.target.tensor.name for n in writer.nodes for s in n.statements if getattr(s, "accumulate", False)}
+    contracts = [s for n in writer.nodes for s in n.statements if isinstance(s, Contract)]
+    growing = {s.target.tensor.name for s in contracts if s.accumulate}
     kept = tuple(replace(a, history=bool(a.site) and a.tensor.name not in growing) for a in program.arrays)
     heads = {t.name: t for t in program.outputs}
     adjoint = replace(
@@ -111,7 +112,9 @@ class AdjointWriter:
 
     def _assigned(self, statements: list[Statement]) -> tuple[Statement, ...]:
         """The first statement of a step that adds to an adjoint replaces it instead, where it can."""
-        seen: set[str] = set()
+        contracts = [s for s in statements if isinstance(s, Contract)]
+        # what a later step has added to this one must stay
+        seen = {s.target.tensor.name for s in contracts if s.target.times and s.target.times != (self.now,)}
         result = []
         for statement in statements:
             names = _written(statement)
@@ -179,6 +182,7 @@ class AdjointWriter:
         now = self.now
         reader, target = self.adjoint(link.target), self.adjoint(self._canonical(link.source))
         body, constraints = link.coefficient * reader, link.constraints
+        target, body = _apart(target, body)
         past = [t for t in link.source.times if isinstance(t, Index) and t != now]
         if len(link.source.times) == 1 and past:
             swap = {past[0]: now, now: past[0]}
@@ -309,6 +313,18 @@ class AdjointWriter:
                 if recall.observable.tensor in values and first != second and (first, second) not in result:
                     result.append((first, second))
         return tuple(result)
+
+
+def _apart(target: Entry, body: Expr) -> tuple[Entry, Expr]:
+    """A target with different indices at all its places; where they were equal a Kronecker delta says so."""
+    indices: list[Expr] = []
+    for index in target.indices:
+        if isinstance(index, Index) and not index.is_time and index in indices:
+            other = fresh_index(index, [*target.atoms(Index), *body.atoms(Index)])
+            body *= KroneckerDelta(index, other)
+            index = other
+        indices.append(index)
+    return target.tensor[tuple(indices)], body
 
 
 def _written(statement: Statement) -> list[str]:

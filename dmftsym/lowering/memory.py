@@ -16,7 +16,7 @@ from sympy import Expr, Mul
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import Covariance, EffectiveProcess, Processes
 from dmftsym.derivation.responses import ResponseFunction, tangents
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Parameter, Tensor
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.lowering.ir import SourceGroup
 from dmftsym.lowering.quantities import QuantityBuilder
@@ -66,8 +66,11 @@ def _rewrite(term: Term, now: Index, process: EffectiveProcess, equations: Deriv
     outer, summed, limit = ends
     inside = Mul(*[f for f in term.factors if f != entry and any(f.has(i) for i in summed)])
     rest = term.body / (entry * inside)
-    members = _members(response, equations)
-    if members is None or any(rest.has(i) for i in summed):
+    found = _members(response, equations)
+    if found is None or any(rest.has(i) for i in summed) or (response.instant and not limit.inclusive):
+        return term
+    strength, members = found
+    if not _stays_finite(rest * response.coefficient, strength):
         return term
     own = dict(members)[response.responder.tensor.name]
     here = dict(zip(_order(response), summed, strict=True))
@@ -75,7 +78,9 @@ def _rewrite(term: Term, now: Index, process: EffectiveProcess, equations: Deriv
         return term
     tensor = _tensor(response, process.site)
     line = f"{tensor[tensor.indices]} = {Term(entry * inside, summed, (limit,))}"
-    recalls.setdefault(tensor, Recall(tensor, response, response.responder.tensor.name, members, limit.inclusive, line))
+    recalls.setdefault(
+        tensor, Recall(tensor, response, response.responder.tensor.name, members, response.instant, line)
+    )
     bound = tuple(i for i in term.bound if i not in summed)
     kept = tuple(c for c in term.constraints if c != limit)
     return Term(rest * tensor[(*outer, now)], bound, kept)
@@ -106,8 +111,14 @@ def _tensor(response: ResponseFunction, site: str) -> Tensor:
     return Tensor(f"recalled_{response.tensor.name}", "definition", (*outer, later), site)
 
 
-def _members(response: ResponseFunction, equations: Derivation) -> tuple[tuple[str, Expr], ...] | None:
-    """ψ for every source drawn together with the responding one, if their covariance is k·<ψψ> throughout."""
+def _stays_finite(coefficient: Expr, strength: Expr) -> bool:
+    """Whether the memory vanishes with the strength k of the noise: e = ψ/√k and n say nothing without noise."""
+    denominator = (coefficient / strength).as_numer_denom()[1]
+    return not denominator.atoms(Parameter) & strength.atoms(Parameter)
+
+
+def _members(response: ResponseFunction, equations: Derivation) -> tuple[Expr, tuple[tuple[str, Expr], ...]] | None:
+    """The factor k and ψ for every source drawn together with the responding one, if their covariance is k·<ψψ>."""
     process = next(p for p in equations.process if p.site == response.site)
     field = response.responder.tensor.name
     linked = _linked(field, process)
@@ -131,7 +142,8 @@ def _members(response: ResponseFunction, equations: Derivation) -> tuple[tuple[s
         return None
     declared = {name: _declared(name, process) for name in linked}
     own = dict(zip(declared[field], order, strict=True))
-    return tuple((n, psi.xreplace(own if n == field else {})) for n, (_, psi) in found.items())
+    strength = found[field][0]
+    return strength, tuple((n, psi.xreplace(own if n == field else {})) for n, (_, psi) in found.items())
 
 
 def _declared(name: str, process: EffectiveProcess) -> tuple[Index, ...]:
@@ -217,7 +229,7 @@ def add_recalls(builder: QuantityBuilder, recalls: tuple[Recall, ...], groups: t
     for recall in recalls:
         response, now = recall.response, builder.now
         group = next(
-            g for g in groups if g.site == response.site and recall.source in {m.field.name for m in g.members}
+            g for g in groups if _draws(g, response.site) and recall.source in {m.field.name for m in g.members}
         )
         if group.name not in done:
             done.add(group.name)
@@ -229,6 +241,10 @@ def add_recalls(builder: QuantityBuilder, recalls: tuple[Recall, ...], groups: t
         head = recall.tensor.indices[:-1]
         target = Tensor(recall.tensor.name, "definition", (*head, now), recall.tensor.site)
         builder.add_recall(target, observable, response.coefficient, group, recall)
+
+
+def _draws(group: SourceGroup, site: str) -> bool:
+    return group.site == site and group.kind == "evolving"
 
 
 def _array(builder: QuantityBuilder, value: Expr, now: Index, site: str) -> Entry:

@@ -29,8 +29,11 @@ def add_responses(builder: QuantityBuilder, equations: Derivation, live: tuple[s
     """The live response functions as averages of tangents; tangents of linear sites are the same on every path."""
     wanted = [r for r in equations.responses if r.tensor.name in live]
     for response in wanted:
-        writer = _ResponseWriter(builder, response, equations, scheme)
-        writer.add()
+        if not _tangents(response, equations):
+            tensor = response.tensor
+            builder.add_function(tensor, (), f"{tensor[tensor.indices]} = 0: the observable never feels the source")
+            continue
+        _ResponseWriter(builder, response, equations, scheme).add()
 
 
 def _tangents(response: ResponseFunction, equations: Derivation) -> tuple[Tangent, ...]:

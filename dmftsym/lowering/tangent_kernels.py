@@ -120,6 +120,8 @@ def _site(statement: Assign | Contract) -> str | None:
     """The one site of a statement whose ends all stand at the current step, else None."""
     if isinstance(statement, Assign):
         return statement.target.tensor.site
+    if any(t.is_Add for t in statement.target.times):
+        return None  # written to the time before
     sites = {o.tensor.site for p in statement.pieces for o in p.operands} or {statement.target.tensor.site}
     spatial = [i for i in statement.target.indices if not i.is_time]
     if len(sites) != 1 or statement.mirror or (statement.averaged and len(spatial) > 2):

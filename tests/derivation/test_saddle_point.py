@@ -108,7 +108,7 @@ def toy(write):
     x, v = site.field("x", t), site.field("v", t)
     p = SimpleNamespace(**locals())
     site.action(q.hat[t] * phi(x[t]) + R.hat[t, s] * phi(x[t]) * x.tilde[s])
-    site.equation(v[t], 0)
+    site.equation(v[t], x[t])  # v feels the source of x at once
     site.equation(x[t], write(p))
     p.saddle_point = ds.derive(m).saddle_point
     return p

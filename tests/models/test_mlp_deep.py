@@ -157,12 +157,6 @@ def test_the_memory_terms_are_needed_for_f(left_out, expected):
         assert np.abs(result.f - library.f).max() < 1e-10, "the same equations, the same points"
 
 
-# BUG: causality of the conjugate of B (lowering refuses): phi(h1(t)) does not feel the source of z1 at the same time
-@pytest.mark.xfail(
-    strict=True,
-    raises=ds.LoweringError,
-    reason="a sum over the past with the present, of a field of no equal-time response",
-)
 def test_the_hat_form_of_both_response_functions_equals_the_pair():
     _, parameters, inputs, steps = ensemble("three_layer_tanh_small")
     data = {"Kx": inputs["X"] @ inputs["X"].T / 2, "y": inputs["y"]}
@@ -370,8 +364,6 @@ def test_requested_response_functions_of_one_sample():
     agree_with_kicks(result.expand_dims("sample"), 1.5, 0.3)
 
 
-# BUG: a tangent of a nonlinear site whose fields have an index holds KroneckerDelta(mu, mu'), which nothing prints
-@pytest.mark.xfail(strict=True, raises=ds.CodegenError, reason="no rule prints KroneckerDelta in a kernel")
 def test_requested_response_functions_of_the_library_model():
     solver = network(("A1", "B1", "Phi1", "G2"), depth=2)
     result = solver.solve({"gamma": 1.5, "eta": 0.3}, {"Kx": [[1.0]], "y": [1.0]}, steps=6, points=2**14)
