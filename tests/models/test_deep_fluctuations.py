@@ -89,14 +89,18 @@ def test_seeds_of_symmetric_quantities_stand_for_both_halves():
 
 
 def ensemble_ratio(entries, name, theory, place=()):
-    """N Var of an ensemble extrapolated in 1/N (a line, weighted by the networks) over theory, averaged over times."""
+    """N Var of an ensemble extrapolated in 1/N (a line, weighted by the networks) over theory, averaged over times.
+
+    Returns ratios and their standard error, as large as if all times were one: a variance of E networks has 2/E.
+    """
     widths = np.array([float(n) for n in entries])
     networks = np.array([entry["E"] for entry in entries.values()])
     values = np.array([np.array(entry[name]["Nvar"])[place] for entry in entries.values()])
     ratio = (values / np.where(theory > 1e-10, theory, np.nan)).reshape(len(widths), len(theory), -1)
     means = np.nanmean(ratio, axis=1)
     design = np.stack([np.ones(len(widths)), 1 / widths], 1)
-    return np.linalg.solve((design.T * networks) @ design, (design.T * networks) @ means)[0]
+    information = (design.T * networks) @ design
+    return np.linalg.solve(information, (design.T * networks) @ means)[0], np.sqrt(2 * np.linalg.inv(information)[0, 0])
 
 
 @pytest.fixture(scope="module")
@@ -121,24 +125,24 @@ def ratios(widths, result):
 
 
 def test_three_layers_agree_with_trained_networks(small):
-    """Within 5 % averaged over times: the ensembles know a variance to 2 %, extrapolated 3 %, the paths to 2-3 %."""
+    """Averaged over times within 7 %: 2.6 % is the error of the extrapolated ensembles, 3 % that of few paths."""
     module, widths, run = small
     result = run(points=4096, repeats=2)
-    for name, ratio in ratios(widths, result).items():
-        assert np.abs(ratio - 1).max() < 0.07, name
+    for name, (ratio, error) in ratios(widths, result).items():
+        assert error < 0.027 and np.abs(ratio - 1).max() < 0.07, name
     module_sweep = module.adjoint_sweep
     try:
         module.adjoint_sweep = without_fresh_normals(module)
         wrong = ratios(widths, run(points=4096, repeats=2))
     finally:
         module.adjoint_sweep = module_sweep
-    assert np.abs(wrong["f"] - 1).max() > 0.1, "the averages of fresh normals must show"
+    assert np.abs(wrong["f"][0] - 1).max() > 0.1, "the averages of fresh normals must show"
 
 
 @pytest.mark.slow
 def test_three_layers_agree_with_trained_networks_closely(small):
     _, widths, run = small
-    for name, ratio in ratios(widths, run(points=16384)).items():
+    for name, (ratio, _) in ratios(widths, run(points=16384)).items():
         assert np.abs(ratio - 1).max() < 0.05, name
 
 
@@ -152,15 +156,16 @@ def test_longer_training_of_three_layers():
     result = module.fluctuations(parameters, data, steps=settings["T"])
     f = np.einsum("mtmt->tm", result["cov_f_f"])
     K = np.einsum("mntmnt->tmn", result["cov_K_K"])
-    assert np.abs(ensemble_ratio(file["widths"], "f", f) - 1).max() < 0.05
-    assert np.abs(ensemble_ratio(file["widths"], "ntk", K) - 1).max() < 0.05
+    for name, theory in (("f", f), ("ntk", K)):
+        ratio, error = ensemble_ratio(file["widths"], name, theory)
+        assert error < 0.05 and np.abs(ratio - 1).max() < 0.07, name
 
 
 # Linear networks: exact
 
 
 def test_five_linear_layers_agree_with_trained_networks():
-    """First ten steps, where 1/N corrections are of the size of the line in 1/N: within 6 % (errors: 2-4 %)."""
+    """First ten steps, where a line in 1/N describes the corrections: within 3 standard errors (5 %) of the networks."""
     file = json.loads((REFERENCE / "five_layer_linear.json").read_text())
     settings, steps = file["settings"], 10
     module = network(4, "linear", ("f",))
@@ -169,8 +174,10 @@ def test_five_linear_layers_agree_with_trained_networks():
     assert str(result["cov_measure"]) == "gaussian, exact" and "se_cov_f_f" not in result
     f = np.einsum("mtmt->tm", result["cov_f_f"])
     first = slice(0, steps)
-    assert np.abs(ensemble_ratio(file["widths"], "f", f, first) - 1).max() < 0.06
-    assert np.abs(ensemble_ratio(file["widths"], "f", 1.15 * f, first) - 1).max() > 0.06
+    ratio, error = ensemble_ratio(file["widths"], "f", f, first)
+    assert error < 0.06 and np.abs(ratio - 1).max() < 3 * error
+    ratio, error = ensemble_ratio(file["widths"], "f", 0.85 * f, first)
+    assert np.abs(ratio - 1).max() > 3 * error
 
 
 def test_exact_and_sampled_covariances_of_a_linear_network_agree():
@@ -209,5 +216,5 @@ def test_variance_builds_up_layer_by_layer_for_relu():
 
 def test_kinks_of_deep_networks_are_refused():
     module = network(2, "relu", ("f",))
-    with pytest.raises(module.InputError, match=r"g1.*kink.*steps 1 or a smooth activation"):
+    with pytest.raises(module.InputError, match=r"g\d.*kink.*steps 1 or a smooth activation"):
         module.fluctuations(PARAMETERS, ONE_SAMPLE, steps=2)
