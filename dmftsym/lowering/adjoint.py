@@ -224,7 +224,7 @@ class AdjointWriter:
         limits = tuple(c for c in constraints if c.time in bound or c.upper in bound)
         line = f"{target} += {as_expression((Term(body, bound, limits),))}"
         if not path and not target.tensor.site:
-            return Evaluate(target, (Term(body, bound, constraints),), line, constraints, accumulate=True)
+            return Evaluate(target, (Term(body, bound, limits),), line, constraints, accumulate=True)
         piece = self._piece(body, constraints)
         averaged = not target.tensor.site
         return Contract(target, (piece,), (), averaged, line, accumulate=True, constraints=constraints)
@@ -262,7 +262,18 @@ class AdjointWriter:
         tensor = Tensor(f"influence_{site}", "definition", (self.column,), site)
         self.arrays[tensor.name] = Array(tensor, "influence")
         dual = next((pair for pair in self.duals if recall.group.name in (pair[0].name, pair[1].name)), None)
+        self._check_matrix(recall, dual)
         return AdjointRecall(recall, memory, observable, dual, self._place(recall), f"adjoint of {recall.equation}")
+
+    def _check_matrix(self, recall: RecallMemory, dual) -> None:
+        """The fluctuations of a memory are known for a matrix of independent entries, layers of equal width."""
+        covariances = [t.body for b in recall.group.blocks for t in b.terms]
+        plain = all(isinstance(body, Entry) for body in covariances) and recall.coefficient == 1
+        if dual is None or not plain or any(s.weight != 1 for s in self.lowered.action.sites):
+            raise LoweringError(
+                f"covariances: the memory {recall.equation} is not that of one matrix with independent entries of "
+                f"unit variance, used forward and backward between layers of equal width; only that is available"
+            )
 
     def _place(self, recall: RecallMemory) -> Entry | None:
         """Which value of the dual basis the observable is, as it stands there."""

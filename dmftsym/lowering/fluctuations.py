@@ -51,6 +51,7 @@ def linearise(
     lowered = lower(equations, scheme, requested)
     feedback = find_feedback(lowered, requested)
     _check_differentiable(lowered, requested)
+    _check_no_response(equations, feedback)
     program = program_of(lowered)
     if _needs_influences(lowered, program):
         return transpose(lowered, program, feedback, requested), feedback
@@ -94,6 +95,16 @@ def _check_result_names(requested: tuple[str, ...]) -> None:
                 f"ask for one at a time"
             )
         seen[name] = pair
+
+
+def _check_no_response(equations: Derivation, feedback: Feedback) -> None:
+    """A response function fluctuates by more than the change of its tangents along the paths."""
+    for response in equations.responses:
+        if response.tensor.name in feedback.active:
+            raise LoweringError(
+                f"covariances of {', '.join(feedback.requested)} need those of the response function "
+                f"{response.tensor}, which are not available"
+            )
 
 
 def _check_differentiable(lowered: Lowered, requested: tuple[str, ...]) -> None:

@@ -4,6 +4,9 @@ from sympy import Mul
 
 from dmftsym.language.terms import as_expression
 from dmftsym.lowering.ir import (
+    AdjointBasis,
+    AdjointDraw,
+    AdjointRecall,
     Assign,
     Contract,
     Draw,
@@ -11,6 +14,8 @@ from dmftsym.lowering.ir import (
     Evaluate,
     ExtendBasis,
     Fluctuations,
+    Influence,
+    Influences,
     Kernel,
     Piece,
     Program,
@@ -42,8 +47,15 @@ def program_text(program: Program) -> str:
     return "\n".join(lines)
 
 
-def fluctuation_text(fluctuations: Fluctuations) -> str:
-    """The programs that give the covariances: what is sketched, and the first-order changes."""
+def fluctuation_text(fluctuations: Fluctuations | Influences) -> str:
+    """The programs that give the covariances: what is sketched and the first-order changes, or the sweep backward."""
+    if isinstance(fluctuations, Influences):
+        lines = [f"covariances of {', '.join(q.name for q in fluctuations.covariances)}, by a sweep backward in time"]
+        lines += [f"{a.name} and {b.name} stand for one random matrix" for a, b in fluctuations.duals]
+        lines += [f"what jumps, which the sweep does not see: {', '.join(fluctuations.jumps)}"] * bool(
+            fluctuations.jumps
+        )
+        return "\n".join([*lines, "backward " + program_text(fluctuations.adjoint)])
     parts = {"sketch": fluctuations.sketch, "tangent": fluctuations.tangent, "direct": fluctuations.direct}
     lines = [f"covariances of {', '.join(q.name for q, _ in fluctuations.covariances)}"]
     if fluctuations.jumps:
@@ -71,7 +83,8 @@ def statement_lines(statement: Statement) -> list[str]:
             return [f"{statement.target} {sign} {' + '.join(parts) or '0'}{mirrored}"]
         case Evaluate():
             after = " (after its start)" if statement.starts else ""
-            return [f"{statement.target} = {as_expression(statement.terms)}{after}"]
+            sign = "+=" if statement.accumulate else "="
+            return [f"{statement.target} {sign} {as_expression(statement.terms)}{after}"]
         case ExtendBasis():
             values = ", ".join(map(str, statement.values))
             return [f"basis of {statement.group.name} on the paths of {statement.site}: {values} = L e"]
@@ -91,6 +104,10 @@ def statement_lines(statement: Statement) -> list[str]:
             return [f"{statement.target} = {statement.expression}"]
         case Sketch():
             return [f"{statement.target} += {statement.equation}"]
+        case Influence():
+            return [f"{statement.target} += {_piece_text(statement.piece, False)}  ({statement.equation})"]
+        case AdjointRecall() | AdjointBasis() | AdjointDraw():
+            return [statement.equation]
     raise TypeError(f"unknown statement {statement!r}")
 
 

@@ -43,6 +43,28 @@ def test_finite_width_is_figure_2(tmp_path):
     assert variance(result, "K")[0] == pytest.approx(1.7878, abs=1e-4)
 
 
+def test_deep_linear_is_figure_4(tmp_path):
+    results = load("deep_linear").main(folder=tmp_path)
+    assert (tmp_path / "deep_linear.png").stat().st_size > 20_000
+    peaks = [np.diag(r.cov_Delta_Delta.values.reshape(30, 30)).max() for r in results.values()]
+    assert peaks == pytest.approx([0.53, 0.60, 0.79, 1.0], rel=0.015)
+    assert all(r.attrs["cov_measure"] == "gaussian, exact" for r in results.values())
+
+
+def test_variance_by_layer(tmp_path):
+    result = load("variance_by_layer").main(steps=2, points=1024, folder=tmp_path)
+    assert (tmp_path / "variance_by_layer.png").stat().st_size > 15_000
+    relative = []
+    for layer in (1, 2, 3):
+        name = f"feature{layer}"
+        relative.append(result[f"cov_{name}_{name}"].values[0, 0, 0, 0] / result[name].values[0, 0] ** 2)
+    assert relative[0] < relative[1] < relative[2]
+    # one layer alone: Var(tanh(h)^2)/<tanh(h)^2>^2 for h of variance 1
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    square, weights = np.tanh(nodes) ** 2, weights / weights.sum()
+    assert relative[0] == pytest.approx((square**2 @ weights) / (square @ weights) ** 2 - 1, rel=0.05)
+
+
 def simulate_populations(units, networks, steps, dt, g_E, g_I, nu_E, seed):
     rng = np.random.default_rng(seed)
     N_E = round(nu_E * units)

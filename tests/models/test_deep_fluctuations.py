@@ -165,7 +165,7 @@ def test_longer_training_of_three_layers():
 
 
 def test_five_linear_layers_agree_with_trained_networks():
-    """First ten steps, where a line in 1/N describes the corrections: within 3 standard errors (5 %) of the networks."""
+    """First ten steps, where a line in 1/N describes the corrections: within 3 standard errors of the networks."""
     file = json.loads((REFERENCE / "five_layer_linear.json").read_text())
     settings, steps = file["settings"], 10
     module = network(4, "linear", ("f",))
@@ -212,6 +212,21 @@ def test_variance_builds_up_layer_by_layer_for_relu():
     for a, one in enumerate(names):
         for b, other in enumerate(names[a:], a):
             assert found[f"cov_{one}_{other}"].item() == pytest.approx(5 * (min(a, b) + 1), rel=0.02)
+
+
+REFUSED = {
+    "correlated couplings": (lambda: build_model("recurrent", symmetric=True), "C", r"recalled_R.*independent entries"),
+    "explicit response": (lambda: build_model("p_spin"), "C", r"C need.*response function R"),
+    "response asked for": (lambda: build_model("mlp", depth=2), "A1", r"A1 need.*response function A1"),
+    "test points": (lambda: build_model("mlp", depth=2, test=True), "f_test", r"u_h2_u_h_test2.*together"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_covariances_that_are_not_available_are_refused(case):
+    build, name, words = REFUSED[case]
+    with pytest.raises(ds.LoweringError, match=words):
+        ds.compile_model(build(), ds.Options(covariance=(name,)))
 
 
 def test_kinks_of_deep_networks_are_refused():

@@ -1,8 +1,11 @@
 """Speed and memory of finite-width covariances: python -m pytest -m speed -s tests/speed"""
 
+import json
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,3 +81,18 @@ def test_jumps_and_two_time_sources():
     other = lambda: recurrent.solver.module.fluctuations({"g": 1.5}, steps=25, dt=0.2, points=4096)
     other()
     print(f"\nReLU, P=2, 20 steps: {best(run, 1):.1f} s; recurrent, 25 steps, 4096 paths: {best(other, 1):.1f} s")
+
+
+def test_deep_network():
+    """three_layer_tanh.json (two hidden layers, P = 2, 25 steps) with covariances of f and K."""
+    settings = json.loads((Path(__file__).parents[1] / "reference" / "three_layer_tanh.json").read_text())["settings"]
+    module = ds.compile_model(build_model("mlp", depth=2), ds.Options(covariance=("f", "K"))).solver.module
+    data, parameters = {"X": settings["X"], "y": settings["y"]}, {"gamma": settings["gam"], "eta": settings["eta"]}
+    module.fluctuations(parameters, data, steps=2, points=256)
+    times = {}
+    for steps in (6, 12, 25):
+        begin = time.perf_counter()
+        module.fluctuations(parameters, data, steps=steps)
+        times[steps] = time.perf_counter() - begin
+    print(f"\ntwo hidden layers, covariances of f and K: {times[25]:.1f} s at 25 steps")
+    print(f"slope in steps {np.polyfit(np.log(list(times)), np.log(list(times.values())), 1)[0]:.2f}")

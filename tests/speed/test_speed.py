@@ -116,3 +116,32 @@ def test_share_of_matrix_product_rate():
     product = best(lambda: a @ a)
     ratio = solved / (product * multiply_adds / 1500**3)
     print(f"\nrecurrent {steps} steps: {solved:.2f} s, {ratio:.1f} times dgemm's time")
+
+
+def test_two_hidden_layers():
+    """L = 2, tanh, P = 1, 50 steps, 8192 paths: seconds, and the time of as many multiply-adds in a matrix product."""
+    solver = ds.compile_model(build_model("mlp", depth=2)).solver.module
+    run = lambda steps=50: solver.solve(
+        {"gamma": 1, "eta": 0.1}, {"Kx": [[1.0]], "y": [1.0]}, steps=steps, points=8192, repeats=1
+    )
+    run()
+    solved = best(run)
+    steps, paths, size = 50, 8192, 1024
+    # a step: kernel rows, bases, noise, memory and drift of both layers, 14 products of (paths) and (paths, past)
+    count = 14 * paths * steps**2 / 2
+    square = np.random.default_rng(0).standard_normal((size, size))
+    rate = size**3 / best(lambda: square @ square)
+    times = [best(lambda n=n: run(n), 2) for n in (50, 100, 200)]
+    print(f"\ntwo hidden layers: {solved:.3f} s, {solved * rate / count:.1f} x the time of its products in dgemm")
+    print(f"slope in steps {slope((50, 100, 200), times):.2f} ({', '.join(f'{t:.2f}' for t in times)} s)")
+    assert slope((50, 100, 200), times) < 2.3
+
+
+def test_three_hidden_layers_with_four_samples_fit_in_four_gigabytes():
+    solver = ds.compile_model(build_model("mlp", depth=3)).solver.module
+    rng = np.random.default_rng(0)
+    data = {"X": rng.standard_normal((4, 6)), "y": rng.choice([-1.0, 1.0], 4)}
+    begin = time.perf_counter()
+    result = solver.solve({"gamma": 1, "eta": 0.05}, data, steps=200, points=8192, repeats=1, memory_limit=4 * 2**30)
+    print(f"\nthree hidden layers, P = 4, 200 steps, 8192 paths: {time.perf_counter() - begin:.1f} s with JIT")
+    assert result["status"] == "ok"
