@@ -160,6 +160,7 @@ def _subscript(entry: Entry, formula: ArrayFormula) -> str:
 
 def _sampling(program: Program, writer: StatementWriter) -> dict:
     factors, signs, split, moving = [], [], [], []
+    moving_signs: list[str] = []
     for group in program.groups:
         if group.kind == "static":
             factors += [f"# {covariance_text(group)}"]
@@ -187,6 +188,8 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
             shaped = cut if group.kind == "evolving" else f"{cut}.reshape(steps, {size}, -1)"
             inside.append(f'normals["{group.name}"], path_later = {shaped}, path_later + {count}')
             moving.append((site, size))
+            sign = -1.0 if group.antithetic else 1.0
+            moving_signs += [f'if site == "{site}":', f"    signs.append(np.full({count}, {sign}))"]
         split += [f'if site == "{site}":', *[f"    {line}" for line in inside]] if inside else []
     if any("steps" in line for line in split):
         split.insert(
@@ -203,6 +206,8 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
     return {
         "static_factors": [*needed, *factors],
         "signs": signs,
+        "moving_signs": moving_signs,
+        "unpack_moving_signs": unpack(values_of(program), [moving_signs]),
         "split_normals": split,
         "moving_dimensions": "{" + ", ".join(f'"{s}": {t}' for s, t in totals.items()) + "}[site]",
         "unpack_factors": unpack(values_of(program), [needed, factors]),

@@ -261,7 +261,7 @@ def is_variation(tensor: Tensor) -> bool:
 class SourceGroup:
     """Jointly Gaussian sources of one site: members and the blocks of their covariance.
 
-    `antithetic` groups are static, and flipping their sign flips the sign of an observable. `basis` is the site on
+    Flipping the sign of an `antithetic` group flips the sign of an observable at the start. `basis` is the site on
     whose paths the functions live that stand to the covariance's factors as the normals to the sources, if any.
     """
 

@@ -1,5 +1,7 @@
 """Groups of jointly Gaussian sources, and which static ones are worth drawing in pairs of opposite sign."""
 
+from dataclasses import replace
+
 from sympy import Expr
 
 from dmftsym.derivation.process import Covariance, EffectiveProcess, Source
@@ -36,7 +38,31 @@ def group_sources(
         wanted = [r.tensor.site for r in recalls if kind == "evolving" and _draws(r, process.site, members)]
         basis = wanted[0] if wanted else ""
         result.append(SourceGroup(name, process.site, kind, tuple(members), own, antithetic, basis))
+    return _with_odd_memories(tuple(result), action, process, saddle, recalls)
+
+
+def _with_odd_memories(groups, action: Action, process: EffectiveProcess, saddle: SaddlePoint, recalls):
+    """Evolving groups drawn in pairs of opposite sign where that cancels the sampling error of a recalled memory.
+
+    Its average <O n> is odd in the normals n unless O is odd in the fields that are flipped already; what was odd
+    before has to stay odd.
+    """
+    result = list(groups)
+    for k, group in enumerate(result):
+        for recall in (r for r in recalls if group.kind == "evolving" and _draws(r, process.site, group.members)):
+            flipped = {m.field.name for g in result if g.antithetic for m in g.members}
+            both = flipped | {m.field.name for m in group.members}
+            parities = [_parity(t.body, both, action) for t in recall.response.terms]
+            already = {_parity(t.body, flipped, action) for t in recall.response.terms} == {-1}
+            kept = [b for b in _bodies(process, saddle) if _parity(b, flipped, action) == -1]
+            if not already and set(parities) == {1} and all(_parity(b, both, action) == -1 for b in kept):
+                result[k] = replace(group, antithetic=True)
     return tuple(result)
+
+
+def _bodies(process: EffectiveProcess, saddle: SaddlePoint) -> list[Expr]:
+    """The observables of a site."""
+    return [t.body for e in saddle.equations for a in e.averages if a.site == process.site for t in a.terms]
 
 
 def _draws(recall: Recall, site: str, members) -> bool:
