@@ -51,6 +51,7 @@ def test_deep_linear_is_figure_4(tmp_path):
     assert all(r.attrs["cov_measure"] == "gaussian, exact" for r in results.values())
 
 
+@pytest.mark.slow
 def test_variance_by_layer(tmp_path):
     result = load("variance_by_layer").main(steps=2, points=1024, folder=tmp_path)
     assert (tmp_path / "variance_by_layer.png").stat().st_size > 15_000
