@@ -147,6 +147,7 @@ def derive_propagator(action: Action, saddle: SaddlePoint, hessian: Hessian) -> 
             other = next(q for q in action.order_parameters if q.hat == second)
             scale = coefficients[q] * coefficients[other]
             noise.append(Noise(target, other[primed(other)], block.expression / scale))
+    drives += _drives_of_pairs(action, hessian, coefficients)
     kinds = ("order parameter", "definition", "observable")
     followers = tuple(
         Follower(d.tensor[d.tensor.indices], tuple(dict.fromkeys(e.tensor for e in _reads(d, kinds))))
@@ -160,6 +161,21 @@ def derive_propagator(action: Action, saddle: SaddlePoint, hessian: Hessian) -> 
     return Propagator(
         action.order_parameters, tuple(drives), tuple(noise), tuple(f for f in followers if f.reads), tuple(both)
     )
+
+
+def _drives_of_pairs(action: Action, hessian: Hessian, coefficients: dict[Tensor, Expr]) -> list[Drive]:
+    """What drives response functions whose conjugate is another order parameter: the rows of that one."""
+    result = []
+    for q, coefficient in coefficients.items():
+        conjugate = action.conjugate(q)
+        for block in hessian.blocks if conjugate.tensor != q.hat else ():
+            for row, column in ((block.row, block.column), (block.column, block.row)):
+                if row.tensor != conjugate.tensor or column.tensor.kind != "order parameter" or not block.from_sites:
+                    continue
+                target = q[q.indices].xreplace(dict(zip(conjugate.indices, row.indices, strict=True)))
+                result.append(Drive(target, column, (-block.from_sites / coefficient).expand()))
+                break
+    return result
 
 
 def _reads(definition, kinds) -> list[Entry]:

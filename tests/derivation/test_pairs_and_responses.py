@@ -308,3 +308,13 @@ def test_multipliers_are_told_from_observed_order_parameters():
     (constraint,) = saddle.constraints
     assert constraint.multiplier.name == "mu" and str(as_expression(constraint.terms)) == "C[t, t] - 1"
     assert [e.tensor.name for e in saddle.equations] == ["C", "R"], "the multiplier is no average"
+
+
+def test_response_functions_are_driven_by_what_their_layer_reads():
+    """Three layers: B1 is a response of layer 2, which reads Phi1 and A1; A1 one of layer 1, which reads G2 and B1."""
+    propagator = ds.derive(ds.build_model("mlp", depth=2)).propagator
+    drivers = {name: set() for name in ("A1", "B1", "G1")}
+    for drive in propagator.drives:
+        drivers.setdefault(drive.target.tensor.name, set()).add(drive.source.tensor.name)
+    assert drivers["B1"] == {"f", "Phi1", "A1"} and drivers["A1"] == {"f", "G2", "B1"}
+    assert {q.name for q in propagator.closed} == {"f", "Phi1", "G2", "A1", "B1"}
