@@ -2,7 +2,7 @@
 
 from dmftsym.codegen.arrays import PATH, ArrayFormula, size_code
 from dmftsym.codegen.sources import group_size
-from dmftsym.codegen.statements import StatementWriter
+from dmftsym.codegen.statements import StatementWriter, letter_of
 from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, tuple_code, unpack, values_of
 from dmftsym.language.symbols import Entry
 from dmftsym.lowering.ir import (
@@ -192,7 +192,7 @@ class AdjointWriter:
         if piece.coefficient != 1:
             indices = self.printer._coefficient_indices(piece, (statement.target.indices[0],))
             code = self.printer.formula.expression(piece.coefficient, indices, piece.constraints)
-            operands.insert(0, (code, "".join(_letter(letters, i) for i in indices)))
+            operands.insert(0, (code, "".join(letter_of(letters, i) for i in indices)))
         other = next(c for c in "qzwvxy" if c not in letters.values())
         subscripts = [subscript for _, subscript in operands]
         subscripts[-1] = subscripts[-1].removesuffix(PATH) + other
@@ -336,10 +336,3 @@ class AdjointWriter:
                 else:
                     lines.append(sampled)
         return lines
-
-
-def _letter(letters: dict, index) -> str:
-    if index not in letters:
-        wanted = [c for c in index.name.lower() if c.isalpha() and c.isascii()] + list("abcdefghijklmno")
-        letters[index] = next(c for c in wanted if c != PATH and c not in letters.values())
-    return letters[index]

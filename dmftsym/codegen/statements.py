@@ -145,8 +145,8 @@ class StatementWriter:
         if piece.coefficient != 1:
             indices = self._coefficient_indices(piece, free)
             code = self.formula.expression(piece.coefficient, indices, piece.constraints)
-            operands.insert(0, (code, "".join(_letter(letters, i) for i in indices)))
-        output = "".join(_letter(letters, i) for i in free if i in letters) + ("" if weight else PATH)
+            operands.insert(0, (code, "".join(letter_of(letters, i) for i in indices)))
+        output = "".join(letter_of(letters, i) for i in free if i in letters) + ("" if weight else PATH)
         if not piece.operands:
             return f"{self._scalar(piece)}*({operands[0][0]})[..., None]"  # the same on every path
         source = ",".join(subscript for _, subscript in operands)
@@ -199,7 +199,7 @@ class StatementWriter:
         several = (When.PAST, When.UPTO, When.FUTURE, When.FROM)
         if time is not None and moment in several:
             code = f"{tensor.name}_history[{moment_code(moment, self.now)}]"
-            subscript = _letter(letters, time)
+            subscript = letter_of(letters, time)
         elif moment is When.INITIAL:
             code = f"{tensor.name}_history[0]"
         elif moment is When.LAG and tensor.name in self.histories:
@@ -208,7 +208,7 @@ class StatementWriter:
         cuts = []
         for slot, argument in slots:
             cuts.append(str(argument) if argument.is_Integer else part_slice(slot.axis, argument.axis))
-            subscript += "" if argument.is_Integer else _letter(letters, argument)
+            subscript += "" if argument.is_Integer else letter_of(letters, argument)
         if any(c != ":" for c in cuts):
             leading = ":, " if moment in several else ""
             code = f"{code}[{leading}{', '.join(cuts)}]"
@@ -294,7 +294,8 @@ class StatementWriter:
         ]
 
 
-def _letter(letters: dict[Index, str], index: Index) -> str:
+def letter_of(letters: dict[Index, str], index: Index) -> str:
+    """The letter of an index in an einsum, chosen when it is first asked for."""
     if index not in letters:
         wanted = [c for c in index.name.lower() if c.isalpha() and c.isascii()] + list("abcdefghijklmnoqrstuvwxyz")
         letters[index] = next(c for c in wanted if c != PATH and c not in letters.values())

@@ -247,7 +247,7 @@ class AdjointWriter:
         operands = tuple(o for o in piece.operands if not o.tensor.name.startswith("mode_"))
         site = operands[0].tensor.site
         body = piece.scalar * piece.coefficient * self.adjoint(contract.target) * Mul(*operands)
-        made = self._piece(body, (*contract.constraints, *piece.constraints))
+        made = self._piece(body, tuple(dict.fromkeys((*contract.constraints, *piece.constraints))))
         tensor = Tensor(f"influence_{site}", "definition", (self.column,), site)
         self.arrays[tensor.name] = Array(tensor, "influence")
         line = f"influence on {contract.target.tensor.name.removeprefix('d_')}"
@@ -263,7 +263,7 @@ class AdjointWriter:
         self.arrays[tensor.name] = Array(tensor, "influence")
         dual = next((pair for pair in self.duals if recall.group.name in (pair[0].name, pair[1].name)), None)
         self._check_matrix(recall, dual)
-        return AdjointRecall(recall, memory, observable, dual, self._place(recall), f"adjoint of {recall.equation}")
+        return AdjointRecall(recall, memory, observable, dual, f"adjoint of {recall.equation}")
 
     def _check_matrix(self, recall: RecallMemory, dual) -> None:
         """The fluctuations of a memory are known for a matrix of independent entries, layers of equal width."""
@@ -274,13 +274,6 @@ class AdjointWriter:
                 f"covariances: the memory {recall.equation} is not that of one matrix with independent entries of "
                 f"unit variance, used forward and backward between layers of equal width; only that is available"
             )
-
-    def _place(self, recall: RecallMemory) -> Entry | None:
-        """Which value of the dual basis the observable is, as it stands there."""
-        for basis in self.bases:
-            if any(v.tensor == recall.observable.tensor for v in basis.values):
-                return next(v for v in basis.values if v.tensor == recall.observable.tensor)
-        return None
 
     def _basis(self, basis: ExtendBasis) -> Statement:
         values = tuple(self.adjoint(v) for v in basis.values)

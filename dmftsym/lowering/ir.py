@@ -177,14 +177,13 @@ class Influence:
 class AdjointRecall:
     """Passes the adjoint of a recalled memory on to its observable, to the basis, and to the dual group.
 
-    `dual`: the two groups that stand for one matrix, `place`: the value of the dual basis that the observable is.
+    `dual`: the two groups that stand for one matrix, used forward and backward.
     """
 
     recall: RecallMemory
     memory: Entry
     observable: Entry
     dual: tuple["SourceGroup", "SourceGroup"] | None
-    place: Entry | None
     equation: str
 
 
