@@ -202,6 +202,7 @@ def test_exact_and_sampled_covariances_of_a_linear_network_agree():
         assert (np.abs(sampled[name] - 1.4 * exact[name]) > 5 * error).any(), "forty percent must show somewhere"
 
 
+@pytest.mark.slow
 def test_variance_builds_up_layer_by_layer():
     """One normalised input, linear: N Cov(Phi^l, Phi^l') = 2 min(l, l') at initialisation."""
     names = ("Phi1", "Phi2", "Phi3")
