@@ -148,7 +148,10 @@ def test_three_layers_agree_with_trained_networks_closely(small):
 
 @pytest.mark.slow
 def test_longer_training_of_three_layers():
-    """three_layer_tanh.json, 25 steps: N Var of f, K and Phi(t, t) averaged over times within 7 % (networks: 5 %)."""
+    """three_layer_tanh.json, 25 steps: N Var of f, K and Phi(t, t), averaged over times and samples, within 5 %.
+
+    Every entry within 3 standard errors of the extrapolated ensembles (4.8 %).
+    """
     file = json.loads((REFERENCE / "three_layer_tanh.json").read_text())
     settings = file["settings"]
     model = build_model("mlp", depth=2, activation="tanh")
@@ -158,15 +161,13 @@ def test_longer_training_of_three_layers():
     module = ds.compile_model(model, ds.Options(covariance=("f", "K", "now1", "now2"))).solver.module
     data, parameters = {"X": settings["X"], "y": settings["y"]}, {"gamma": settings["gam"], "eta": settings["eta"]}
     result = module.fluctuations(parameters, data, steps=settings["T"])
-    f = np.einsum("mtmt->tm", result["cov_f_f"])
-    K = np.einsum("mntmnt->tmn", result["cov_K_K"])
-    for name, theory in (("f", f), ("ntk", K)):
-        ratio, error = ensemble_ratio(file["widths"], name, theory)
-        assert error < 0.05 and np.abs(ratio - 1).max() < 0.07, name
-    for layer in (1, 2):
-        Phi = np.einsum("mntmnt->tmn", result[f"cov_now{layer}_now{layer}"])
-        ratio, _ = ensemble_ratio(file["widths"], "Phi", Phi, layer - 1)
-        assert np.abs(ratio - 1).max() < 0.07, layer
+    found = {"f": ensemble_ratio(file["widths"], "f", np.einsum("mtmt->tm", result["cov_f_f"]))}
+    for name, recorded, place in (("K", "ntk", ()), ("now1", "Phi", 0), ("now2", "Phi", 1)):
+        variance = np.einsum("mntmnt->tmn", result[f"cov_{name}_{name}"])
+        ratio, error = ensemble_ratio(file["widths"], recorded, variance, place)
+        found[name] = ratio[[0, 1, 3]], error  # each pair of samples once
+    for name, (ratio, error) in found.items():
+        assert abs(ratio.mean() - 1) < 0.05 and np.abs(ratio - 1).max() < 3 * error < 0.15, name
 
 
 # Linear networks: exact
