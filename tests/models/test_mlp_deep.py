@@ -290,7 +290,7 @@ def test_small_gamma_gives_the_lazy_closed_form(activation, depth):
     solver = network(depth=depth, activation=activation)
     result = solver.solve({"gamma": gamma, "eta": 0.2}, {"X": X, "y": Y}, steps=12, points=2**15, measure="sobol")
     for name, expected, wrong in (("f", lazy(K), lazy(other)), ("K", K[..., None], other[..., None])):
-        tolerance = 5 * np.sqrt((result[f"se_{name}"].values ** 2).mean()) + order
+        tolerance = 5 * result[f"se_{name}"].values.max() + order  # all times share one error, known to a quarter
         assert tolerance < 0.01
         assert np.abs(result[name].values - expected).max() < tolerance
         assert np.abs(result[name].values - wrong).max() > 1.5 * tolerance, "the kernel of another depth"
