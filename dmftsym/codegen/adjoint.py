@@ -40,7 +40,7 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
 
 def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
     program = influences.adjoint
-    printer = AdjointWriter(influences, StatementWriter(program, writer.kernels, "adjoint"))
+    printer = AdjointPrinter(influences, StatementWriter(program, writer.kernels, "adjoint"))
     step = [printer.lines(s) for s in program.step]
     allocate, views = printer.allocations()
     return {
@@ -87,7 +87,7 @@ def _place(tensor) -> int:
     return tensor.time_slots[0] if tensor.time_slots else len(tensor.indices)
 
 
-class AdjointWriter:
+class AdjointPrinter:
     """Writes the statements of the backward sweep."""
 
     def __init__(self, influences: Influences, printer: StatementWriter):
@@ -184,13 +184,13 @@ class AdjointWriter:
 
     def _influence(self, statement: Influence) -> list[str]:
         target, piece = statement.target.tensor, statement.piece
-        sampled = f"{target.name} += {self.printer._piece(piece, (statement.target.indices[0],), False)}"
+        sampled = f"{target.name} += {self.printer.piece_code(piece, (statement.target.indices[0],), False)}"
         if target.site not in self.closed:
             return [f"# {statement.equation}", sampled]
         letters: dict = {}
-        operands = [self.printer._path_operand(o, piece.constraints, letters) for o in piece.operands]
+        operands = [self.printer.path_operand(o, piece.constraints, letters) for o in piece.operands]
         if piece.coefficient != 1:
-            indices = self.printer._coefficient_indices(piece, (statement.target.indices[0],))
+            indices = self.printer.coefficient_indices(piece, (statement.target.indices[0],))
             code = self.printer.formula.expression(piece.coefficient, indices, piece.constraints)
             operands.insert(0, (code, "".join(letter_of(letters, i) for i in indices)))
         other = next(c for c in "qzwvxy" if c not in letters.values())
@@ -200,7 +200,7 @@ class AdjointWriter:
         arrays = ", ".join(code for code, _ in operands)
         exact = f'np.einsum("{",".join(subscripts)}->{column}{PATH}{other}", {arrays}, optimize=True)'
         if piece.scalar != 1:
-            exact = f"{self.printer._scalar(piece)}*{exact}"
+            exact = f"{self.printer.scalar_code(piece)}*{exact}"
         return [
             f"# {statement.equation}",
             f'if "{target.site}" in closed:',
@@ -213,7 +213,7 @@ class AdjointWriter:
         recall, now = statement.recall, self.now
         name, home, other = recall.group.name, recall.observable.tensor.site, recall.target.tensor.site
         count = f"ranks_{name}[{now}{' + 1' if recall.instant else ''}]"
-        observable, _ = self.printer._path_operand(recall.observable, (), {})
+        observable, _ = self.printer.path_operand(recall.observable, (), {})
         memory, passed = statement.memory.tensor.name, statement.observable.tensor.name
         scale = "" if recall.coefficient == 1 else f"({self.printer.formula.expression(recall.coefficient, ())})*"
         lines = [

@@ -107,7 +107,7 @@ class StatementWriter:
 
     def _contract(self, contract: Contract) -> list[str]:
         free = self._free(contract.target, contract.constraints)
-        parts = [self._piece(piece, free, contract.averaged) for piece in contract.pieces]
+        parts = [self.piece_code(piece, free, contract.averaged) for piece in contract.pieces]
         if contract.explicit:
             parts.append(self.formula.sum_of_terms(contract.explicit, free, contract.constraints))
         value = " + ".join(parts).replace("+ -", "- ") or "0.0"
@@ -125,13 +125,14 @@ class StatementWriter:
             return [f"if {self.now.name} > 0:", f"    {line}"]
         return [line]
 
-    def _piece(self, piece: Piece, free: tuple[Index, ...], averaged: bool) -> str:
+    def piece_code(self, piece: Piece, free: tuple[Index, ...], averaged: bool) -> str:
+        """Source of one piece of a contraction, with the axes `free` (and the paths, unless it is averaged)."""
         product = None if averaged else self._matrix_product(piece, free)
         if product:
-            return product if piece.scalar == 1 else f"{self._scalar(piece)}*{product}"
+            return product if piece.scalar == 1 else f"{self.scalar_code(piece)}*{product}"
         letters: dict[Index, str] = {}
         weight = f"weight_{piece.operands[0].tensor.site}" if averaged and piece.operands else ""
-        operands = [self._path_operand(o, piece.constraints, letters) for o in piece.operands]
+        operands = [self.path_operand(o, piece.constraints, letters) for o in piece.operands]
         if weight:
             moments = [when(o.times[0], self.now, piece.constraints, str(o)) for o in piece.operands if o.times]
             # the weights go to the smallest factor
@@ -143,12 +144,12 @@ class StatementWriter:
             else:
                 operands[small] = (f"{code}*{weight}", subscript)
         if piece.coefficient != 1:
-            indices = self._coefficient_indices(piece, free)
+            indices = self.coefficient_indices(piece, free)
             code = self.formula.expression(piece.coefficient, indices, piece.constraints)
             operands.insert(0, (code, "".join(letter_of(letters, i) for i in indices)))
         output = "".join(letter_of(letters, i) for i in free if i in letters) + ("" if weight else PATH)
         if not piece.operands:
-            return f"{self._scalar(piece)}*({operands[0][0]})[..., None]"  # the same on every path
+            return f"{self.scalar_code(piece)}*({operands[0][0]})[..., None]"  # the same on every path
         source = ",".join(subscript for _, subscript in operands)
         arrays = ", ".join(code for code, _ in operands)
         total = f'np.einsum("{source}->{output}", {arrays}, optimize=True)'
@@ -160,7 +161,7 @@ class StatementWriter:
             total = f"{total}[{pattern}]"
         if piece.scalar == 1:
             return total
-        return f"{self._scalar(piece)}*{total}"
+        return f"{self.scalar_code(piece)}*{total}"
 
     def _matrix_product(self, piece: Piece, free: tuple[Index, ...]) -> str | None:
         """A coefficient times one site array, summed over the leading axes of the array: one matrix product."""
@@ -168,11 +169,11 @@ class StatementWriter:
             return None
         letters: dict[Index, str] = {}
         (operand,) = piece.operands
-        code, subscript = self._path_operand(operand, piece.constraints, letters)
+        code, subscript = self.path_operand(operand, piece.constraints, letters)
         names = {letter: index for index, letter in letters.items()}
         axes = [names[letter] for letter in subscript.removesuffix(PATH)]
         summed = [i for i in axes if i not in free]
-        own = self._coefficient_indices(piece, free)
+        own = self.coefficient_indices(piece, free)
         kept = [i for i in own if i not in summed]
         rest = axes[len(summed) :]
         if not summed or axes[: len(summed)] != summed or not set(summed) <= set(own) or [*kept, *rest] != list(free):
@@ -180,17 +181,18 @@ class StatementWriter:
         factor = self.formula.expression(piece.coefficient, (*kept, *summed), piece.constraints)
         return f"np.tensordot({factor}, {code}, {len(summed)})"
 
-    def _scalar(self, piece: Piece) -> str:
+    def scalar_code(self, piece: Piece) -> str:
+        """Source of the number in front of a piece."""
         code = self.formula.expression(piece.scalar, (), piece.constraints)
         return f"({code})" if any(sign in code for sign in "+-/ ") else code
 
-    def _coefficient_indices(self, piece: Piece, free: tuple[Index, ...]) -> tuple[Index, ...]:
+    def coefficient_indices(self, piece: Piece, free: tuple[Index, ...]) -> tuple[Index, ...]:
         """The axes of a coefficient: those of the target first, then the summed ones."""
         found = [i for i in piece.coefficient.atoms(Index) if i != self.now]
         rank = {index: k for k, index in enumerate(free)}
         return tuple(sorted(found, key=lambda i: (rank.get(i, len(free)), i.is_time, i.name)))
 
-    def _path_operand(self, entry: Entry, constraints, letters: dict[Index, str]) -> tuple[str, str]:
+    def path_operand(self, entry: Entry, constraints, letters: dict[Index, str]) -> tuple[str, str]:
         """Source and einsum subscript of a site array; the path axis is last, the time axis (if any) first."""
         tensor = entry.tensor
         time = entry.times[0] if entry.times else None
@@ -259,7 +261,7 @@ class StatementWriter:
         name = statement.group.name
         rows = []
         for entry in statement.values:
-            code, _ = self._path_operand(entry, (), {})
+            code, _ = self.path_operand(entry, (), {})
             rows.append(f"{code}.reshape(-1, paths_{statement.site})")
         values = rows[0] if len(rows) == 1 else f"np.concatenate([{', '.join(rows)}])"
         factor = f"factor_{name}, active_{name}, ranks_{name}"
@@ -268,7 +270,7 @@ class StatementWriter:
     def _recall(self, statement: RecallMemory) -> list[str]:
         name, site = statement.group.name, statement.observable.tensor.site
         count = f"ranks_{name}[{self.now.name}{' + 1' if statement.instant else ''}]"
-        code, _ = self._path_operand(statement.observable, (), {})
+        code, _ = self.path_operand(statement.observable, (), {})
         target = statement.target.tensor
         shape = "".join(f"{size_code(i.axis)}, " for i in target.indices if not i.is_time)
         front = "" if statement.coefficient == 1 else f"({self.formula.expression(statement.coefficient, ())})*"
@@ -284,7 +286,7 @@ class StatementWriter:
         omega, target = statement.omega, statement.target.tensor
         sizes = [size_code(i.axis) for i in omega.indices[:-1]]
         shape = ", ".join([*sizes, "len(path_chosen)"])
-        parts = [self._piece(piece, (statement.target.indices[0],), False) for piece in statement.pieces]
+        parts = [self.piece_code(piece, (statement.target.indices[0],), False) for piece in statement.pieces]
         return [
             f"# {statement.equation}",
             f"path_chosen = path_generator.permutation(columns)[:16 + {'*'.join(sizes) or '1'}]",

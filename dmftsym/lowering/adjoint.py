@@ -57,7 +57,7 @@ def transpose(lowered: Lowered, program: Program, feedback: Feedback, requested:
 
     Raises `LoweringError` for what cannot be transposed. Cost: linear in the size of the program.
     """
-    writer = AdjointWriter(lowered, feedback, requested)
+    writer = AdjointWriter(lowered, feedback)
     statements = writer.statements()
     active = set(feedback.active)
     contracts = [s for n in writer.nodes for s in n.statements if isinstance(s, Contract)]
@@ -86,8 +86,8 @@ def transpose(lowered: Lowered, program: Program, feedback: Feedback, requested:
 class AdjointWriter:
     """Transposes the first-order changes of a schedule, node by node, last node first."""
 
-    def __init__(self, lowered: Lowered, feedback: Feedback, requested: tuple[str, ...]):
-        self.lowered, self.requested = lowered, requested
+    def __init__(self, lowered: Lowered, feedback: Feedback):
+        self.lowered = lowered
         self.tangent = TangentWriter(lowered, feedback.active)
         self.now, self.column = self.tangent.now, self.tangent.column
         self.nodes = [n for n in timed_nodes(lowered.schedule) if n.name in feedback.active]
@@ -100,7 +100,7 @@ class AdjointWriter:
 
     def statements(self) -> tuple[Statement, ...]:
         """The statements of a backward step: slopes, then every node's adjoint, the last node of the step first."""
-        pushed = {n.name: [s for one in self._statements_of(n) for s in self._transposed(n, one)] for n in self.nodes}
+        pushed = {n.name: [s for one in self._statements_of(n) for s in self._transposed(one)] for n in self.nodes}
         slopes: list[Statement] = []
         for site in dict.fromkeys(a.target.tensor.site for each in self.tangent.slopes.values() for a in each):
             assigns = [a for each in self.tangent.slopes.values() for a in each if a.target.tensor.site == site]
@@ -156,13 +156,13 @@ class AdjointWriter:
             result.append(other)
         return result
 
-    def _transposed(self, node: Node, statement: Statement) -> list[Statement]:
+    def _transposed(self, statement: Statement) -> list[Statement]:
         match statement:
             case RecallMemory():
                 return [self._recall(statement)]
             case ExtendBasis():
                 return [self._basis(statement)]
-        changed = self.tangent._change(statement)
+        changed = self.tangent.change(statement)
         if isinstance(changed, DrawVariation):
             return self._draw(changed)
         result = []

@@ -61,7 +61,7 @@ class _ResponseWriter:
         self.process = next(p for p in equations.process if p.site == response.site)
         self.kick = builder.kick
         self.end = {i: self.kick if i.is_time else builder.primed(i) for i in self._primed()}
-        self.shared = all(self._is_shared(t) for t in self.tangents)
+        self.shared = self._find_shared()
         self.tensors = {t.tensor.name: self._tensor(t) for t in self.tangents}
 
     def add(self) -> None:
@@ -73,20 +73,25 @@ class _ResponseWriter:
 
     # --- names ------------------------------------------------------------------------------------
 
-    def _is_shared(self, tangent: Tangent) -> bool:
-        """Whether the equation of a tangent holds no field, so that it is the same on every path."""
-        own = {t.tensor.name for t in self.tangents}
-        for term in tangent.terms:
-            if any(e.tensor.site and e.tensor.name not in own for e in entries_of(substitute_activations(term.body))):
-                return False
-        return True
+    def _find_shared(self) -> set[str]:
+        """The tangents of which the equations hold no field, only each other: they are the same on every path."""
+        reads = {
+            t.tensor.name: {
+                e.tensor.name for u in t.terms for e in entries_of(substitute_activations(u.body)) if e.tensor.site
+            }
+            for t in self.tangents
+        }
+        shared = set(reads)
+        while any(not reads[name] <= shared for name in shared):
+            shared = {name for name in shared if reads[name] <= shared}
+        return shared
 
     def _tensor(self, tangent: Tangent) -> Tensor:
         """The tangent with the time of the impulse as an axis: indices of x, of the source, impulse, time of x."""
         own = [i for i in tangent.of.indices if not i.is_time]
         (time,) = (i for i in tangent.of.indices if i.is_time)
         spatial = [i for i in self.end.values() if i != self.kick]
-        site = "" if self.shared else self.response.site
+        site = "" if tangent.tensor.name in self.shared else self.response.site
         return Tensor(tangent.tensor.name, "definition", (*own, *spatial, self.kick, time), site)
 
     def _lowered(self, expr: Expr) -> Expr:
@@ -106,7 +111,8 @@ class _ResponseWriter:
 
     def _add_tangent(self, tangent: Tangent) -> None:
         tensor = self.tensors[tangent.tensor.name]
-        terms = tuple(replace(t, body=self._lowered(self._formula(t.body))) for t in tangent.terms)
+        formula = (lambda body: body) if tensor.site else substitute_activations
+        terms = tuple(replace(t, body=self._lowered(formula(t.body))) for t in tangent.terms)
         if tangent.kicked:
             terms = (*terms, Term(self._impulse(tangent)))
         equation = next((e for e in self.process.equations if e.field == tangent.of), None)
@@ -115,14 +121,11 @@ class _ResponseWriter:
         line = f"{tensor.name}{dot}[{places}] = {as_expression(terms)}"
         if equation is not None and equation.derivative:
             self._add_moving(tensor, terms, line)
-        elif self.shared:
+        elif not tensor.site:
             self.builder.add_function(tensor, terms, line, auxiliary=True)
         else:
             value = self.builder.lower_terms(terms, tensor.site, tensor.name)
             self.builder.add_site_array(tensor, "tangent", value, line)
-
-    def _formula(self, body: Expr) -> Expr:
-        return substitute_activations(body) if self.shared else body
 
     def _impulse(self, tangent: Tangent) -> Expr:
         """1 where x, its indices and its time are those of the source (a density in continuous time)."""
@@ -144,7 +147,7 @@ class _ResponseWriter:
             {VALUE: tensor[tensor.indices].xreplace(before), RATE: rate[rate.indices].xreplace(before)}
         )
         moved = f"{tensor[tensor.indices]} = {step}  ({self.scheme.name})"
-        if self.shared:
+        if not tensor.site:
             builder.add_function(rate, terms, line, auxiliary=True)
             builder.add_function(tensor, tuple(Term(a) for a in step.expand().args), moved, auxiliary=True, starts=True)
         else:

@@ -70,7 +70,7 @@ class TangentWriter:
 
     def node(self, node: Node) -> Node:
         """The node that updates the first-order change of a node's quantity."""
-        statements = tuple(self._change(s) for s in node.statements)
+        statements = tuple(self.change(s) for s in node.statements)
         for statement in statements:
             for tensor in _targets(statement):
                 varied = self.varied_tensor(tensor) if isinstance(statement, DrawVariation) else tensor
@@ -84,7 +84,8 @@ class TangentWriter:
         """A node of the program itself, with the slopes of its updates computed first."""
         return replace(node, statements=(*self.slopes.get(node.name, ()), *node.statements))
 
-    def _change(self, statement: Statement) -> Statement:
+    def change(self, statement: Statement) -> Statement:
+        """The statement that updates the first-order change of what a statement updates."""
         match statement:
             case Assign():
                 return self._assign(statement)
