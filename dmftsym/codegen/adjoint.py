@@ -49,7 +49,8 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
         "views": views,
         "step": step,
         "after": printer.after(),
-        "results": "{" + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced) + "}",
+        "results": "{" + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced) + "}, "
+        + "{" + ", ".join(f'"{kick}": pairing_{kick}' for kick in printer.kicks) + "}",
     }
 
 
@@ -74,12 +75,24 @@ def _tables(influences: Influences) -> dict:
         "covariances": rows,
         "places": {q.name: _place(q) for q in influences.covariances},
         "jumps": repr(influences.jumps),
+        "kicks": _kicks(program.groups),
         "site_weights": f"{{{sizes}}}",
+        "unpack_kicks": unpack(values_of(program), [[_kicks(program.groups)]]),
         "unpack_weights": unpack(values_of(program), [[sizes]]),
         "per_column": " + ".join(per_column) or "0",
         "per_column_and_path": " + ".join(per_column_and_path) or "0",
         "unpack_memory": unpack(values_of(program), [per_column, per_column_and_path]),
     }
+
+
+def _kicks(groups) -> str:
+    """Source of the sizes of the groups of kicks, by site."""
+    kicked = [g for g in groups if g.kind == "kick"]
+    tables = []
+    for site in dict.fromkeys(g.site for g in kicked):
+        sizes = ", ".join(f'"{g.name}": {group_size(g)}' for g in kicked if g.site == site)
+        tables.append(f'"{site}": {{{sizes}}}')
+    return f"{{{', '.join(tables)}}}" if kicked else ""
 
 
 def _place(tensor) -> int:
@@ -94,6 +107,7 @@ class AdjointPrinter:
         self.influences, self.printer = influences, printer
         self.program, self.now = influences.adjoint, influences.adjoint.now.name
         self.influenced = [a.site for a in self.program.arrays if a.role == "influence"]
+        self.kicks = [a.tensor.name.removeprefix("pairing_") for a in self.program.arrays if a.role == "pairing"]
         self.closed = [site for site, reason in self.program.closure if not reason]
 
     def lines(self, statement: Statement) -> list[str]:
@@ -141,6 +155,9 @@ class AdjointPrinter:
             zeros = f"{name} = np.zeros({shape})"
             return [self._seed(name) or zeros], []
         sizes = ", ".join([*(size_code(i.axis) for i in tensor.indices if not i.is_time), f"paths_{array.site}"])
+        if array.role == "pairing":
+            shape = ", ".join([*(size_code(i.axis) for i in tensor.indices), f"paths_{array.site}"])
+            return [f"{name} = np.zeros(({shape}))"], []
         if array.role == "influence":
             if array.site in self.closed:
                 more = f'(paths_{array.site},) if "{array.site}" in closed else ()'
@@ -237,9 +254,9 @@ class AdjointPrinter:
 
     def _fresh(self, statement: AdjointRecall) -> list[str]:
         """Averages of earlier functions and fresh normals: they vanish, their fluctuations do not."""
-        if statement.dual is None:
-            return []
         first, second = statement.dual
+        if first == second:
+            return self._symmetric(statement)
         name, now = statement.recall.group.name, self.now
         other = second if name == first.name else first
         rows = f"factor_{other.name}[{now}*size_{other.name} :][:size_{other.name}]"
@@ -248,6 +265,19 @@ class AdjointPrinter:
         target = f"adj_fresh_{first.name}_{second.name}"
         slices = f"[:, :{rank}, :opened]" if name == second.name else f"[:, :opened, :{rank}]"
         return [f'{target}{slices} -= np.einsum("mk,mrj->{order}", {rows}[:, :{rank}], kernel, optimize=True)']
+
+    def _symmetric(self, statement: AdjointRecall) -> list[str]:
+        """The same for a square matrix, whose rows and columns are correlated."""
+        recall, now = statement.recall, self.now
+        name, site, memory = recall.group.name, recall.target.tensor.site, statement.memory.tensor.name
+        correlation = self.printer.formula.expression(recall.correlation, ())
+        scale = "" if recall.coefficient == 1 else f"({self.printer.formula.expression(recall.coefficient, ())})*"
+        return [
+            f"rows = factor_{name}[{now}*size_{name} :][:size_{name}, : ranks_{name}[{now} + 1]]",
+            f"kernel = {scale}({memory}.reshape(-1, paths_{site})*weight_{site}) @ basis_{name}[: rows.shape[1]].T",
+            "kernel = kernel.reshape(len(rows), columns, -1)",
+            f"_add_averages_of_fresh(adj_fresh_{name}_{name}, rows, kernel, ranks_{name}[{now}], {correlation})",
+        ]
 
     def _basis(self, statement: AdjointBasis) -> list[str]:
         name, site, now = statement.basis.group.name, statement.basis.site, self.now
@@ -316,6 +346,10 @@ class AdjointPrinter:
         lines: list[str] = []
         for first, second in self.influences.duals:
             pair = f"{first.name}_{second.name}"
+            if first == second:
+                lines += [f"# averages of the functions of {first.name} with its own normals, drawn later"]
+                lines += self._averages_of_fresh(first, first, f"adj_fresh_{pair}", "rkj,kp,jp->rp")
+                continue
             lines += [
                 f"# averages of the functions of {first.name} and {second.name} with normals that are drawn later",
                 f"earlier = _earlier(ranks_{first.name}, ranks_{second.name}, {self._opens_first(first)})",
@@ -325,14 +359,17 @@ class AdjointPrinter:
                 (first, second, "rkj,kp,jp->rp", "earlier"),
                 (second, first, "rkj,jp,kp->rp", "~earlier"),
             ):
-                arrays = f"fresh*{kept}, basis_{here.name}[: fresh.shape[{1 if here is first else 2}]], "
-                arrays += f"normals_{other.name}[: fresh.shape[{2 if here is first else 1}]]"
-                site = here.basis
-                sampled = f'influence_{site} += np.einsum("{order}", {arrays}, optimize=True)'
-                if site in self.closed:
-                    left, right = order.split("->")[0].split(",")[1:]
-                    exact = f'influence_{site} += np.einsum("rkj,{left},{right[0]}q->rpq", {arrays}, optimize=True)'
-                    lines += [f'if "{site}" in closed:', f"    {exact}", "else:", f"    {sampled}"]
-                else:
-                    lines.append(sampled)
+                lines += self._averages_of_fresh(here, other, f"fresh*{kept}", order)
         return lines
+
+    def _averages_of_fresh(self, here: SourceGroup, other: SourceGroup, fresh: str, order: str) -> list[str]:
+        """Influence through the averages of functions of a basis and normals, with the adjoint `fresh`."""
+        arrays = f"{fresh}, basis_{here.name}[: ranks_{here.name}[steps]], "
+        arrays += f"normals_{other.name}[: ranks_{other.name}[steps]]"
+        site = here.basis
+        sampled = f'influence_{site} += np.einsum("{order}", {arrays}, optimize=True)'
+        if site not in self.closed:
+            return [sampled]
+        left, right = order.split("->")[0].split(",")[1:]
+        exact = f'influence_{site} += np.einsum("rkj,{left},{right[0]}q->rpq", {arrays}, optimize=True)'
+        return [f'if "{site}" in closed:', f"    {exact}", "else:", f"    {sampled}"]

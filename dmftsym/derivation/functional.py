@@ -16,6 +16,7 @@ from dmftsym.language.terms import (
     collapse_deltas,
     entries_of,
     flatten,
+    gather_powers,
     indices_of,
     keep_inner_sums_apart,
     outermost,
@@ -96,7 +97,7 @@ def _partial(term: Term, part: Expr, hidden: dict[Expr, Expr]) -> Term:
     symbol = Dummy(real=True)
     replaced = {**hidden, part: symbol}
     back = {dummy: original for original, dummy in replaced.items()}
-    return replace(term, body=term.body.xreplace(replaced).diff(symbol).xreplace(back))
+    return replace(term, body=gather_powers(term.body.xreplace(replaced).diff(symbol)).xreplace(back))
 
 
 def _chain(outer: Term, inner: Term) -> Term:

@@ -17,7 +17,8 @@ from dmftsym.language.terms import Term, as_expression, avoid, entries_of, renam
 class Source:
     """A Gaussian source u that enters the equation of `field`, times `amplitude` (a function of the fields at t).
 
-    kind: "static" (one draw for all times), "white" (independent at every time) or "evolving" (two-time covariance).
+    kind: "static" (one draw for all times), "white" (independent at every time), "evolving" (two-time covariance) or
+    "kick" (no source of the process, but unit impulses added to it).
     """
 
     tensor: Tensor

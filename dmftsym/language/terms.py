@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from sympy import Add, Expr, Heaviside, Integer, KroneckerDelta, Mul, Pow, Tuple
+from sympy import Add, Expr, Heaviside, Integer, KroneckerDelta, Mul, Pow, Tuple, powsimp
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import ActivationValue
@@ -67,6 +67,12 @@ def outermost(expr: Expr, *kinds: type[Expr]) -> list[Expr]:
     """The parts of an expression of the given kinds that stand in no other such part, in a fixed order."""
     found = expr.atoms(*kinds)
     return sorted((n for n in found if not any(other != n and other.has(n) for other in found)), key=str)
+
+
+def gather_powers(expr: Expr) -> Expr:
+    """Powers of one base with symbolic exponents as one: C**(p - 1)/C is C**(p - 2), also where C = 0."""
+    symbolic = any(power.exp.free_symbols for power in expr.atoms(Pow))
+    return powsimp(expr, combine="exp") if symbolic else expr
 
 
 def entries_of(expr: Expr, *kinds: str) -> list[Entry]:

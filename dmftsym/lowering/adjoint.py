@@ -13,7 +13,7 @@ from sympy import Add, Expr, KroneckerDelta, Mul
 from dmftsym.derivation.symmetry import ends_of, symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Tensor
-from dmftsym.language.terms import Before, Term, as_expression, entries_of, fresh_index
+from dmftsym.language.terms import Before, Term, as_expression, entries_of, fresh_index, gather_powers
 from dmftsym.lowering.feedback import Feedback
 from dmftsym.lowering.ir import (
     COLUMNS,
@@ -36,6 +36,7 @@ from dmftsym.lowering.ir import (
     Statement,
     is_variation,
 )
+from dmftsym.lowering.kicks import kick_name
 from dmftsym.lowering.lower import Lowered
 from dmftsym.lowering.quantities import Node
 from dmftsym.lowering.tangent import TangentWriter, timed_nodes
@@ -172,6 +173,7 @@ class AdjointWriter:
                 result.append(moved)
         if isinstance(changed, Contract) and changed.averaged:
             result += [self._influence(changed, p) for p in changed.pieces if _is_mode(p)]
+        result += self._pairings(statement)
         if isinstance(changed, Contract) and changed.accumulate:
             name = self.adjoint(changed.target).tensor.name
             self.arrays[name] = replace(self.arrays[name], role="running adjoint")
@@ -181,7 +183,7 @@ class AdjointWriter:
         """Add coefficient · adjoint of target to the adjoint of source: now or, if read later, at the source's turn."""
         now = self.now
         reader, target = self.adjoint(link.target), self.adjoint(self._canonical(link.source))
-        body, constraints = link.coefficient * reader, link.constraints
+        body, constraints = gather_powers(link.coefficient) * reader, link.constraints
         target, body = _apart(target, body)
         past = [t for t in link.source.times if isinstance(t, Index) and t != now]
         if len(link.source.times) == 1 and past:
@@ -253,6 +255,22 @@ class AdjointWriter:
         line = f"influence on {contract.target.tensor.name.removeprefix('d_')}"
         return Influence(tensor[self.column], made, line)
 
+    # --- response functions -------------------------------------------------------------------
+
+    def _pairings(self, statement: Statement) -> list[Statement]:
+        """What the fluctuations of a response function of a closed site pair with the kicks of its source."""
+        response = next((r for r in self.lowered.responses if r.tensor == statement.target.tensor), None)
+        if response is None:
+            return []
+        given = dict(zip(response.tensor.indices, statement.target.indices, strict=True))
+        source = tuple(given[i] for i in sorted(response.responder.indices, key=lambda i: not i.is_time))
+        kick = kick_name(response.responder.tensor.name)
+        tensor = Tensor(f"pairing_{kick}", "definition", (*source, self.column), response.site)
+        self.arrays[tensor.name] = Array(tensor, "pairing")
+        adjoint = response.coefficient * self.adjoint(statement.target)
+        bodies = [adjoint * part.xreplace(given) for t in response.terms for part in Add.make_args(t.body)]
+        return [self._statement(tensor[tensor.indices], body, ()) for body in bodies]
+
     # --- random matrices --------------------------------------------------------------------------
 
     def _recall(self, recall: RecallMemory) -> Statement:
@@ -262,18 +280,13 @@ class AdjointWriter:
         tensor = Tensor(f"influence_{site}", "definition", (self.column,), site)
         self.arrays[tensor.name] = Array(tensor, "influence")
         dual = next((pair for pair in self.duals if recall.group.name in (pair[0].name, pair[1].name)), None)
-        self._check_matrix(recall, dual)
-        return AdjointRecall(recall, memory, observable, dual, f"adjoint of {recall.equation}")
-
-    def _check_matrix(self, recall: RecallMemory, dual) -> None:
-        """The fluctuations of a memory are known for a matrix of independent entries, layers of equal width."""
-        covariances = [t.body for b in recall.group.blocks for t in b.terms]
-        plain = all(isinstance(body, Entry) for body in covariances) and recall.coefficient == 1
-        if dual is None or not plain or any(s.weight != 1 for s in self.lowered.action.sites):
+        if dual is None:
             raise LoweringError(
-                f"covariances: the memory {recall.equation} is not that of one matrix with independent entries of "
-                f"unit variance, used forward and backward between layers of equal width; only that is available"
+                f"covariances: the memory {recall.equation} is not that of one random matrix, either with independent "
+                f"entries of unit variance and used forward and backward between layers of equal width, or square with "
+                f"correlated entries J_ij and J_ji; only those are available"
             )
+        return AdjointRecall(recall, memory, observable, dual, f"adjoint of {recall.equation}")
 
     def _basis(self, basis: ExtendBasis) -> Statement:
         values = tuple(self.adjoint(v) for v in basis.values)
@@ -314,9 +327,23 @@ class AdjointWriter:
             for basis in self.bases:
                 values = {v.tensor for v in basis.values}
                 first, second = sorted((recall.group, basis.group), key=lambda g: g.name)
-                if recall.observable.tensor in values and first != second and (first, second) not in result:
+                known = self._is_symmetric(recall) if first == second else self._is_plain(first, second)
+                if recall.observable.tensor in values and known and (first, second) not in result:
                     result.append((first, second))
         return tuple(result)
+
+    def _is_plain(self, *groups: SourceGroup) -> bool:
+        """Whether the entries of the matrix are independent with unit variance, the layers of equal width."""
+        if any(s.weight != 1 for s in self.lowered.action.sites):
+            return False
+        covariances = [t.body for g in groups for b in g.blocks for t in b.terms]
+        recalls = [r for r in self.recalls if r.group.name in {g.name for g in groups}]
+        return all(isinstance(c, Entry) for c in covariances) and all(r.coefficient == 1 for r in recalls)
+
+    def _is_symmetric(self, recall: RecallMemory) -> bool:
+        """Whether a recall is the memory of one square matrix with partially symmetric entries, and its only use."""
+        others = [r for r in self.recalls if r.group.name == recall.group.name and r != recall]
+        return recall.correlation is not None and len(recall.group.members) == 1 and not others
 
 
 def _apart(target: Entry, body: Expr) -> tuple[Entry, Expr]:

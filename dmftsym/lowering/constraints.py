@@ -7,7 +7,7 @@ degree, solved exactly, so that the constraint holds to rounding at every step.
 
 from dataclasses import replace
 
-from sympy import Add, Expr, Integer, Mul, Poly, Symbol, sign, sqrt
+from sympy import Add, Expr, Integer, Mul, Poly, Symbol, sqrt
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import FieldEquation
@@ -150,4 +150,4 @@ def _root(coefficients: list[Expr]) -> Expr:
     if len(coefficients) == 2:
         return -coefficients[0] / coefficients[1]
     c0, c1, c2 = coefficients
-    return Mul(Integer(-2), c0) / (c1 + sign(c1) * sqrt(c1**2 - 4 * c0 * c2))
+    return Mul(Integer(-2), c0) / (c1 * (1 + sqrt(1 - 4 * c0 * c2 / c1**2)))

@@ -54,7 +54,8 @@ def find_feedback(lowered: Lowered, requested: tuple[str, ...]) -> Feedback:
     """
     nodes = {n.name: n for n in (*lowered.schedule.step, *lowered.schedule.epilogue)}
     reads = {name: [r for r, _ in node.reads if r in nodes] for name, node in nodes.items()}
-    averages = [name for name, node in nodes.items() if _is_average(node)]
+    responses = {r.tensor.name for r in lowered.responses}
+    averages = [name for name, node in nodes.items() if _is_average(node) or name in responses]
     fluctuating = _closure(averages, _reversed(reads))
     for name in requested:
         if name not in fluctuating:
@@ -65,7 +66,8 @@ def find_feedback(lowered: Lowered, requested: tuple[str, ...]) -> Feedback:
     needed = [name for name in averages if name in active]
     closed = tuple(name for name in needed if name in _closure(reads[name], reads))
     observed = tuple(name for name in needed if name not in closed)
-    derived = tuple(n.name for n in nodes.values() if n.name in active and is_function(n) and not n.auxiliary)
+    own = lambda n: is_function(n) and not n.auxiliary and n.name not in responses
+    derived = tuple(n.name for n in nodes.values() if n.name in active and own(n))
     return Feedback(
         requested,
         closed,

@@ -48,10 +48,10 @@ def linearise(
         return None, None
     requested = tuple(dict.fromkeys(requested))
     _check_result_names(requested)
-    lowered = lower(equations, scheme, requested)
+    lowered = lower(equations, scheme, requested, kicked=True)
     feedback = find_feedback(lowered, requested)
     _check_differentiable(lowered, requested)
-    _check_no_response(equations, feedback)
+    _check_responses(lowered, feedback)
     program = program_of(lowered)
     if _needs_influences(lowered, program):
         return transpose(lowered, program, feedback, requested), feedback
@@ -81,7 +81,7 @@ def _needs_influences(lowered: Lowered, program: Program) -> bool:
     """Whether a sweep backward in time is the way: for memories of random matrices, and where sites close exactly."""
     if any(g.basis for g in program.groups):
         return True
-    return bool(lowered.closure.sites) and any(g.kind == "evolving" for g in program.groups)
+    return bool(lowered.closure.sites) and any(g.kind in ("evolving", "kick") for g in program.groups)
 
 
 def _check_result_names(requested: tuple[str, ...]) -> None:
@@ -97,13 +97,19 @@ def _check_result_names(requested: tuple[str, ...]) -> None:
         seen[name] = pair
 
 
-def _check_no_response(equations: Derivation, feedback: Feedback) -> None:
+def _check_responses(lowered: Lowered, feedback: Feedback) -> None:
     """A response function fluctuates by more than the change of its tangents along the paths."""
-    for response in equations.responses:
-        if response.tensor.name in feedback.active:
+    for response in lowered.responses:
+        name = response.tensor.name
+        if name in feedback.requested:
             raise LoweringError(
-                f"covariances of {', '.join(feedback.requested)} need those of the response function "
-                f"{response.tensor}, which are not available"
+                f"covariance of '{name}': averages with response fields have no covariance that a network shows; ask "
+                f"for quantities that can be observed"
+            )
+        if name in feedback.active and response.site not in lowered.closure.sites:
+            raise LoweringError(
+                f"covariances of {', '.join(feedback.requested)} need those of the response function {name}, which are "
+                f"available where its site is linear; {response.site} is not: {lowered.closure.reason(response.site)}"
             )
 
 

@@ -26,6 +26,10 @@ class Closure(Displayed):
         """The sites whose averages are exact matrix algebra."""
         return tuple(site for site, reason in self.reasons if not reason)
 
+    def reason(self, site: str) -> str:
+        """Why a site cannot be closed, or an empty text."""
+        return dict(self.reasons)[site]
+
     def text(self) -> str:
         """One line a site."""
         return "\n".join(f"{s}: {r or 'Gaussian, closed exactly'}" for s, r in self.reasons)

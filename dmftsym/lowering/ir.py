@@ -144,7 +144,8 @@ class ExtendBasis:
 class RecallMemory:
     """target = coefficient Σ_j <observable n_j> e_j with the normals n of a group and the functions e of its basis.
 
-    `instant`: those that were opened at this step count.
+    `instant`: those that were opened at this step count; `correlation`: of the entries J_ij and J_ji of the matrix, if
+    the memory drives the field that the group drives.
     """
 
     target: Entry
@@ -153,6 +154,7 @@ class RecallMemory:
     group: "SourceGroup"
     instant: bool
     equation: str
+    correlation: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -177,13 +179,14 @@ class Influence:
 class AdjointRecall:
     """Passes the adjoint of a recalled memory on to its observable, to the basis, and to the dual group.
 
-    `dual`: the two groups that stand for one matrix, used forward and backward.
+    `dual`: the two groups that stand for one matrix, used forward and backward; twice the same one for a square matrix
+    whose entries J_ij and J_ji are correlated.
     """
 
     recall: RecallMemory
     memory: Entry
     observable: Entry
-    dual: tuple["SourceGroup", "SourceGroup"] | None
+    dual: tuple["SourceGroup", "SourceGroup"]
     equation: str
 
 

@@ -7,6 +7,7 @@ from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, sign
 from dmftsym.derivation.averages import SourceDerivative
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation
+from dmftsym.derivation.responses import ResponseFunction
 from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
@@ -18,6 +19,7 @@ from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints,
 from dmftsym.lowering.equal_time import restrict_to_equal_time
 from dmftsym.lowering.gaussian import Closure, close_linear_sites
 from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
+from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
 from dmftsym.lowering.quantities import QuantityBuilder
@@ -40,12 +42,14 @@ class Lowered:
     liveness: Liveness
     equations: tuple[str, ...]
     closure: Closure
+    responses: tuple[ResponseFunction, ...]
 
 
-def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...]) -> Lowered:
+def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked: bool = False) -> Lowered:
     """Discretise, prune, split into contractions and elementwise updates, and order the equations of a model.
 
-    `wanted` names the quantities to compute. Raises `LoweringError` for acausal terms, instantaneous loops (named in
+    `wanted` names the quantities to compute; `kicked` adds impulses to the sources of sites that are closed exactly.
+    Raises `LoweringError` for acausal terms, instantaneous loops (named in
     the user's symbols) and averages of response fields.
     """
     _check_conjugates_vanish(equations.saddle_point)
@@ -57,6 +61,10 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...]) -> Low
     recalls = tuple(r for r in recalls if r.tensor.name in liveness.live)
     lines = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
     saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
+    responses = tuple(r for r in equations.responses if r.tensor.name in liveness.live)
+    if kicked:
+        impulse = scheme.white_variance if action.is_continuous else Integer(1)
+        sites = [with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites]
     builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1), closure.sites)
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
     starts: list[Start] = []
@@ -77,7 +85,7 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...]) -> Low
             builder.add_function(definition.tensor, definition.terms, line)
     schedule = build_causal_schedule(builder.nodes)
     _check_first_step(schedule)
-    return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure)
+    return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 
 def _check_conjugates_vanish(saddle: SaddlePoint) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from sympy import Expr, Mul
 
 from dmftsym.derivation.derive import Derivation
-from dmftsym.derivation.process import Covariance, EffectiveProcess, Processes
+from dmftsym.derivation.process import Covariance, EffectiveProcess, FieldEquation, Processes
 from dmftsym.derivation.responses import ResponseFunction, tangents
 from dmftsym.language.symbols import Entry, Index, Parameter, Tensor
 from dmftsym.language.terms import Term, entries_of
@@ -27,7 +27,8 @@ class Recall:
     """tensor[free indices of O, t] = coefficient Σ_j <O n_j>_{response.site} e_j on the paths of `tensor.site`.
 
     `members` are the functions ψ, one for each source that is drawn together with the responding one; `instant`: the
-    normals of the present step count.
+    normals of the present step count; `correlation`: the memory relative to the noise where both drive one field, as
+    for a square matrix with Corr(J_ij, J_ji) = correlation.
     """
 
     tensor: Tensor
@@ -36,6 +37,7 @@ class Recall:
     members: tuple[tuple[str, Entry | Expr], ...]
     instant: bool
     equation: str
+    correlation: Expr | None
 
 
 def find_recalls(equations: Derivation) -> tuple[Processes, tuple[Recall, ...]]:
@@ -45,15 +47,15 @@ def find_recalls(equations: Derivation) -> tuple[Processes, tuple[Recall, ...]]:
     for process in equations.process:
         rewritten = []
         for equation in process.equations:
-            now = equation.field.indices[equation.field.time_slots[0]]
-            terms = tuple(_rewrite(t, now, process, equations, recalls) for t in equation.terms)
+            terms = tuple(_rewrite(t, equation, process, equations, recalls) for t in equation.terms)
             rewritten.append(replace(equation, terms=terms))
         processes.append(replace(process, equations=tuple(rewritten)))
     return Processes(processes), tuple(recalls.values())
 
 
-def _rewrite(term: Term, now: Index, process: EffectiveProcess, equations: Derivation, recalls) -> Term:
+def _rewrite(term: Term, equation: FieldEquation, process: EffectiveProcess, equations: Derivation, recalls) -> Term:
     """The term with R(t,s)·ψ(s) replaced by the recalled memory, or as it was."""
+    now = equation.field.indices[equation.field.time_slots[0]]
     kernels = {r.tensor: r for r in equations.responses}
     entries = [f for f in term.factors if isinstance(f, Entry) and f.tensor in kernels]
     if len(entries) != 1:
@@ -78,9 +80,10 @@ def _rewrite(term: Term, now: Index, process: EffectiveProcess, equations: Deriv
         return term
     tensor = _tensor(response, process.site)
     line = f"{tensor[tensor.indices]} = {Term(entry * inside, summed, (limit,))}"
-    recalls.setdefault(
-        tensor, Recall(tensor, response, response.responder.tensor.name, members, response.instant, line)
-    )
+    source = response.responder.tensor.name
+    same_field = source == equation.field.name and (*outer, now) == _declared(source, process)
+    correlation = rest * response.coefficient / strength if same_field and tensor not in recalls else None
+    recalls[tensor] = Recall(tensor, response, source, members, response.instant, line, correlation)
     bound = tuple(i for i in term.bound if i not in summed)
     kept = tuple(c for c in term.constraints if c != limit)
     return Term(rest * tensor[(*outer, now)], bound, kept)

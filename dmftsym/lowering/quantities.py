@@ -152,7 +152,9 @@ class QuantityBuilder:
         moment = When.UPTO if recall.instant else When.PAST
         reads = ((observable.tensor.name, When.NOW), (group.name, moment), (f"basis_{group.name}", moment))
         target = tensor[tensor.indices]
-        statement = RecallMemory(target, observable, coefficient, group, recall.instant, recall.equation)
+        statement = RecallMemory(
+            target, observable, coefficient, group, recall.instant, recall.equation, recall.correlation
+        )
         self.arrays[tensor.name] = Array(tensor, "memory")
         self.nodes[tensor.name] = Node(tensor.name, str(target), (statement,), reads, tensor.site, auxiliary=True)
 
