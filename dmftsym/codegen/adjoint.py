@@ -75,6 +75,9 @@ def _tables(influences: Influences) -> dict:
         "covariances": rows,
         "places": {q.name: _place(q) for q in influences.covariances},
         "jumps": repr(influences.jumps),
+        "symmetric": repr(
+            tuple(q.name for q in influences.covariances if q.name in influences.symmetric and len(q.time_slots) == 2)
+        ),
         "kicks": _kicks(program.groups),
         "site_weights": f"{{{sizes}}}",
         "unpack_kicks": unpack(values_of(program), [[_kicks(program.groups)]]),
@@ -161,7 +164,8 @@ class AdjointPrinter:
         if array.role == "influence":
             if array.site in self.closed:
                 more = f'(paths_{array.site},) if "{array.site}" in closed else ()'
-                return [f"{name} = np.zeros(({sizes}) + ({more}))"], []
+                lists = f"first_{array.site}, second_{array.site} = [], []"
+                return [f"{name} = np.zeros(({sizes}) + ({more}))", lists], []
             return [f"{name} = np.zeros(({sizes}))"], []
         if array.history:
             made = "empty" if array.role == "assigned adjoint" else "zeros"
@@ -210,18 +214,19 @@ class AdjointPrinter:
             indices = self.printer.coefficient_indices(piece, (statement.target.indices[0],))
             code = self.printer.formula.expression(piece.coefficient, indices, piece.constraints)
             operands.insert(0, (code, "".join(letter_of(letters, i) for i in indices)))
-        other = next(c for c in "qzwvxy" if c not in letters.values())
-        subscripts = [subscript for _, subscript in operands]
-        subscripts[-1] = subscripts[-1].removesuffix(PATH) + other
+        *front, (last, ends) = operands
+        summed = ends.removesuffix(PATH)
         column = letters[statement.target.indices[0]]
-        arrays = ", ".join(code for code, _ in operands)
-        exact = f'np.einsum("{",".join(subscripts)}->{column}{PATH}{other}", {arrays}, optimize=True)'
+        arrays = ", ".join(code for code, _ in front)
+        first = f'np.einsum("{",".join(s for _, s in front)}->{column}{summed}{PATH}", {arrays}, optimize=True)'
         if piece.scalar != 1:
-            exact = f"{self.printer.scalar_code(piece)}*{exact}"
+            first = f"{self.printer.scalar_code(piece)}*{first}"
+        shape = f"paths_{target.site}"
         return [
             f"# {statement.equation}",
             f'if "{target.site}" in closed:',
-            f"    {target.name} += {exact}",
+            f"    first_{target.site}.append({first}.reshape(columns, -1, {shape}))",
+            f"    second_{target.site}.append({last}.reshape(-1, {shape}))",
             "else:",
             f"    {sampled}",
         ]
@@ -342,8 +347,11 @@ class AdjointPrinter:
         return any(r.instant for r in self._recalls(group))
 
     def after(self) -> list[str]:
-        """What the vanishing averages of fresh normals contribute, when all is known."""
+        """What the averages of closed sites contribute, and the vanishing ones of fresh normals, when all is known."""
         lines: list[str] = []
+        for site in (s for s in self.influenced if s in self.closed):
+            products = f"np.tensordot(np.concatenate(first_{site}, 1), np.concatenate(second_{site}), (1, 0))"
+            lines += [f"if first_{site}:", f"    influence_{site} += {products}"]
         for first, second in self.influences.duals:
             pair = f"{first.name}_{second.name}"
             if first == second:
