@@ -1,6 +1,9 @@
 """The sweep backward in time as source code, and the sweep that records what it needs."""
 
-from dmftsym.codegen.arrays import PATH, ArrayFormula, size_code
+from dataclasses import replace
+
+from dmftsym.codegen.arrays import PATH, size_code
+from dmftsym.codegen.influences import influence_tables
 from dmftsym.codegen.sources import group_size
 from dmftsym.codegen.statements import StatementWriter, letter_of
 from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, tuple_code, unpack, values_of
@@ -35,7 +38,7 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
             results |= {f"{part}_{group.name}": f"{part}_{group.name}" for part in parts}
     printer = StatementWriter(record, writer.kernels, "record")
     sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results))
-    return {"adjoint": _adjoint_sweep(influences, writer), "influencing": _tables(influences)}
+    return {"adjoint": _adjoint_sweep(influences, writer), "influencing": influence_tables(influences)}
 
 
 def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
@@ -49,58 +52,13 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
         "views": views,
         "step": step,
         "after": printer.after(),
-        "results": "{" + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced) + "}, "
-        + "{" + ", ".join(f'"{kick}": pairing_{kick}' for kick in printer.kicks) + "}",
+        "results": "{"
+        + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced)
+        + "}, "
+        + "{"
+        + ", ".join(f'"{kick}": pairing_{kick}' for kick in printer.kicks)
+        + "}",
     }
-
-
-def _tables(influences: Influences) -> dict:
-    program = influences.adjoint
-    formula = ArrayFormula(program.now)
-    sizes = ", ".join(f'"{site}": {formula.expression(nu, ())}' for site, nu in influences.weights)
-    rows = [{"name": q.name, "axes": repr(tuple(i.axis.name for i in q.indices))} for q in influences.covariances]
-    per_column: list[str] = []
-    per_column_and_path: list[str] = []
-    for array in program.arrays:
-        axes = [i.axis for i in array.tensor.indices]
-        if COLUMNS in axes:
-            spatial = [size_code(a) for a in axes if a != COLUMNS and not (array.site and a.is_time)]
-            kept = ["steps"] if array.site and array.history else []
-            (per_column_and_path if array.site else per_column).append("*".join([*kept, *spatial]) or "1")
-    for group in (g for g in program.groups if g.kind == "evolving"):
-        per_column.append(f"(steps*({group_size(group)}))**2")
-        if group.basis:
-            per_column_and_path.append(f"steps*({group_size(group)})")
-    return {
-        "covariances": rows,
-        "places": {q.name: _place(q) for q in influences.covariances},
-        "jumps": repr(influences.jumps),
-        "symmetric": repr(
-            tuple(q.name for q in influences.covariances if q.name in influences.symmetric and len(q.time_slots) == 2)
-        ),
-        "kicks": _kicks(program.groups),
-        "site_weights": f"{{{sizes}}}",
-        "unpack_kicks": unpack(values_of(program), [[_kicks(program.groups)]]),
-        "unpack_weights": unpack(values_of(program), [[sizes]]),
-        "per_column": " + ".join(per_column) or "0",
-        "per_column_and_path": " + ".join(per_column_and_path) or "0",
-        "unpack_memory": unpack(values_of(program), [per_column, per_column_and_path]),
-    }
-
-
-def _kicks(groups) -> str:
-    """Source of the sizes of the groups of kicks, by site."""
-    kicked = [g for g in groups if g.kind == "kick"]
-    tables = []
-    for site in dict.fromkeys(g.site for g in kicked):
-        sizes = ", ".join(f'"{g.name}": {group_size(g)}' for g in kicked if g.site == site)
-        tables.append(f'"{site}": {{{sizes}}}')
-    return f"{{{', '.join(tables)}}}" if kicked else ""
-
-
-def _place(tensor) -> int:
-    """Where the column stands among the axes of an adjoint: before the first time."""
-    return tensor.time_slots[0] if tensor.time_slots else len(tensor.indices)
 
 
 class AdjointPrinter:
@@ -264,12 +222,21 @@ class AdjointPrinter:
             return self._symmetric(statement)
         name, now = statement.recall.group.name, self.now
         other = second if name == first.name else first
-        rows = f"factor_{other.name}[{now}*size_{other.name} :][:size_{other.name}]"
+        rows = f"factor_{other.name}[{now}*size_{other.name} :][{self._observed_rows(statement.recall, other)}]"
         rank = f"ranks_{other.name}[{now} + 1]"
         order = "rkj" if name == second.name else "rjk"
         target = f"adj_fresh_{first.name}_{second.name}"
         slices = f"[:, :{rank}, :opened]" if name == second.name else f"[:, :opened, :{rank}]"
         return [f'{target}{slices} -= np.einsum("mk,mrj->{order}", {rows}[:, :{rank}], kernel, optimize=True)']
+
+    def _observed_rows(self, recall: RecallMemory, group: SourceGroup) -> str:
+        """The rows of a step of a group's factor that make up the observable of a recall."""
+        if len(group.members) == 1:
+            return f":size_{group.name}"
+        bases = [s.basis for s in self.program.step if isinstance(s, AdjointBasis)]
+        values = next(b.values for b in bases if b.group.name == group.name)
+        place = next(k for k, v in enumerate(values) if v.tensor == recall.observable.tensor)
+        return self._member_rows(group, group.members[place].tensor.name)
 
     def _symmetric(self, statement: AdjointRecall) -> list[str]:
         """The same for a square matrix, whose rows and columns are correlated."""
@@ -324,15 +291,28 @@ class AdjointPrinter:
             f"of_rows = _adjoint_of_draw({drawn}*weight_{site}, normals_{name}, factor_{name}, active_{name}, "
             f"adj_factor_{name}, ranks_{name}, {now})",
         ]
-        for target in statement.covariances:
+        if len(group.members) > 1:
+            lines.append(f"of_rows = of_rows.reshape(columns, size_{name}, {now} + 1, size_{name})")
+        for target, ends in zip(statement.covariances, statement.ends, strict=True):
             left, right = self._ends(target)
             shape = ", ".join(["columns", *left, f"{now} + 1", *right])
-            moved = f"np.moveaxis(of_rows.reshape({shape}), 0, {len(left)})"
+            cut = ""
+            if len(group.members) > 1:
+                one, other = (self._member_rows(group, member) for member in ends)
+                cut = f"[:, {one}, :, {other}]"
+            moved = f"np.moveaxis(of_rows{cut}.reshape({shape}), 0, {len(left)})"
             codes = [*[":" for _ in left], ":", now, *[":" for _ in right], f":{now} + 1"]
             time = len(left) + 1
             order = (*range(time), *range(time + 1, time + 1 + len(right)), time)
             lines.append(f"{target.tensor.name}[{', '.join(codes)}] = {moved}.transpose{order}")
         return lines
+
+    def _member_rows(self, group: SourceGroup, member: str) -> str:
+        """The slice of a member's values among those of its group."""
+        sizes = [group_size(replace(group, members=(m,))) for m in group.members]
+        place = next(k for k, m in enumerate(group.members) if m.tensor.name == member)
+        start = " + ".join(sizes[:place])
+        return f"{start} : {start} + {sizes[place]}" if start else f":{sizes[place]}"
 
     def _ends(self, target: Entry) -> tuple[list[str], list[str]]:
         """The sizes of the two ends of a covariance, without times and column."""

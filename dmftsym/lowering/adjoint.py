@@ -6,14 +6,14 @@ its influence function I, and N Cov(a, b) = sum over sites of <I_a I_b>/nu. Ever
 all y that read x.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from sympy import Add, Expr, KroneckerDelta, Mul
+from sympy import Add, Expr, Mul
 
 from dmftsym.derivation.symmetry import ends_of, symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Tensor
-from dmftsym.language.terms import Before, Term, as_expression, entries_of, fresh_index, gather_powers
+from dmftsym.language.terms import Before, Term, as_expression, entries_of, gather_powers
 from dmftsym.lowering.feedback import Feedback
 from dmftsym.lowering.ir import (
     COLUMNS,
@@ -21,7 +21,6 @@ from dmftsym.lowering.ir import (
     AdjointDraw,
     AdjointRecall,
     Array,
-    Assign,
     Contract,
     DrawVariation,
     Evaluate,
@@ -37,20 +36,11 @@ from dmftsym.lowering.ir import (
     is_variation,
 )
 from dmftsym.lowering.kicks import kick_name
+from dmftsym.lowering.links import Link, apart, is_mode, links, rows
 from dmftsym.lowering.lower import Lowered
 from dmftsym.lowering.quantities import Node
 from dmftsym.lowering.tangent import TangentWriter, timed_nodes
 from dmftsym.lowering.tangent_kernels import fuse
-
-
-@dataclass(frozen=True)
-class Link:
-    """One term of a first-order change: change of `target` += coefficient · change of `source`, over all indices."""
-
-    target: Entry
-    source: Entry
-    coefficient: Expr
-    constraints: tuple[Before, ...]
 
 
 def transpose(lowered: Lowered, program: Program, feedback: Feedback, requested: tuple[str, ...]) -> Influences:
@@ -167,13 +157,14 @@ class AdjointWriter:
         if isinstance(changed, DrawVariation):
             return self._draw(changed)
         result = []
-        for link in _links(changed):
+        for link in links(changed):
             moved = self._transpose_link(link)
             if moved is not None:
                 result.append(moved)
         if isinstance(changed, Contract) and changed.averaged:
-            result += [self._influence(changed, p) for p in changed.pieces if _is_mode(p)]
-        result += self._pairings(statement)
+            result += [self._influence(changed, p) for p in changed.pieces if is_mode(p)]
+        if isinstance(statement, Contract | Evaluate):
+            result += self._pairings(statement)
         if isinstance(changed, Contract) and changed.accumulate:
             name = self.adjoint(changed.target).tensor.name
             self.arrays[name] = replace(self.arrays[name], role="running adjoint")
@@ -184,7 +175,7 @@ class AdjointWriter:
         now = self.now
         reader, target = self.adjoint(link.target), self.adjoint(self._canonical(link.source))
         body, constraints = gather_powers(link.coefficient) * reader, link.constraints
-        target, body = _apart(target, body)
+        target, body = apart(target, body)
         past = [t for t in link.source.times if isinstance(t, Index) and t != now]
         if len(link.source.times) == 1 and past:
             swap = {past[0]: now, now: past[0]}
@@ -257,7 +248,7 @@ class AdjointWriter:
 
     # --- response functions -------------------------------------------------------------------
 
-    def _pairings(self, statement: Statement) -> list[Statement]:
+    def _pairings(self, statement: Contract | Evaluate) -> list[Statement]:
         """What the fluctuations of a response function of a closed site pair with the kicks of its source."""
         response = next((r for r in self.lowered.responses if r.tensor == statement.target.tensor), None)
         if response is None:
@@ -302,23 +293,26 @@ class AdjointWriter:
                 )
             return []
         sources = tuple(self.adjoint(m.tensor[m.tensor.indices]) for m in group.members)
-        targets, result = [], []
-        for block, changed in zip(group.blocks, draw.blocks, strict=True):
-            if block.left.tensor != block.right.tensor:
-                raise LoweringError(f"covariances: {group.name} are drawn together, which cannot be transposed yet")
-            first = block.left.tensor.time_slots[0]
-            indices = (*block.left.indices[:first], self.column, *block.left.indices[first:], *block.right.indices)
-            tensor = Tensor(f"adj_covariance_{block.left.tensor.name}", "definition", indices)
+        targets: list[Entry] = []
+        result: list[Statement] = []
+        ends: list[tuple[str, str]] = []
+        for left, right, terms in rows(group, draw.blocks):
+            first = left.tensor.time_slots[0]
+            indices = (*left.indices[:first], self.column, *left.indices[first:], *right.indices)
+            names = dict.fromkeys((left.tensor.name, right.tensor.name))
+            tensor = Tensor(f"adj_covariance_{'_'.join(names)}", "definition", indices)
             self.arrays[tensor.name] = Array(tensor, "adjoint")
             targets.append(tensor[indices])
-            earlier = tuple(Before(t, self.now, True) for t in block.right.times if t != self.now)
-            for term in changed.terms:
+            ends.append((left.tensor.name, right.tensor.name))
+            earlier = tuple(Before(t, self.now, True) for t in right.times if t != self.now)
+            for term in terms:
                 for part in Add.make_args(term.body):
                     change = next(e for e in entries_of(part) if is_variation(e.tensor))
                     body = part / change * tensor[indices]
                     target = self.adjoint(self._canonical(change))
                     result.append(self._statement(target, body, (*term.constraints, *earlier)))
-        return [AdjointDraw(group, sources, tuple(targets), f"adjoint of the draw: {draw.equation}"), *result]
+        line = f"adjoint of the draw: {draw.equation}"
+        return [AdjointDraw(group, sources, tuple(targets), tuple(ends), line), *result]
 
     def _duals(self) -> tuple[tuple[SourceGroup, SourceGroup], ...]:
         """Pairs of groups that stand for one matrix: each one's basis lives where the other's sources are."""
@@ -346,18 +340,6 @@ class AdjointWriter:
         return recall.correlation is not None and len(recall.group.members) == 1 and not others
 
 
-def _apart(target: Entry, body: Expr) -> tuple[Entry, Expr]:
-    """A target with different indices at all its places; where they were equal a Kronecker delta says so."""
-    indices: list[Expr] = []
-    for index in target.indices:
-        if isinstance(index, Index) and not index.is_time and index in indices:
-            other = fresh_index(index, [*target.atoms(Index), *body.atoms(Index)])
-            body *= KroneckerDelta(index, other)
-            index = other
-        indices.append(index)
-    return target.tensor[tuple(indices)], body
-
-
 def _written(statement: Statement) -> list[str]:
     """The names of the adjoints that a statement adds to."""
     match statement:
@@ -370,30 +352,3 @@ def _written(statement: Statement) -> list[str]:
         case Contract() | Evaluate() | Influence():
             return [statement.target.tensor.name]
     return []
-
-
-def _is_mode(piece: Piece) -> bool:
-    return any(o.tensor.name.startswith("mode_") for o in piece.operands)
-
-
-def _links(changed: Statement) -> list[Link]:
-    """The terms of a first-order change, each with the one entry whose change it holds."""
-    if not isinstance(changed, Assign | Contract | Evaluate):
-        return []
-    found: list[tuple[Expr, tuple[Before, ...]]] = []
-    match changed:
-        case Assign():
-            found += [(part, ()) for part in Add.make_args(changed.expression)]
-        case Contract():
-            for piece in (p for p in changed.pieces if not _is_mode(p)):
-                body = piece.scalar * piece.coefficient * Mul(*piece.operands)
-                found.append((body, (*changed.constraints, *piece.constraints)))
-            found += [(t.body, (*changed.constraints, *t.constraints)) for t in changed.explicit]
-        case Evaluate():
-            found += [(t.body, (*changed.constraints, *t.constraints)) for t in changed.terms]
-    links = []
-    for body, constraints in found:
-        if body != 0:
-            source = next(e for e in entries_of(body) if is_variation(e.tensor))
-            links.append(Link(changed.target, source, body / source, constraints))
-    return links

@@ -202,11 +202,15 @@ class AdjointBasis:
 
 @dataclass(frozen=True)
 class AdjointDraw:
-    """Passes the adjoints of drawn sources on to their factor and from there to their covariances."""
+    """Passes the adjoints of drawn sources on to their factor and from there to their covariances.
+
+    `covariances` are those of a member at this step with another one at this and earlier times: `ends` name the two.
+    """
 
     group: "SourceGroup"
     sources: tuple[Entry, ...]
     covariances: tuple[Entry, ...]
+    ends: tuple[tuple[str, str], ...]
     equation: str
 
 

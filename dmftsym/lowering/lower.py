@@ -64,7 +64,7 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     responses = tuple(r for r in equations.responses if r.tensor.name in liveness.live)
     if kicked:
         impulse = scheme.white_variance if action.is_continuous else Integer(1)
-        sites = [with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites]
+        sites = tuple(with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites)
     builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1), closure.sites)
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
     starts: list[Start] = []
