@@ -1,7 +1,20 @@
-"""Shared fixtures: generated code goes to a folder of its own, so that every run compiles what it tests."""
+"""Shared fixtures: generated code goes to a folder of its own, so that every run compiles what it tests.
+
+Kernels are compiled for one thread, which takes a third of the time; tests/codegen/test_threads.py compares with the
+kernels for several threads, and the speed tests and everything that runs in a process of its own use those.
+"""
 
 import os
 import tempfile
 
+import numba
+
 os.environ["DMFTSYM_CACHE"] = tempfile.mkdtemp(prefix="dmftsym-tests-")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def pytest_configure(config):
+    if "speed" in config.getoption("markexpr").replace("not speed", ""):
+        return
+    compiler = numba.njit
+    numba.njit = lambda *args, parallel=False, **options: compiler(*args, **options)

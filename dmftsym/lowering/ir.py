@@ -310,6 +310,11 @@ class Program:
         """The array of that name."""
         return next(a for a in self.arrays if a.tensor.name == name)
 
+    def __str__(self) -> str:
+        from dmftsym.lowering.ir_printer import program_text  # which imports this module
+
+        return program_text(self)
+
 
 @dataclass(frozen=True)
 class Fluctuations:
@@ -335,6 +340,11 @@ class Fluctuations:
     weights: tuple[tuple[str, Expr], ...]
     jumps: tuple[str, ...]
 
+    def __str__(self) -> str:
+        from dmftsym.lowering.ir_printer import fluctuation_text  # which imports this module
+
+        return fluctuation_text(self)
+
 
 @dataclass(frozen=True)
 class Influences:
@@ -354,3 +364,8 @@ class Influences:
     jumps: tuple[str, ...]
     duals: tuple[tuple[SourceGroup, SourceGroup], ...]
     symmetric: tuple[str, ...]
+
+    def __str__(self) -> str:
+        from dmftsym.lowering.ir_printer import fluctuation_text  # which imports this module
+
+        return fluctuation_text(self)

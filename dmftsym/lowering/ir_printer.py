@@ -51,7 +51,9 @@ def fluctuation_text(fluctuations: Fluctuations | Influences) -> str:
     """The programs that give the covariances: what is sketched and the first-order changes, or the sweep backward."""
     if isinstance(fluctuations, Influences):
         lines = [f"covariances of {', '.join(q.name for q in fluctuations.covariances)}, by a sweep backward in time"]
-        lines += [f"{a.name} and {b.name} stand for one random matrix" for a, b in fluctuations.duals]
+        for a, b in fluctuations.duals:
+            square = f"{a.name} stands for one square random matrix, J_ij and J_ji correlated"
+            lines.append(square if a == b else f"{a.name} and {b.name} stand for one random matrix")
         lines += [f"what jumps, which the sweep does not see: {', '.join(fluctuations.jumps)}"] * bool(
             fluctuations.jumps
         )

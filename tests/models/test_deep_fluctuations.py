@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sympy import tanh
 
 import dmftsym as ds
 from dmftsym.models.loading import build_model
@@ -283,7 +284,38 @@ def test_variance_builds_up_layer_by_layer_for_relu():
             assert found[f"cov_{one}_{other}"].item() == pytest.approx(5 * (min(a, b) + 1), rel=0.02)
 
 
+def explicit_response():
+    """A memory that is no recall, on a site that is not linear."""
+    m = ds.Model("kernel")
+    t, s = m.times("t s", continuous=True, dt=0.1)
+    C, R = m.order_parameter("C", t, s), m.order_parameter("R", t, s)
+    site = m.site("unit")
+    x = site.field("x", t, variance=1)
+    memory = ds.past(s)(R[t, s] ** 2 * tanh(x[s]))
+    site.action(-x.tilde[t] * (x.dot[t] + x[t] - memory) + x.tilde[t] * C[t, s] * x.tilde[s] / 2)
+    site.action(C.hat[t, s] * tanh(x[t]) * tanh(x[s]) + R.hat[t, s] * tanh(x[t]) * x.tilde[s])
+    m.action = -C.hat[t, s] * C[t, s] - R.hat[t, s] * R[t, s] + ds.log_Z(site)
+    return m
+
+
+def memory_elsewhere():
+    """A memory of the right form that drives another field than the noise: no matrix has these rows and columns."""
+    m = ds.Model("elsewhere")
+    t, s = m.times("t s", continuous=True, dt=0.1)
+    C, R = m.order_parameter("C", t, s), m.order_parameter("R", t, s)
+    V = m.order_parameter("V", t)
+    site = m.site("unit")
+    x, v = site.field("x", t, variance=1), site.field("v", t, variance=1)
+    site.action(-x.tilde[t] * (x.dot[t] + x[t]) + x.tilde[t] * C[t, s] * x.tilde[s] / 2)
+    site.action(-v.tilde[t] * (v.dot[t] + v[t] - ds.past(s)(R[t, s] * tanh(x[s]))) + V.hat[t] * v[t] ** 2)
+    site.action(C.hat[t, s] * tanh(x[t]) * tanh(x[s]) + R.hat[t, s] * tanh(x[t]) * x.tilde[s])
+    m.action = -C.hat[t, s] * C[t, s] - R.hat[t, s] * R[t, s] - V.hat[t] * V[t] + ds.log_Z(site)
+    return m
+
+
 REFUSED = {
+    "explicit response": (explicit_response, "C", r"response function R.*linear; unit is not: .*tanh"),
+    "no random matrix": (memory_elsewhere, "V", r"recalled_R.*not that of one random matrix"),
     "response asked for": (lambda: build_model("mlp", depth=2), "A1", r"of 'A1': averages with response fields"),
 }
 
@@ -293,6 +325,12 @@ def test_covariances_that_are_not_available_are_refused(case):
     build, name, words = REFUSED[case]
     with pytest.raises(ds.LoweringError, match=words):
         ds.compile_model(build(), ds.Options(covariance=(name,)))
+
+
+def test_sampled_response_functions_are_refused():
+    module = ds.compile_model(build_model("p_spin"), ds.Options(covariance=("C",))).solver.module
+    with pytest.raises(module.InputError, match=r"response functions of site spin.*auto or gaussian, given: sobol"):
+        module.fluctuations({"temperature": 1.0}, steps=3, measure="sobol")
 
 
 def test_kinks_of_deep_networks_are_refused():
