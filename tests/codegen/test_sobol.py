@@ -166,7 +166,7 @@ def test_inverse_normal_agrees_with_the_standard_library(recurrent):
     assert error(recurrent._inverse_normal(uniform)).max() < 1e-14
     for name in ("_CENTRE", "_TAIL"):
         original = getattr(recurrent, name)
-        wrong = (original[0][:-1] + (original[0][-1] * (1 + 1e-6),), original[1])
+        wrong = ((*original[0][:-1], original[0][-1] * (1 + 1e-06)), original[1])
         try:
             setattr(recurrent, name, wrong)
             assert error(recurrent._inverse_normal(uniform)).max() > 1e-8
