@@ -15,7 +15,7 @@ from dmftsym.lowering.lower import lower, program_of
 from dmftsym.lowering.schedule import Schedule
 from dmftsym.lowering.schemes import scheme_named
 from dmftsym.options import Options
-from dmftsym.runtime.solver import Solver, load_solver
+from dmftsym.runtime.solver import Solver
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     program = program_of(lowered)
     fluctuations, feedback = linearise(equations, scheme, options.covariance)
     source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)
-    solver = load_solver(source.name, source.text)
+    solver = Solver(source.name, source.text)
     return CompiledModel(equations, lowered.liveness, lowered.schedule, program, feedback, fluctuations, source, solver)
 
 

@@ -9,7 +9,7 @@ from dmftsym.errors import DmftsymError
 class Options:
     """What changes the generated code.
 
-    backend: "numba". outputs: quantities to compute besides the default results. covariance: quantities whose
+    backend: "numba" or "cupy". outputs: quantities to compute besides the default results. covariance: quantities whose
     finite-width covariances are computed. scheme: time discretisation of
     continuous models ("euler").
     """
@@ -28,4 +28,4 @@ class Options:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
-BACKENDS = ("numba",)
+BACKENDS = ("numba", "cupy")

@@ -70,23 +70,23 @@ def part_slice(whole: Axis, part: Axis) -> str:
     return f"{start}:{f'{start} + ' if start else ''}{size_code(part)}"
 
 
-def view(entry: Entry, now: Index, constraints: tuple[Before, ...]) -> View:
+def view(entry: Entry, now: Index, constraints: tuple[Before, ...], xp: str = "np") -> View:
     """An entry without sample paths as a sliced array."""
     where = str(entry)
     slots = zip(entry.tensor.indices, entry.indices, strict=True)
     codes = [slot_code(slot, argument, now, constraints, where) for slot, argument in slots]
     kept = tuple(a for a, code in zip(entry.indices, codes, strict=True) if ":" in code)
     if len(set(kept)) < len(kept):
-        return _diagonal(entry, codes, kept)
+        return _diagonal(entry, codes, kept, xp)
     subscript = "" if all(code == ":" for code in codes) else f"[{', '.join(codes)}]"
     return View(f"{entry.tensor.name}{subscript}", kept, entry.tensor.name, tuple(codes))
 
 
-def _diagonal(entry: Entry, codes: list[str], kept: tuple[Index, ...]) -> View:
+def _diagonal(entry: Entry, codes: list[str], kept: tuple[Index, ...], xp: str) -> View:
     letters = {index: chr(ord("a") + k) for k, index in enumerate(dict.fromkeys(kept))}
     source = "".join(letters[i] for i in kept)
     target = "".join(letters.values())
-    return View(f'np.einsum("{source}->{target}", {entry.tensor.name}[{", ".join(codes)}])', tuple(letters))
+    return View(f'{xp}.einsum("{source}->{target}", {entry.tensor.name}[{", ".join(codes)}])', tuple(letters))
 
 
 def aligned(found: View, target: tuple[Index, ...]) -> str:
@@ -126,7 +126,7 @@ class ArrayFormula:
     """Prints functions of order parameters, data and parameters as array expressions."""
 
     def __init__(self, now: Index, xp: str = "np"):
-        self.now, self.printer = now, FormulaPrinter(array=True, xp=xp)
+        self.now, self.xp, self.printer = now, xp, FormulaPrinter(array=True, xp=xp)
 
     def expression(self, body: Expr, target: tuple[Index, ...], constraints: tuple[Before, ...] = ()) -> str:
         """The formula with the axes of `target`."""
@@ -137,9 +137,9 @@ class ArrayFormula:
         body = body.xreplace(replaced)
         for delta in sorted(body.atoms(KroneckerDelta), key=str):
             first, second = delta.args
-            replaced[delta] = Symbol(aligned(View(f"np.eye({size_code(first.axis)})", (first, second)), target))
+            replaced[delta] = Symbol(aligned(View(f"{self.xp}.eye({size_code(first.axis)})", (first, second)), target))
         for entry in entries_of(body):
-            replaced[entry] = Symbol(aligned(view(entry, self.now, constraints), target), real=True)
+            replaced[entry] = Symbol(aligned(view(entry, self.now, constraints, self.xp), target), real=True)
         for atom in body.atoms(Parameter, Size):
             replaced[atom] = Symbol(atom.name, positive=True)
         return self.printer.formula(body.xreplace(replaced))
@@ -168,14 +168,14 @@ class ArrayFormula:
 
     def _operand(self, factor: Expr, constraints) -> View:
         if isinstance(factor, Entry):
-            return view(factor, self.now, constraints)
+            return view(factor, self.now, constraints, self.xp)
         found = sorted(factor.atoms(Index) - {self.now}, key=lambda i: (i.is_time, i.name))
         return View(self.expression(factor, tuple(found), constraints), tuple(found))
 
     def _broadcast_sum(self, term: Term, target: tuple[Index, ...], constraints) -> str:
         code = self.expression(term.body, (*target, *term.bound), constraints)
         axes = tuple(range(-len(term.bound), 0))
-        return f"np.sum({code}, axis={axes if len(axes) > 1 else axes[0]})"
+        return f"{self.xp}.sum({code}, axis={axes if len(axes) > 1 else axes[0]})"
 
     def _einsum(self, term: Term, target: tuple[Index, ...], constraints) -> str | None:
         """The sum as one einsum if its factors with a bound index cover the target."""
@@ -194,7 +194,7 @@ class ArrayFormula:
                 letters[index] = next(c for c in wanted if c not in letters.values())
         source = ",".join("".join(letters[i] for i in v.indices) for v in views)
         output = "".join(letters[i] for i in target)
-        total = f'np.einsum("{source}->{output}", {", ".join(v.code for v in views)}, optimize=True)'
+        total = f'{self.xp}.einsum("{source}->{output}", {", ".join(v.code for v in views)}, optimize=True)'
         if outer == 1:
             return total
         front = self.expression(outer, target, constraints)

@@ -10,7 +10,9 @@ from dmftsym.codegen.sobol import sobol_table
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.sweeps import constant_lines, covariance_text, sizes_of, sweep_code, tuple_code, unpack, values_of
+from dmftsym.codegen.targets import TARGETS
 from dmftsym.codegen.templates import render
+from dmftsym.errors import CodegenError
 from dmftsym.language.action import Data
 from dmftsym.language.symbols import Axis, Entry, Tensor
 from dmftsym.language.terms import entries_of
@@ -31,17 +33,19 @@ class Source:
 def generate_source(
     program: Program, target: str, model_hash: str, options: dict, fluctuations: Fluctuations | Influences | None = None
 ) -> Source:
-    """Print a program, and its fluctuations if there are any, for a target ("numba").
+    """Print a program, and its fluctuations if there are any, for a target ("numba" or "cupy").
 
-    Raises `CodegenError` for a formula without a printer rule.
+    Raises `CodegenError` for a formula without a printer rule, or covariances for cupy.
     """
-    writer = StatementWriter(program)
+    if fluctuations is not None and target != "numba":
+        raise CodegenError(f"covariances are not available for the backend {target}; use numba")
+    writer, host = StatementWriter(program, target=TARGETS[target]), StatementWriter(program)
     sweeps = [sweep_code(program, writer)]
     context = {
         **_header(program, model_hash, options),
         **_tables(program),
-        **_data(program, writer.formula),
-        **_sampling(program, writer),
+        **_data(program, host.formula),
+        **_sampling(program, host),
         **_memory(program),
         **_fluctuations(fluctuations, writer, sweeps),
         "sweeps": sweeps,
@@ -50,6 +54,8 @@ def generate_source(
         ),
         "kernels": list(writer.kernels.values()),
     }
+    if target == "cupy":
+        del context["adjoint"]  # its templates do not compute covariances
     return Source(program.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
 
 

@@ -64,7 +64,7 @@ def kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> Kernel
 def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, str]) -> Loop:
     printer = FormulaPrinter(array=False)
     bodies = [with_source_names(a.expression, now, histories, arguments) for a in group]
-    common = _repeated_functions(bodies, {*arguments, *(a.target.tensor.name for a in group)})
+    common = repeated_functions(bodies, {*arguments, *(a.target.tensor.name for a in group)})
     lines: list[str] = []
     done: set[Expr] = set()
     for assign, body in zip(group, bodies, strict=True):
@@ -133,7 +133,7 @@ def _offset(slot: Index, argument: Expr) -> str:
     return f"{start} + {argument.name}" if start else argument.name
 
 
-def _repeated_functions(bodies: list[Expr], taken: set[str]) -> dict[Expr, str]:
+def repeated_functions(bodies: list[Expr], taken: set[str]) -> dict[Expr, str]:
     """Functions that several updates share, with a readable name each: tanh_h for tanh(h[mu, path])."""
     counts: dict[Expr, int] = {}
     for body in bodies:

@@ -12,8 +12,9 @@ from dmftsym.lowering.ir import COLUMNS, Draw, DrawVariation, SourceGroup
 class SourceWriter:
     """Writes what draws the sources of a program at a step."""
 
-    def __init__(self, now: Index, formula: ArrayFormula):
-        self.now, self.formula = now, formula
+    def __init__(self, now: Index, formula: ArrayFormula, on_device: bool = False):
+        """`on_device`: how many columns a factor has is not known on the host, where it is bounded by its rows."""
+        self.now, self.formula, self.on_device = now, formula, on_device
 
     def covariance(self, group: SourceGroup, lead: tuple[Index, ...] = ()) -> str:
         """The covariance of a group at one time, or its rows against all times up to now, as one matrix.
@@ -30,8 +31,8 @@ class SourceWriter:
                 f"{self._block(group, left, right, lead)}.reshape({shape})"
                 for right, shape in zip(group.members, shapes, strict=True)
             ]
-            rows.append(f"np.concatenate([{', '.join(blocks)}], axis=-1)")
-        return f"np.concatenate([{', '.join(rows)}], axis={len(lead)}).reshape({size}, -1)"
+            rows.append(f"{self.formula.xp}.concatenate([{', '.join(blocks)}], axis=-1)")
+        return f"{self.formula.xp}.concatenate([{', '.join(rows)}], axis={len(lead)}).reshape({size}, -1)"
 
     def _shape(self, group: SourceGroup, left: Source, right: Source, lead) -> str:
         times = [f"{self.now.name} + 1"] if group.kind == "evolving" else []
@@ -48,7 +49,7 @@ class SourceWriter:
                 swap = {block.left.times[0]: block.right.times[0], block.right.times[0]: block.left.times[0]}
                 terms = tuple(Term(t.body.xreplace(swap), t.bound, t.constraints) for t in block.terms)
                 return self._block_code(block.right.xreplace(swap), block.left.xreplace(swap), terms, True, lead)
-        return f"np.zeros(({self._shape(group, left, right, lead)}))"
+        return f"{self.formula.xp}.zeros(({self._shape(group, left, right, lead)}))"
 
     def _block_code(self, left: Entry, right: Entry, terms, evolving: bool, lead) -> str:
         """One block with the axes of both ends (and the earlier time between them)."""
@@ -58,12 +59,12 @@ class SourceWriter:
         target = (*lead, *spatial[0], *time, *spatial[1])
         code = self.formula.sum_of_terms(terms, target, constraints)
         if not target:
-            return f"np.array({code})"
+            return f"{self.formula.xp}.array({code})"
         only = terms[0].body if len(terms) == 1 else None
         if isinstance(only, Entry) and len(only.atoms(Index) - {self.now}) == len(target):
             return code
         full = ", ".join(size_code(i.axis) if not i.is_time else f"{self.now.name} + 1" for i in target)
-        return f"np.broadcast_to({code}, ({full}{',' if len(target) == 1 else ''}))"
+        return f"{self.formula.xp}.broadcast_to({code}, ({full}{',' if len(target) == 1 else ''}))"
 
     def draw(self, statement: Draw) -> list[str]:
         """The values of an evolving or white group of sources at this step."""
@@ -71,7 +72,14 @@ class SourceWriter:
         name = group.name
         size = f"size_{name}"
         lines = [f"# {statement.equation}"]
-        if group.kind == "evolving":
+        if group.kind == "evolving" and self.on_device:
+            lines += [
+                f"row = {self.covariance(group)}",
+                f"_extend_factor(factor_{name}, active_{name}, opened_{name}, row, {now})",
+                f"rank_{name} = ranks_{name}[{now} + 1]",
+                f"drawn = factor_{name}[{now}*{size} :][:{size}, :rank_{name}] @ normals_{name}[:rank_{name}]",
+            ]
+        elif group.kind == "evolving":
             lines += [
                 f"row = {self.covariance(group)}",
                 f"opened = _extend_factor(factor_{name}, active_{name}, rank_{name}, row, {now})",
@@ -126,7 +134,10 @@ class SourceWriter:
         """The column axis moves behind the indices of the source."""
         spatial = shape.count(",") + 1 if shape else 0
         code = f"{cut}.reshape(columns, {shape + ', ' if shape else ''}-1)"
-        return [f"d_{member.tensor.name}[...] = " + (f"np.moveaxis({code}, 0, {spatial})" if spatial else code)]
+        return [
+            f"d_{member.tensor.name}[...] = "
+            + (f"{self.formula.xp}.moveaxis({code}, 0, {spatial})" if spatial else code)
+        ]
 
 
 def _size(source) -> str:

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from dmftsym.codegen.arrays import PATH, ArrayFormula, moment_code, part_slice, size_code, slot_code
-from dmftsym.codegen.kernels import KernelCode, kernel_code, wrapped
+from dmftsym.codegen.kernels import KernelCode, wrapped
 from dmftsym.codegen.sources import SourceWriter
 from dmftsym.codegen.tangent_kernels import TangentKernelCode, tangent_kernel_code
+from dmftsym.codegen.targets import TARGETS, Target
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before
 from dmftsym.lowering.ir import (
@@ -33,12 +34,17 @@ class StatementWriter:
     """
 
     def __init__(
-        self, program: Program, kernels: dict[str, KernelCode | TangentKernelCode] | None = None, variant: str = ""
+        self,
+        program: Program,
+        kernels: dict[str, KernelCode | TangentKernelCode] | None = None,
+        variant: str = "",
+        target: Target = TARGETS["numba"],
     ):
-        self.program, self.now, self.variant = program, program.now, variant
+        self.program, self.now, self.variant, self.target = program, program.now, variant, target
+        self.xp = target.xp
         self.histories = frozenset(a.tensor.name for a in program.arrays if a.history)
-        self.formula = ArrayFormula(program.now)
-        self.sources = SourceWriter(program.now, self.formula)
+        self.formula = ArrayFormula(program.now, target.xp)
+        self.sources = SourceWriter(program.now, self.formula, target.on_device)
         self.kernels = {} if kernels is None else kernels
 
     def lines(self, statement: Statement) -> list[str]:
@@ -67,7 +73,7 @@ class StatementWriter:
     # --- elementwise ------------------------------------------------------------------------------
 
     def _kernel(self, kernel: Kernel) -> list[str]:
-        code = self._registered(kernel_code(kernel, self.now, self.histories))
+        code = self._registered(self.target.kernel(kernel, self.now, self.histories))
         lines = [f"# {a.equation}" for a in kernel.assignments]
         call = wrapped(f"{code.name}(", code.arguments, ")")
         if not kernel.assignments[0].starts:
@@ -81,7 +87,7 @@ class StatementWriter:
     def _tangent_kernel(self, kernel: TangentKernel) -> list[str]:
         code = self._registered(tangent_kernel_code(kernel, self.now, self.histories))
         lines = [f"# {u.equation}" for u in kernel.updates]
-        lines += [f"{name} = np.zeros((blocks_{kernel.site}, {shape}))" for name, shape, _ in code.sums]
+        lines += [f"{name} = {self.xp}.zeros((blocks_{kernel.site}, {shape}))" for name, shape, _ in code.sums]
         call = wrapped(f"{code.name}(", code.arguments, ")")
         if kernel.starts:
             zeros = [f"    {u.target.tensor.name}[...] = 0.0" for u in kernel.updates]
@@ -152,7 +158,7 @@ class StatementWriter:
             return f"{self.scalar_code(piece)}*({operands[0][0]})[..., None]"  # the same on every path
         source = ",".join(subscript for _, subscript in operands)
         arrays = ", ".join(code for code, _ in operands)
-        total = f'np.einsum("{source}->{output}", {arrays}, optimize=True)'
+        total = f'{self.xp}.einsum("{source}->{output}", {arrays}, optimize=True)'
         if len(operands) == 1 and operands[0][1] == output:
             total = arrays
         missing = [i for i in free if i not in letters]
@@ -179,7 +185,7 @@ class StatementWriter:
         if not summed or axes[: len(summed)] != summed or not set(summed) <= set(own) or [*kept, *rest] != list(free):
             return None
         factor = self.formula.expression(piece.coefficient, (*kept, *summed), piece.constraints)
-        return f"np.tensordot({factor}, {code}, {len(summed)})"
+        return f"{self.xp}.tensordot({factor}, {code}, {len(summed)})"
 
     def scalar_code(self, piece: Piece) -> str:
         """Source of the number in front of a piece."""
@@ -263,8 +269,9 @@ class StatementWriter:
         for entry in statement.values:
             code, _ = self.path_operand(entry, (), {})
             rows.append(f"{code}.reshape(-1, paths_{statement.site})")
-        values = rows[0] if len(rows) == 1 else f"np.concatenate([{', '.join(rows)}])"
-        factor = f"factor_{name}, active_{name}, ranks_{name}"
+        values = rows[0] if len(rows) == 1 else f"{self.xp}.concatenate([{', '.join(rows)}])"
+        opened = "opened" if self.target.on_device else "ranks"
+        factor = f"factor_{name}, active_{name}, {opened}_{name}"
         return [f"# {statement.equation}", f"_extend_basis(basis_{name}, {values}, {factor}, {self.now.name})"]
 
     def _recall(self, statement: RecallMemory) -> list[str]:

@@ -35,15 +35,18 @@ def sweep_code(
     """
     step = [writer.lines(s) for s in program.step]
     epilogue = [writer.lines(s) for s in program.epilogue]
-    allocate, views = _allocations(program)
+    allocate, views = _allocations(program, writer.xp)
     before = [line for c in program.constants for line in constant_lines(c, writer)]
     before += _initial_values(program, writer)
     checked = ("order parameter", "function")
     timed = [a for a in program.arrays if a.role in checked and not a.site and a.tensor.time_slots]
     finite = [f'("{a.tensor.name}", {_at_now(a.tensor, program)})' for a in timed]
-    results = results or {t.name: t.name if t.indices else f"np.array({t.name})" for t in program.outputs}
+    results = results or {t.name: t.name if t.indices else f"{writer.xp}.array({t.name})" for t in program.outputs}
+    evolving = [g for g in program.groups if g.kind == "evolving"]
     return {
         "name": name,
+        "checked": finite,
+        "evolving": [g.name for g in evolving],
         "arguments": ", ".join(arguments),
         "notes": notes,
         "progress": "progress" in arguments,
@@ -58,7 +61,7 @@ def sweep_code(
     }
 
 
-def _allocations(program: Program) -> tuple[list[str], list[str]]:
+def _allocations(program: Program, xp: str) -> tuple[list[str], list[str]]:
     """Lines that allocate all arrays, and lines that take this step's slice of those that keep all times."""
     allocate, views = [], []
     for site in program.sites:
@@ -74,24 +77,25 @@ def _allocations(program: Program) -> tuple[list[str], list[str]]:
             continue
         shape = tuple_code([size_code(i.axis) for i in array.tensor.indices])
         if array.role == "impulse":
-            allocate.append(f"{array.tensor.name} = np.eye(steps){'/dt' if program.continuous else ''}")
+            allocate.append(f"{array.tensor.name} = {xp}.eye(steps){'/dt' if program.continuous else ''}")
             continue
-        allocate.append(f"{array.tensor.name} = np.full({shape}, np.nan)")
+        allocate.append(f"{array.tensor.name} = {xp}.full({shape}, {xp}.nan)")
     for array in (a for a in program.arrays if a.site):
         name = array.tensor.name
         sizes = [size_code(i.axis) for i in array.tensor.indices if not i.is_time] + [f"paths_{array.site}"]
         if array.given:
             allocate.append(f'{name} = modes["{array.site}"]')
         elif array.history:
-            allocate.append(f"{name}_history = np.zeros((steps, {', '.join(sizes)}))")
+            allocate.append(f"{name}_history = {xp}.zeros((steps, {', '.join(sizes)}))")
             views.append(f"{name} = {name}_history[{program.now}]")
         else:
-            allocate.append(f"{name} = np.zeros({tuple_code(sizes)})")
+            allocate.append(f"{name} = {xp}.zeros({tuple_code(sizes)})")
     return allocate, views
 
 
 def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
     lines = []
+    xp = writer.xp
     varied = {s.group.name for s in program.step if isinstance(s, DrawVariation)}
     for group in program.groups:
         if group.kind == "static":
@@ -102,23 +106,28 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
         if group.kind == "evolving":
             size = times_size("steps", f"size_{group.name}")
             lines.append(f"size_{group.name} = {group_size(group)}")
-            lines.append(f"factor_{group.name} = np.zeros(({size}, {size}))")
+            lines.append(f"factor_{group.name} = {xp}.zeros(({size}, {size}))")
             if group.name in varied:
-                lines.append(f"d_factor_{group.name} = np.zeros((columns, {size}, {size}))")
-            lines.append(f"active_{group.name}, rank_{group.name} = np.zeros({size}, dtype=int), 0")
-            lines.append(f"ranks_{group.name} = np.zeros(steps + 1, dtype=int)")
+                lines.append(f"d_factor_{group.name} = {xp}.zeros((columns, {size}, {size}))")
+            if writer.target.on_device:
+                lines.append(f"active_{group.name} = {xp}.zeros({size}, dtype=int)")
+                lines.append(f"opened_{group.name} = {xp}.zeros(steps + 1, dtype=int)")
+                lines.append(f"ranks_{group.name} = range(0, {size} + 1, size_{group.name})  # bounds")
+            else:
+                lines.append(f"active_{group.name}, rank_{group.name} = {xp}.zeros({size}, dtype=int), 0")
+                lines.append(f"ranks_{group.name} = {xp}.zeros(steps + 1, dtype=int)")
             if group.basis:
-                lines.append(f"basis_{group.name} = np.zeros(({size}, paths_{group.basis}))")
+                lines.append(f"basis_{group.name} = {xp}.zeros(({size}, paths_{group.basis}))")
     for start in program.starts:
         name = start.field.name
         target = tuple(i for i in start.field.indices if not i.is_time)
         mean, variance = (writer.formula.expression(m, target) for m in (start.mean, start.variance))
         shape = ", ".join([*(size_code(i.axis) for i in target), "-1"])
         column = "[..., None]" if target else ""
-        spread = f'np.sqrt(np.asarray({variance}))[..., None]*normals["{name}_start"].reshape({shape})'
+        spread = f'{xp}.sqrt({xp}.asarray({variance}))[..., None]*normals["{name}_start"].reshape({shape})'
         lines += [
             f"# {name}(0) ~ Normal(mean {start.mean}, variance {start.variance})",
-            f"{name}_start = np.asarray({mean}, dtype=float){column} + {spread}",
+            f"{name}_start = {xp}.asarray({mean}, dtype=float){column} + {spread}",
         ]
     return lines
 
@@ -136,7 +145,8 @@ def constant_lines(statement: Evaluate, writer: StatementWriter) -> list[str]:
     free = tensor.indices
     value = writer.formula.sum_of_terms(statement.terms, free)
     shape = tuple_code([size_code(i.axis) for i in free])
-    full = f"np.broadcast_to({value}, {shape})" if free else f"float({value})"
+    xp = writer.xp
+    full = f"{xp}.broadcast_to({value}, {shape})" if free else f"float({value})"
     return [f"# {statement.equation}", f"{tensor.name} = {full}"]
 
 

@@ -20,12 +20,17 @@ def template_folder(target: str) -> Path:
 def render(target: str, name: str, context: dict) -> str:
     """Fill the template `name` of a target. Raises `CodegenError` for keys that are missing or that nothing uses."""
     folder = template_folder(target)
-    environment = Environment(
-        loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
-    )
-    used = set()
-    for path in sorted(folder.glob("*.jinja")):
-        used |= meta.find_undeclared_variables(environment.parse(path.read_text(encoding="utf-8")))
+    loader = FileSystemLoader([folder, folder.parent])  # a template of one target may include one of another
+    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    used: set[str] = set()
+    waiting, seen = sorted(path.name for path in folder.glob("*.jinja")), set()
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            tree = environment.parse(loader.get_source(environment, current)[0])
+            used |= meta.find_undeclared_variables(tree)
+            waiting += [name for name in meta.find_referenced_templates(tree) if name]
     used -= {"kernel", "sweep"}  # loop variables of the module template
     missing, surplus = sorted(used - set(context)), sorted(set(context) - used)
     if missing or surplus:

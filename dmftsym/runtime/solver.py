@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 
 import numpy as np
@@ -15,9 +16,23 @@ from dmftsym.runtime.results import stopwatch, to_dataset
 
 @dataclass(frozen=True)
 class Solver:
-    """A generated module, ready to run."""
+    """A generated module, loaded when it is first used.
 
-    module: ModuleType
+    Raises `SolveError` then if its backend is not installed.
+    """
+
+    name: str
+    text: str
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """The generated module, through the cache of compiled code."""
+        try:
+            return load_module(self.name, self.text)
+        except ModuleNotFoundError as error:
+            if error.name != "cupy":
+                raise
+            raise SolveError("the backend cupy needs CuPy and a CUDA device: pip install cupy-cuda12x") from None
 
     def solve(
         self,
@@ -85,8 +100,3 @@ class Solver:
             return self.module.fluctuations(parameters, data, **options)
         except self.module.InputError as error:
             return {"cov_status": np.array(f"refused: {error}")}
-
-
-def load_solver(name: str, text: str) -> Solver:
-    """Load generated source through the cache of compiled code."""
-    return Solver(load_module(name, text))

@@ -1,0 +1,93 @@
+"""Elementwise kernels as CUDA C: one thread a sample path, loops over the other indices inside."""
+
+from sympy import Expr, KroneckerDelta, Symbol
+
+from dmftsym.codegen.arrays import size_code
+from dmftsym.codegen.cuda_printer import CudaPrinter
+from dmftsym.codegen.kernels import KernelCode, Loop, element_code, repeated_functions
+from dmftsym.language.symbols import Entry, Index, Parameter, Size
+from dmftsym.language.terms import entries_of, substitute_activations
+from dmftsym.lowering.ir import TIME_STEP, Assign, Kernel
+
+
+def cuda_kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> KernelCode:
+    """Print the updates of a kernel; arrays become pointers to double, cut to the time at which they are read."""
+    writer = _Writer(kernel, now, histories)
+    loops: list[tuple[tuple[Index, ...], list[Assign]]] = []
+    for assign in kernel.assignments:
+        indices = tuple(i for i in assign.target.indices if not i.is_time)
+        if loops and loops[-1][0] == indices:
+            loops[-1][1].append(assign)
+        else:
+            loops.append((indices, [assign]))
+    printed = tuple(writer.loop(indices, group) for indices, group in loops)
+    declared = tuple(f"{kind} {name}" for name, (kind, _) in writer.parameters.items())
+    first = kernel.assignments[0].target.tensor.name
+    arguments = tuple(argument for _, argument in writer.parameters.values())
+    return KernelCode(kernel.name, ("long long paths", *declared), arguments, first, printed)
+
+
+class _Writer:
+    """Prints loops and notes what the caller must pass: name: (C type, argument)."""
+
+    def __init__(self, kernel: Kernel, now: Index, histories: frozenset[str]):
+        self.now, self.histories, self.printer = now, histories, CudaPrinter()
+        self.written = {a.target.tensor.name for a in kernel.assignments}
+        self.parameters: dict[str, tuple[str, str]] = {}
+        for assign in kernel.assignments:
+            self.element(assign.target)
+
+    def loop(self, indices: tuple[Index, ...], group: list[Assign]) -> Loop:
+        """Loops over `indices` with the updates of a group inside."""
+        bodies = [self._with_source_names(a.expression) for a in group]
+        taken = {*self.parameters, *self.written}
+        common = repeated_functions(bodies, taken)
+        lines: list[str] = []
+        done: set[Expr] = set()
+        for assign, body in zip(group, bodies, strict=True):
+            for function, name in common.items():
+                if function not in done and body.has(function):
+                    lines.append(f"const double {name} = {self.printer.formula(function)};")
+                    done.add(function)
+            lines.append(f"// {assign.equation}")
+            value = self.printer.formula(body.xreplace({f: Symbol(n, real=True) for f, n in common.items()}))
+            lines.append(f"{self.element(assign.target)} = {value};")
+        return Loop(tuple((i.name, self._size(i)) for i in indices), tuple(lines))
+
+    def _size(self, index: Index) -> str:
+        size = size_code(index.axis)
+        if not size.isdigit():
+            self.parameters.setdefault(size, ("long long", size))
+        return size
+
+    def _with_source_names(self, expr: Expr) -> Expr:
+        expr = substitute_activations(expr)
+        replaced: dict[Expr, Expr] = {e: Symbol(self.element(e), real=True) for e in entries_of(expr)}
+        for delta in sorted(expr.atoms(KroneckerDelta), key=str):
+            replaced[delta] = Symbol(f"({delta.args[0]} == {delta.args[1]} ? 1.0 : 0.0)", real=True)
+        for atom in sorted(expr.atoms(Parameter, Size), key=str):
+            self.parameters.setdefault(atom.name, ("double" if isinstance(atom, Parameter) else "long long", atom.name))
+            replaced[atom] = Symbol(atom.name, positive=True)
+        if expr.has(TIME_STEP):
+            self.parameters.setdefault("dt", ("double", "dt"))
+        return expr.xreplace(replaced)
+
+    def element(self, entry: Entry) -> str:
+        """Source of one element of an array in row-major order; a pointer for its array among the parameters."""
+        code, name, argument = element_code(entry, self.now, self.histories)
+        own = name == entry.tensor.name and name in self.written
+        kind = "double*" if own else "const double*"
+        site = bool(entry.tensor.site)
+        self.parameters.setdefault(name, (kind, argument if site else f"cp.ascontiguousarray({argument})"))
+        places = code[len(name) :].strip("[]").split(", ") if "[" in code else []
+        sizes = [self._size(i) for i in entry.tensor.indices if not i.is_time] + (["paths"] if site else [])
+        return f"{name}[{_flat(places, sizes)}]"
+
+
+def _flat(places: list[str], sizes: list[str]) -> str:
+    """The place in memory of an element: ((i)*size + j)*size + path."""
+    result = ""
+    for place, size in zip(places, sizes, strict=True):
+        single = place if place.isidentifier() or place.isdigit() else f"({place})"
+        result = f"{f'({result})' if ' ' in result else result}*{size} + {place}" if result else single
+    return result or "0"
