@@ -13,6 +13,7 @@ import tempfile
 import types
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import scipy.special
@@ -33,7 +34,7 @@ _FOLDER = tempfile.mkdtemp(prefix="dmftsym-kernels-")
 class RawKernel:
     """The part of cupy.RawKernel that generated code uses; `launches` counts calls by name."""
 
-    launches: dict[str, int] = {}
+    launches: ClassVar[dict[str, int]] = {}
 
     def __init__(self, code, name, options=()):
         self.code, self.name = code, name
@@ -68,7 +69,9 @@ def _compiled(code):
     if not stem.with_suffix(".so").exists():
         stem.with_suffix(".cpp").write_text(PRELUDE + code)
         files = [str(stem.with_suffix(".so")), str(stem.with_suffix(".cpp"))]
-        subprocess.run([COMPILER, "-O1", "-std=c++11", "-ffp-contract=off", "-shared", "-fPIC", "-o", *files], check=True)
+        subprocess.run(
+            [COMPILER, "-O1", "-std=c++11", "-ffp-contract=off", "-shared", "-fPIC", "-o", *files], check=True
+        )
     return ctypes.CDLL(str(stem.with_suffix(".so")))
 
 
@@ -78,6 +81,8 @@ def stand_in():
     cupy = types.ModuleType("cupy")
     cupy.__getattr__ = lambda name: getattr(np, name)
     cupy.ndarray, cupy.asnumpy, cupy.RawKernel = np.ndarray, np.array, RawKernel
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError)
+    cupy.cuda = types.SimpleNamespace(runtime=runtime)
     cupyx, scipy_part, special = (types.ModuleType(n) for n in ("cupyx", "cupyx.scipy", "cupyx.scipy.special"))
     special.erf, special.erfc = scipy.special.erf, scipy.special.erfc
     modules = {"cupy": cupy, "cupyx": cupyx, "cupyx.scipy": scipy_part, "cupyx.scipy.special": special}

@@ -22,7 +22,7 @@ app = typer.Typer(
 Show = Literal["action", "process", "saddle", "hessian", "propagator", "schedule", "program", "code"]
 Format = Literal["text", "latex", "html"]
 Measure = Literal["auto", "gaussian", "hermite", "sobol", "monte-carlo"]
-Backend = Literal["numba"]
+Backend = Literal["numba", "cupy"]
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A library name or the path of a Python file.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="Structure, e.g. activation=relu.")]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sympy
+from cupy_stand_in import COMPILER, RawKernel
 from numba import njit
 from sympy import (
     Abs,
@@ -26,6 +27,7 @@ from sympy import (
     symbols,
 )
 
+from dmftsym.codegen.cuda_printer import CUDA_RULES, CudaPrinter
 from dmftsym.codegen.printers import RULES, FormulaPrinter
 from dmftsym.errors import CodegenError
 from dmftsym.language.functions import logistic, softplus
@@ -67,6 +69,7 @@ FORMULAS = (  # in x, and in x and y, at positive points
     Piecewise((0, x < 1), (1, Eq(x, 1)), (x - y, x < y), (7, True)),
     Piecewise((2 * x, (x > 1) & (x < 3)), (y, (y < 1) | (x < 1)), (0, True)),
     x**2,
+    x / y**2,
     -(x**3),
     1 / x,
     x**-2,
@@ -137,7 +140,26 @@ def as_array(recurrent):
     return run
 
 
-@pytest.fixture(params=("number", "array"))
+@pytest.fixture
+def as_cuda():
+    """Compile a formula as CUDA C, behind the definitions of the stand-in."""
+    if COMPILER is None:
+        pytest.skip("no C++ compiler")
+
+    def run(expr, points):
+        value = CudaPrinter().formula(expr)
+        code = f'extern "C" __global__ void formula(double* result, double x, double y) {{ result[0] = {value}; }}'
+        kernel, found = RawKernel(code, "formula"), []
+        for point in points:
+            result = np.full(1, np.nan)
+            kernel((1,), (1,), (result, *map(float, point)))
+            found.append(result[0])
+        return np.array(found)
+
+    return run
+
+
+@pytest.fixture(params=("number", "array", "cuda"))
 def run(request):
     """Either way to execute a formula."""
     return request.getfixturevalue(f"as_{request.param}")
@@ -151,7 +173,7 @@ def test_rule(name, run):
 
 
 def test_every_rule_has_a_case_here():
-    assert set(RULE_CASES) == set(RULES)
+    assert set(RULE_CASES) == set(RULES) == set(CUDA_RULES)
 
 
 @pytest.mark.parametrize("formula", FORMULAS, ids=str)
@@ -172,6 +194,7 @@ def test_the_tolerance_catches_a_wrong_last_digit(run, monkeypatch):
     expected = [exact(sympy.tanh(x), p) for p in PAIRS]
     assert not agree(run(sympy.tanh(x) * (1 + Rational(3, 10**14)), PAIRS), expected)
     monkeypatch.setitem(RULES, "tanh", ("math.atan({0})", "{xp}.arctan({0})"))
+    monkeypatch.setitem(CUDA_RULES, "tanh", "atan({0})")
     assert not agree(run(sympy.tanh(x), PAIRS), expected)
 
 

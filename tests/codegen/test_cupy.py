@@ -1,0 +1,262 @@
+"""The CuPy target without a GPU: kernels compiled by NVRTC, modules run on a stand-in, names checked in the package.
+
+Nothing here ran on hardware; `pytest -m gpu` repeats the comparison there.
+"""
+
+import ast
+import inspect
+import re
+import types
+import warnings
+from functools import cache
+
+import numpy as np
+import pytest
+from cupy_stand_in import COMPILER, RawKernel, stand_in
+
+import dmftsym as ds
+from dmftsym.models.loading import build_model
+
+TWO = {"Kx": np.array([[1.0, 0.4], [0.4, 0.8]]), "y": np.array([1.0, -0.7])}
+THREE = {"Kx": np.array([[1.0, 0.4, 0.3], [0.4, 0.8, 0.1], [0.3, 0.1, 0.9]]), "y": np.array([1.0, -0.7])}
+RICH = {"gamma": 1.5, "eta": 0.3}
+CASES = {  # model, structure, more outputs, parameters, data, options
+    "two layers": ("mlp", {}, ("sharpness", "Phi1"), RICH, TWO, {}),
+    "two layers, sampled": ("mlp", {"activation": "relu"}, ("G1",), RICH, TWO, {"measure": "sobol", "points": 300}),
+    "options": (
+        "mlp",
+        {"activation": "softplus", "loss": "logistic", "centered": True, "test_labels": True},
+        (),
+        RICH,
+        THREE | {"y_test": np.array([1.0])},
+        {},
+    ),
+    "three layers": ("mlp", {"depth": 2}, ("A1", "B1", "sharpness"), RICH, TWO, {"points": 256}),
+    "four layers": ("mlp", {"depth": 3, "activation": "erf", "test": True}, (), RICH, THREE, {"points": 256}),
+    "equal samples": (
+        "mlp",
+        {"depth": 2},
+        (),
+        RICH,
+        {"Kx": np.ones((2, 2)), "y": np.array([1.0, 0.5])},
+        {"points": 64},
+    ),
+    "deep linear": ("mlp", {"depth": 2, "activation": "linear"}, (), RICH, TWO, {}),
+    "recurrent": ("recurrent", {}, ("R",), {"g": 1.4}, {}, {"points": 256}),
+    "symmetric": ("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, {"points": 256}),
+    "p_spin": ("p_spin", {}, (), {"temperature": 0.7}, {}, {}),
+}
+TOLERANCE = 1e-12  # relative to the largest entry: sums are taken in another order
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels")
+
+
+@cache
+def source(case, backend):
+    name, structure, outputs, *_ = CASES[case]
+    options = ds.Options(backend=backend, outputs=outputs)
+    return ds.compile_model(build_model(name, **structure), options).source.text
+
+
+def loaded(text):
+    module = types.ModuleType("generated")
+    with stand_in():
+        exec(compile(text, "generated", "exec"), module.__dict__)
+    return module
+
+
+def solutions(case, text):
+    name, structure, outputs, parameters, data, options = CASES[case]
+    numba = ds.compile_model(build_model(name, **structure), ds.Options(outputs=outputs)).solver.module
+    return [m.solve(parameters, data, steps=6, dt=0.1, **options) for m in (numba, loaded(text))]
+
+
+def distance(expected, found):
+    """The largest difference of two results, each array relative to its largest entry."""
+    assert set(found) == set(expected)
+    worst = 0.0
+    for name, value in expected.items():
+        if value.dtype.kind != "f":
+            assert str(value) == str(found[name]), name
+        elif not name.startswith("se_") and name != "estimated_error":
+            assert np.array_equal(np.isnan(value), np.isnan(found[name])), name
+            scale = max(1.0, np.nanmax(np.abs(value), initial=0.0))
+            worst = max(worst, np.nanmax(np.abs(value - found[name]), initial=0.0) / scale)
+    return worst
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", CASES)
+def test_module_on_the_stand_in_agrees_with_numba(case):
+    """Common random numbers; the same status, rule, number of paths and null directions."""
+    RawKernel.launches.clear()
+    numba, cupy = solutions(case, source(case, "cupy"))
+    assert distance(numba, cupy) < TOLERANCE
+    if case == "equal samples":
+        assert numba["null_directions"] == cupy["null_directions"] == 12, "one of two directions, for h2 and for z1"
+    assert RawKernel.launches, "kernels were run"
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", ["three layers", "p_spin"])
+def test_a_kernel_with_a_wrong_number_is_noticed(case):
+    """Every update of every kernel of the module once wrong by 1e-10, one after the other."""
+    text = source(case, "cupy")
+    updates = list(re.finditer(r"^ +\w+\[[^\n]*path\] = ([^\n]*);$", text, re.M))
+    assert len(updates) > 1
+    missed = []
+    for update in updates:
+        wrong = text[: update.start(1)] + f"1.0000000001*({update[1]})" + text[update.end(1) :]
+        try:
+            right = distance(*solutions(case, wrong)) < TOLERANCE
+        except AssertionError:
+            right = False
+        missed += [update[0].strip()] if right else []
+    assert not missed
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_failures_are_reported_alike(case):
+    """A run that diverges stops at the same step with the same message."""
+    name, structure, outputs, parameters, data, options = CASES[case]
+    if name != "mlp" or COMPILER is None or "loss" in structure:
+        pytest.skip("learning rates that are too large are a matter of networks with square loss")
+    numba = ds.compile_model(build_model(name, **structure), ds.Options(outputs=outputs)).solver.module
+    wild = parameters | {"eta": 1e9}
+    found = [m.solve(wild, data, steps=12, **options)["status"] for m in (numba, loaded(source(case, "cupy")))]
+    assert str(found[0]) == str(found[1]) != "ok"
+
+
+# Structure
+
+
+def functions(text):
+    return [n.name for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
+
+
+def comments(text):
+    """The equations of the sweep, in order."""
+    body = text[text.index("def sweep(") :]
+    body = body[: body.index("\ndef ", 10)]
+    return re.findall(r"^ +# (.*)$", body, re.M)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_numba_and_cupy_modules_differ_only_where_the_targets_do(case):
+    numba, cupy = source(case, "numba"), source(case, "cupy")
+    kernels = lambda text, pattern: re.findall(pattern, text, re.M)
+    own = kernels(numba, r"^@njit\(parallel.*\ndef (\w+)\(")
+    assert own and own == kernels(cupy, r'^(\w+) = _elementwise\("\1"')
+    assert [f for f in functions(numba) if f not in own] == functions(cupy)
+    assert comments(numba) == comments(cupy) != []
+    inside = r"^ +(?:#|//) (.*\[.*\] = .*)$"
+    assert sorted(kernels(numba, inside)) == sorted(kernels(cupy, inside)), "the equations above all updates"
+
+
+# The real package
+
+
+@pytest.fixture(scope="module")
+def cupy():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("cupy", reason="CuPy is not installed")
+
+
+def compile_kernel(code, architecture):
+    from cupy.cuda import nvrtc
+
+    program = nvrtc.createProgram(code, "kernel.cu", [], [])
+    try:
+        nvrtc.compileProgram(program, (f"--gpu-architecture={architecture}", "--std=c++11"))
+        return nvrtc.getCUBIN(program)
+    except nvrtc.NVRTCError:
+        raise RuntimeError(nvrtc.getProgramLog(program)) from None
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+def kernels_of(text):
+    return re.findall(r'r"""\n(extern "C" __global__.*?)"""', text, re.S)
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_every_kernel_compiles_for_the_device(cupy, architecture):
+    codes = dict.fromkeys(code for case in CASES for code in kernels_of(source(case, "cupy")))
+    assert len(codes) > 30
+    for code in codes:
+        assert compile_kernel(code, architecture)
+        assert "float" not in code, "double precision throughout"
+
+
+def test_a_kernel_that_is_no_cuda_is_refused(cupy):
+    code = kernels_of(source("three layers", "cupy"))[-1]
+    for wrong in (code.replace("tanh(", "tan_h("), code.replace("double gamma", "double gama", 1)):
+        assert wrong != code
+        with pytest.raises(RuntimeError, match="undefined"):
+            compile_kernel(wrong, "sm_80")
+
+
+def names_used(text):
+    """Calls (name, number of arguments, keywords) and plain names of the cupy namespace in a module."""
+    tree, calls, names = ast.parse(text), [], set()
+    for node in ast.walk(tree):
+        name = dotted(node) if isinstance(node, ast.Attribute) else None
+        if name:
+            names.add(name)
+        if isinstance(node, ast.Call) and (called := dotted(node.func)):
+            calls.append((called, len(node.args), tuple(k.arg for k in node.keywords)))
+    return names, calls
+
+
+def dotted(node):
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join(reversed(parts)) if isinstance(node, ast.Name) and node.id == "cp" and parts else None
+
+
+def unknown_names(cupy, text):
+    """Names and calls that the real package does not have in this form."""
+    wrong = []
+    names, calls = names_used(text)
+    for name in names:
+        item = cupy
+        for part in name.split("."):
+            item = getattr(item, part, None)
+        if item is None:
+            wrong.append(name)
+    for name, count, keywords in calls:
+        item = cupy
+        for part in name.split("."):
+            item = getattr(item, part, None)
+        try:
+            signature = inspect.signature(item)
+        except (TypeError, ValueError):
+            continue  # a ufunc or a class of the extension module
+        try:
+            signature.bind(*range(count), **dict.fromkeys(keywords))
+        except TypeError as error:
+            wrong.append(f"{name}: {error}")
+    return wrong
+
+
+def test_every_name_exists_in_the_package(cupy):
+    everything = "\n".join(source(case, "cupy") for case in CASES)
+    assert len(names_used(everything)[0]) > 15
+    assert unknown_names(cupy, everything) == []
+    assert unknown_names(cupy, everything.replace("cp.einsum(", "cp.einsun(")) != []
+    assert unknown_names(cupy, everything.replace("cp.tensordot(", "cp.tensordot(0, 0, 0, 0, ")) != []
+    assert unknown_names(cupy, everything.replace("cp.ascontiguousarray(array)", "cp.ascontiguousarray(array, oder=1)"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", CASES)
+def test_module_on_a_device_agrees_with_numba(cupy, case):
+    if not cupy.cuda.is_available():
+        pytest.skip("no CUDA device")
+    name, structure, outputs, parameters, data, options = CASES[case]
+    solve = lambda backend: ds.compile_model(
+        build_model(name, **structure), ds.Options(backend=backend, outputs=outputs)
+    ).solver.module.solve(parameters, data, steps=6, dt=0.1, **options)
+    assert distance(solve("numba"), solve("cupy")) < 1e-10
