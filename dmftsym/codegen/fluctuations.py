@@ -39,7 +39,7 @@ def fluctuation_code(fluctuations: Fluctuations | None, writer: StatementWriter,
 
     def add(program: Program, variant: str, arguments: tuple[str, ...], notes: tuple[str, ...], results: dict) -> None:
         results = results | {a.tensor.name: a.tensor.name for a in program.arrays if a.role == "excess"}
-        printer = StatementWriter(program, writer.kernels, variant)
+        printer = StatementWriter(program, writer.kernels, variant, writer.target)
         sweeps.append(sweep_code(program, printer, f"{variant}_sweep", arguments, notes, results))
 
     add(fluctuations.sketch, "sketch", (*common, "path_generator"), SKETCH_NOTES, sketches)

@@ -37,8 +37,11 @@ def generate_source(
 
     Raises `CodegenError` for a formula without a printer rule, or covariances for cupy.
     """
-    if fluctuations is not None and target != "numba":
-        raise CodegenError(f"covariances are not available for the backend {target}; use numba")
+    if isinstance(fluctuations, Influences) and target != "numba":
+        raise CodegenError(
+            f"covariances of models with response functions or closed sites are not available for the backend {target} "
+            f"yet; use numba"
+        )
     writer, host = StatementWriter(program, target=TARGETS[target]), StatementWriter(program)
     sweeps = [sweep_code(program, writer)]
     context = {
@@ -55,7 +58,7 @@ def generate_source(
         "kernels": list(writer.kernels.values()),
     }
     if target == "cupy":
-        del context["adjoint"]  # its templates do not compute covariances
+        del context["adjoint"]  # its templates sweep forward only
     return Source(program.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
 
 

@@ -106,8 +106,9 @@ class SourceWriter:
         changed = self.covariance(replace(group, blocks=statement.blocks), (column,))
         lines = [f"# {statement.equation}", f"d_row = {changed}"]
         if group.kind == "evolving":
+            columns = f"active_{name}, opened_{name}" if self.on_device else f"active_{name}[:rank_{name}]"
             lines += [
-                f"_vary_factor(factor_{name}, d_factor_{name}, active_{name}[:rank_{name}], d_row, {now})",
+                f"_vary_factor(factor_{name}, d_factor_{name}, {columns}, d_row, {now})",
                 f"drawn = d_factor_{name}[:, {now}*size_{name} :][:, :size_{name}, :rank_{name}]"
                 f" @ normals_{name}[:rank_{name}]",
             ]

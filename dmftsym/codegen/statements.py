@@ -11,6 +11,7 @@ from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before
 from dmftsym.lowering.ir import (
     COLUMNS,
+    Assign,
     Contract,
     Draw,
     DrawVariation,
@@ -82,9 +83,29 @@ class StatementWriter:
         return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
 
     def _start(self, target: Entry) -> str:
-        return "0.0" if self.program.array(target.tensor.name).role == "tangent" else f"{target.tensor.name}_start"
+        role = self.program.array(target.tensor.name).role
+        return "0.0" if role in ("tangent", "variation") else f"{target.tensor.name}_start"
+
+    def _apart(self, kernel: TangentKernel) -> list[str]:
+        """The updates of a tangent kernel one after the other: elementwise ones as kernels, sums as array code."""
+        lines: list[str] = []
+        waiting: list[Assign] = []
+        count = 0
+        for update in (*kernel.updates, None):
+            if isinstance(update, Assign):
+                waiting.append(replace(update, starts=kernel.starts))
+                continue
+            if waiting:
+                name = f"{kernel.name}_{chr(ord('a') + count)}" if count else kernel.name
+                lines += self._kernel(Kernel(name, kernel.site, tuple(waiting)))
+                waiting, count = [], count + 1
+            if update is not None:
+                lines += self._contract(update)
+        return lines
 
     def _tangent_kernel(self, kernel: TangentKernel) -> list[str]:
+        if self.target.on_device:
+            return self._apart(kernel)
         code = self._registered(tangent_kernel_code(kernel, self.now, self.histories))
         lines = [f"# {u.equation}" for u in kernel.updates]
         lines += [f"{name} = {self.xp}.zeros((blocks_{kernel.site}, {shape}))" for name, shape, _ in code.sums]
@@ -294,10 +315,11 @@ class StatementWriter:
         sizes = [size_code(i.axis) for i in omega.indices[:-1]]
         shape = ", ".join([*sizes, "len(path_chosen)"])
         parts = [self.piece_code(piece, (statement.target.indices[0],), False) for piece in statement.pieces]
+        front, back = ("cp.asarray(", ")") if self.target.on_device else ("", "")
         return [
             f"# {statement.equation}",
             f"path_chosen = path_generator.permutation(columns)[:16 + {'*'.join(sizes) or '1'}]",
-            f"{omega.name} = path_generator.standard_normal(({shape}))",
+            f"{omega.name} = {front}path_generator.standard_normal(({shape})){back}",
             f"path_rows = {' + '.join(parts)}",
             f"{target.name}[path_chosen] += path_rows/_spread(path_rows)",
         ]

@@ -18,6 +18,7 @@ MEAN_NOTES = (
     "(steps*dimensions, paths) for evolving sources; weights: quadrature weight of every path, by site.",
     "Returns the arrays of all order parameters and functions, and how the sweep ended.",
 )
+ARRAYS = ("values", "factors", "normals", "weights", "modes", "averages", "changes")
 ARGUMENTS = ("values", "factors", "normals", "weights", "steps", "dt", "progress")
 
 
@@ -45,6 +46,7 @@ def sweep_code(
     evolving = [g for g in program.groups if g.kind == "evolving"]
     return {
         "name": name,
+        "arrays": [a for a in arguments if a in ARRAYS],
         "checked": finite,
         "evolving": [g.name for g in evolving],
         "arguments": ", ".join(arguments),
@@ -67,7 +69,7 @@ def _allocations(program: Program, xp: str) -> tuple[list[str], list[str]]:
     for site in program.sites:
         allocate.append(f'weight_{site} = weights["{site}"]')
         allocate.append(f"paths_{site} = len(weight_{site})")
-    if any(is_variation(a.tensor) for a in program.arrays):
+    if xp == "np" and any(is_variation(a.tensor) for a in program.arrays):
         allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sites]
     for array in (a for a in program.arrays if not a.site and a.tensor.time_slots):
         if array.given:
