@@ -81,7 +81,8 @@ def stand_in():
     cupy = types.ModuleType("cupy")
     cupy.__getattr__ = lambda name: getattr(np, name)
     cupy.ndarray, cupy.asnumpy, cupy.RawKernel = np.ndarray, np.array, RawKernel
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError)
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (2**34, 2**34))
+    runtime.CUDARuntimeError = RuntimeError
     cupy.cuda = types.SimpleNamespace(runtime=runtime)
     cupyx, scipy_part, special = (types.ModuleType(n) for n in ("cupyx", "cupyx.scipy", "cupyx.scipy.special"))
     special.erf, special.erfc = scipy.special.erf, scipy.special.erfc

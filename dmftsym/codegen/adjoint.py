@@ -36,14 +36,16 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
         if group.kind == "evolving":
             parts = ("factor", "active", "ranks", *(["basis"] if group.basis else []))
             results |= {f"{part}_{group.name}": f"{part}_{group.name}" for part in parts}
-    printer = StatementWriter(record, writer.kernels, "record")
-    sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results))
+            if writer.target.on_device:
+                results[f"ranks_{group.name}"] = f"cp.asnumpy(opened_{group.name})"
+    printer = StatementWriter(record, writer.kernels, "record", writer.target)
+    sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results) | {"keeps": True})
     return {"adjoint": _adjoint_sweep(influences, writer), "influencing": influence_tables(influences)}
 
 
 def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
     program = influences.adjoint
-    printer = AdjointPrinter(influences, StatementWriter(program, writer.kernels, "adjoint"))
+    printer = AdjointPrinter(influences, StatementWriter(program, writer.kernels, "adjoint", writer.target))
     step = [printer.lines(s) for s in program.step]
     allocate, views = printer.allocations()
     return {
@@ -65,7 +67,8 @@ class AdjointPrinter:
     """Writes the statements of the backward sweep."""
 
     def __init__(self, influences: Influences, printer: StatementWriter):
-        self.influences, self.printer = influences, printer
+        self.influences, self.printer, self.xp = influences, printer, printer.xp
+        self.on_device = printer.target.on_device
         self.program, self.now = influences.adjoint, influences.adjoint.now.name
         self.influenced = [a.site for a in self.program.arrays if a.role == "influence"]
         self.kicks = [a.tensor.name.removeprefix("pairing_") for a in self.program.arrays if a.role == "pairing"]
@@ -91,12 +94,13 @@ class AdjointPrinter:
         allocate, views = [], []
         for site in self.program.sites:
             allocate += [f'weight_{site} = weights["{site}"]', f"paths_{site} = len(weight_{site})"]
-            allocate.append(f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK")
+            if not self.on_device:
+                allocate.append(f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK")
         for group in (g for g in self.program.groups if g.kind == "evolving"):
             allocate += self._group(group)
         for first, second in self.influences.duals:
             shape = f"columns, ranks_{first.name}[steps], ranks_{second.name}[steps]"
-            allocate.append(f"adj_fresh_{first.name}_{second.name} = np.zeros(({shape}))")
+            allocate.append(f"adj_fresh_{first.name}_{second.name} = {self.xp}.zeros(({shape}))")
         for array in self.program.arrays:
             made, seen = self._array(array)
             allocate += made
@@ -113,31 +117,31 @@ class AdjointPrinter:
             return [f'{name}_history = recorded["{name}"]'], [f"{name} = {name}_history[{self.now}]"]
         if not array.site:
             shape = tuple_code([size_code(i.axis) for i in tensor.indices])
-            zeros = f"{name} = np.zeros({shape})"
+            zeros = f"{name} = {self.xp}.zeros({shape})"
             return [self._seed(name) or zeros], []
         sizes = ", ".join([*(size_code(i.axis) for i in tensor.indices if not i.is_time), f"paths_{array.site}"])
         if array.role == "pairing":
             shape = ", ".join([*(size_code(i.axis) for i in tensor.indices), f"paths_{array.site}"])
-            return [f"{name} = np.zeros(({shape}))"], []
+            return [f"{name} = {self.xp}.zeros(({shape}))"], []
         if array.role == "influence":
             if array.site in self.closed:
                 more = f'(paths_{array.site},) if "{array.site}" in closed else ()'
                 lists = f"first_{array.site}, second_{array.site} = [], []"
-                return [f"{name} = np.zeros(({sizes}) + ({more}))", lists], []
-            return [f"{name} = np.zeros(({sizes}))"], []
+                return [f"{name} = {self.xp}.zeros(({sizes}) + ({more}))", lists], []
+            return [f"{name} = {self.xp}.zeros(({sizes}))"], []
         if array.history:
             made = "empty" if array.role == "assigned adjoint" else "zeros"
-            return [f"{name}_history = np.{made}((steps, {sizes}))"], [f"{name} = {name}_history[{self.now}]"]
+            return [f"{name}_history = {self.xp}.{made}((steps, {sizes}))"], [f"{name} = {name}_history[{self.now}]"]
         reset = [f"{name}[...] = 0.0"] if array.role == "adjoint" else []
-        return [f"{name} = np.zeros(({sizes}))"], reset
+        return [f"{name} = {self.xp}.zeros(({sizes}))"], reset
 
     def _seed(self, name: str) -> str:
         """The adjoint of a requested quantity starts from its seed."""
         for q in self.influences.covariances:
             if name == f"adj_{q.name}":
                 if q.name in self.influences.symmetric and len(q.time_slots) == 2:
-                    return f'{name} = _onto_rows(seeds["{q.name}"])'
-                return f'{name} = seeds["{q.name}"].copy()'
+                    return f'{name} = {self.xp}.array(_onto_rows(seeds["{q.name}"]))'
+                return f'{name} = {self.xp}.array(seeds["{q.name}"])'
         return ""
 
     def _group(self, group: SourceGroup) -> list[str]:
@@ -145,14 +149,14 @@ class AdjointPrinter:
         lines = [f'normals_{name}, factor_{name} = normals["{name}"], recorded["factor_{name}"]']
         lines.append(f'active_{name}, ranks_{name} = recorded["active_{name}"], recorded["ranks_{name}"]')
         lines.append(f"size_{name} = {group_size(group)}")
-        lines.append(f"adj_factor_{name} = np.zeros((columns, *factor_{name}.shape))")
+        lines.append(f"adj_factor_{name} = {self.xp}.zeros((columns, *factor_{name}.shape))")
         if group.basis:
             lines.append(f'basis_{name} = recorded["basis_{name}"]')
-            lines.append(f"adj_basis_{name} = np.zeros((ranks_{name}[steps], columns, paths_{group.basis}))")
+            lines.append(f"adj_basis_{name} = {self.xp}.zeros((ranks_{name}[steps], columns, paths_{group.basis}))")
         for recall in self._recalls(group):
             spatial = [size_code(i.axis) for i in recall.target.indices if not i.is_time]
             sizes = f"steps, {'*'.join(spatial) or '1'}, ranks_{name}[steps]"
-            lines.append(f"coefficients_{recall.target.tensor.name} = np.zeros(({sizes}))")
+            lines.append(f"coefficients_{recall.target.tensor.name} = {self.xp}.zeros(({sizes}))")
         return lines
 
     def _recalls(self, group: SourceGroup) -> list[RecallMemory]:
@@ -176,7 +180,7 @@ class AdjointPrinter:
         summed = ends.removesuffix(PATH)
         column = letters[statement.target.indices[0]]
         arrays = ", ".join(code for code, _ in front)
-        first = f'np.einsum("{",".join(s for _, s in front)}->{column}{summed}{PATH}", {arrays}, optimize=True)'
+        first = f'{self.xp}.einsum("{",".join(s for _, s in front)}->{column}{summed}{PATH}", {arrays}, optimize=True)'
         if piece.scalar != 1:
             first = f"{self.printer.scalar_code(piece)}*{first}"
         shape = f"paths_{target.site}"
@@ -209,7 +213,7 @@ class AdjointPrinter:
         ]
         sampled = f"_add_products(influence_{home}, passed, observed)"
         if home in self.closed:
-            exact = f'np.einsum("mrj,mp,jq->rpq", kernel, observed, normals_{name}[:opened], optimize=True)'
+            exact = f'{self.xp}.einsum("mrj,mp,jq->rpq", kernel, observed, normals_{name}[:opened], optimize=True)'
             lines += [f'if "{home}" in closed:', f"    influence_{home} += {exact}", "else:", f"    {sampled}"]
         else:
             lines.append(sampled)
@@ -227,7 +231,7 @@ class AdjointPrinter:
         order = "rkj" if name == second.name else "rjk"
         target = f"adj_fresh_{first.name}_{second.name}"
         slices = f"[:, :{rank}, :opened]" if name == second.name else f"[:, :opened, :{rank}]"
-        return [f'{target}{slices} -= np.einsum("mk,mrj->{order}", {rows}[:, :{rank}], kernel, optimize=True)']
+        return [f'{target}{slices} -= {self.xp}.einsum("mk,mrj->{order}", {rows}[:, :{rank}], kernel, optimize=True)']
 
     def _observed_rows(self, recall: RecallMemory, group: SourceGroup) -> str:
         """The rows of a step of a group's factor that make up the observable of a recall."""
@@ -256,7 +260,7 @@ class AdjointPrinter:
         lines = [
             f"# {statement.equation}",
             f"known, opened = ranks_{name}[{now}], ranks_{name}[{now} + 1]",
-            f"of_basis = np.zeros((opened - known, columns, paths_{site}))",
+            f"of_basis = {self.xp}.zeros((opened - known, columns, paths_{site}))",
         ]
         for recall in statement.recalls:
             first = now if recall.instant else f"{now} + 1"
@@ -266,7 +270,7 @@ class AdjointPrinter:
             lines += [
                 "if opened > known:",
                 f"    passed = {coefficients}.reshape(-1, opened - known)",
-                f"    of_basis += np.tensordot(passed, {memory}.reshape({shape}), (0, 0))",
+                f"    of_basis += {self.xp}.tensordot(passed, {memory}.reshape({shape}), (0, 0))",
             ]
         group = f"factor_{name}, active_{name}, adj_factor_{name}, adj_basis_{name}, basis_{name}"
         lines.append(
@@ -285,7 +289,7 @@ class AdjointPrinter:
         group, now = statement.group, self.now
         name, site = group.name, group.site
         parts = [f"{s.tensor.name}.reshape(-1, columns, paths_{site})" for s in statement.sources]
-        drawn = parts[0] if len(parts) == 1 else f"np.concatenate([{', '.join(parts)}])"
+        drawn = parts[0] if len(parts) == 1 else f"{self.xp}.concatenate([{', '.join(parts)}])"
         lines = [
             f"# {statement.equation}",
             f"of_rows = _adjoint_of_draw({drawn}*weight_{site}, normals_{name}, factor_{name}, active_{name}, "
@@ -300,7 +304,7 @@ class AdjointPrinter:
             if len(group.members) > 1:
                 one, other = (self._member_rows(group, member) for member in ends)
                 cut = f"[:, {one}, :, {other}]"
-            moved = f"np.moveaxis(of_rows{cut}.reshape({shape}), 0, {len(left)})"
+            moved = f"{self.xp}.moveaxis(of_rows{cut}.reshape({shape}), 0, {len(left)})"
             codes = [*[":" for _ in left], ":", now, *[":" for _ in right], f":{now} + 1"]
             time = len(left) + 1
             order = (*range(time), *range(time + 1, time + 1 + len(right)), time)
@@ -330,7 +334,8 @@ class AdjointPrinter:
         """What the averages of closed sites contribute, and the vanishing ones of fresh normals, when all is known."""
         lines: list[str] = []
         for site in (s for s in self.influenced if s in self.closed):
-            products = f"np.tensordot(np.concatenate(first_{site}, 1), np.concatenate(second_{site}), (1, 0))"
+            factors = f"{self.xp}.concatenate(first_{site}, 1), {self.xp}.concatenate(second_{site})"
+            products = f"{self.xp}.tensordot({factors}, (1, 0))"
             lines += [f"if first_{site}:", f"    influence_{site} += {products}"]
         for first, second in self.influences.duals:
             pair = f"{first.name}_{second.name}"
@@ -340,7 +345,8 @@ class AdjointPrinter:
                 continue
             lines += [
                 f"# averages of the functions of {first.name} and {second.name} with normals that are drawn later",
-                f"earlier = _earlier(ranks_{first.name}, ranks_{second.name}, {self._opens_first(first)})",
+                f"earlier = {self.xp}.asarray("
+                f"_earlier(ranks_{first.name}, ranks_{second.name}, {self._opens_first(first)}))",
                 f"fresh = adj_fresh_{pair}",
             ]
             for here, other, order, kept in (
@@ -355,9 +361,9 @@ class AdjointPrinter:
         arrays = f"{fresh}, basis_{here.name}[: ranks_{here.name}[steps]], "
         arrays += f"normals_{other.name}[: ranks_{other.name}[steps]]"
         site = here.basis
-        sampled = f'influence_{site} += np.einsum("{order}", {arrays}, optimize=True)'
+        sampled = f'influence_{site} += {self.xp}.einsum("{order}", {arrays}, optimize=True)'
         if site not in self.closed:
             return [sampled]
         left, right = order.split("->")[0].split(",")[1:]
-        exact = f'influence_{site} += np.einsum("rkj,{left},{right[0]}q->rpq", {arrays}, optimize=True)'
+        exact = f'influence_{site} += {self.xp}.einsum("rkj,{left},{right[0]}q->rpq", {arrays}, optimize=True)'
         return [f'if "{site}" in closed:', f"    {exact}", "else:", f"    {sampled}"]

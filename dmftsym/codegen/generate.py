@@ -12,7 +12,6 @@ from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.sweeps import constant_lines, covariance_text, sizes_of, sweep_code, tuple_code, unpack, values_of
 from dmftsym.codegen.targets import TARGETS
 from dmftsym.codegen.templates import render
-from dmftsym.errors import CodegenError
 from dmftsym.language.action import Data
 from dmftsym.language.symbols import Axis, Entry, Tensor
 from dmftsym.language.terms import entries_of
@@ -35,13 +34,8 @@ def generate_source(
 ) -> Source:
     """Print a program, and its fluctuations if there are any, for a target ("numba" or "cupy").
 
-    Raises `CodegenError` for a formula without a printer rule, or covariances for cupy.
+    Raises `CodegenError` for a formula without a printer rule.
     """
-    if isinstance(fluctuations, Influences) and target != "numba":
-        raise CodegenError(
-            f"covariances of models with response functions or closed sites are not available for the backend {target} "
-            f"yet; use numba"
-        )
     writer, host = StatementWriter(program, target=TARGETS[target]), StatementWriter(program)
     sweeps = [sweep_code(program, writer)]
     context = {
@@ -57,8 +51,6 @@ def generate_source(
         ),
         "kernels": list(writer.kernels.values()),
     }
-    if target == "cupy":
-        del context["adjoint"]  # its templates sweep forward only
     return Source(program.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
 
 

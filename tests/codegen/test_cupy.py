@@ -9,6 +9,7 @@ import re
 import types
 import warnings
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -20,41 +21,57 @@ from dmftsym.models.loading import build_model
 TWO = {"Kx": np.array([[1.0, 0.4], [0.4, 0.8]]), "y": np.array([1.0, -0.7])}
 THREE = {"Kx": np.array([[1.0, 0.4, 0.3], [0.4, 0.8, 0.1], [0.3, 0.1, 0.9]]), "y": np.array([1.0, -0.7])}
 RICH = {"gamma": 1.5, "eta": 0.3}
-CASES = {  # model, structure, more outputs, parameters, data, options
-    "two layers": ("mlp", {}, ("sharpness", "Phi1"), RICH, TWO, {}),
-    "two layers, sampled": ("mlp", {"activation": "relu"}, ("G1",), RICH, TWO, {"measure": "sobol", "points": 300}),
-    "options": (
-        "mlp",
-        {"activation": "softplus", "loss": "logistic", "centered": True, "test_labels": True},
-        (),
-        RICH,
-        THREE | {"y_test": np.array([1.0])},
-        {},
-    ),
-    "three layers": ("mlp", {"depth": 2}, ("A1", "B1", "sharpness"), RICH, TWO, {"points": 256}),
-    "four layers": ("mlp", {"depth": 3, "activation": "erf", "test": True}, (), RICH, THREE, {"points": 256}),
-    "equal samples": (
-        "mlp",
-        {"depth": 2},
-        (),
-        RICH,
-        {"Kx": np.ones((2, 2)), "y": np.array([1.0, 0.5])},
-        {"points": 64},
-    ),
-    "deep linear": ("mlp", {"depth": 2, "activation": "linear"}, (), RICH, TWO, {}),
-    "recurrent": ("recurrent", {}, ("R",), {"g": 1.4}, {}, {"points": 256}),
-    "symmetric": ("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, {"points": 256}),
-    "p_spin": ("p_spin", {}, (), {"temperature": 0.7}, {}, {}),
+LABELLED = THREE | {"y_test": np.array([1.0])}
+EQUAL = {"Kx": np.ones((2, 2)), "y": np.array([1.0, 0.5])}
+LOGISTIC = {"activation": "softplus", "loss": "logistic", "centered": True, "test_labels": True}
+FEW = {"points": 256}
+
+
+class Case(NamedTuple):
+    """A model of the library with its structure, what is asked for, and a run."""
+
+    model: str
+    structure: dict
+    outputs: tuple
+    parameters: dict
+    data: dict
+    options: dict
+    covariance: tuple = ()
+
+
+CASES = {
+    "two layers": Case("mlp", {}, ("sharpness", "Phi1"), RICH, TWO, {}),
+    "sampled": Case("mlp", {"activation": "relu"}, ("G1",), RICH, TWO, {"measure": "sobol", "points": 300}),
+    "options": Case("mlp", LOGISTIC, (), RICH, LABELLED, {}),
+    "three layers": Case("mlp", {"depth": 2}, ("A1", "B1", "sharpness"), RICH, TWO, FEW),
+    "four layers": Case("mlp", {"depth": 3, "activation": "erf", "test": True}, (), RICH, THREE, FEW),
+    "equal samples": Case("mlp", {"depth": 2}, (), RICH, EQUAL, {"points": 64}),
+    "deep linear": Case("mlp", {"depth": 2, "activation": "linear"}, (), RICH, TWO, {}),
+    "recurrent": Case("recurrent", {}, ("R",), {"g": 1.4}, {}, FEW),
+    "symmetric": Case("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, FEW),
+    "p_spin": Case("p_spin", {}, (), {"temperature": 0.7}, {}, {}),
 }
+SPARSE = {"points": 128, "repeats": 2}
+FLUCTUATING = {
+    "tangents": Case("mlp", {}, (), RICH, TWO, {}, ("f", "K", "loss")),
+    "tangents, options": Case("mlp", LOGISTIC, (), RICH, LABELLED, SPARSE, ("f_test", "loss_test", "sharpness")),
+    "differences": Case("mlp", {"activation": "relu"}, (), RICH, TWO, SPARSE, ("f",)),
+    "evolving": Case("recurrent", {}, (), {"g": 1.4}, {}, SPARSE, ("C",)),
+    "influences": Case("mlp", {"depth": 2, "test": True}, (), RICH, THREE, SPARSE, ("f_test", "Phi1")),
+    "correlated": Case("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, SPARSE, ("C",)),
+    "closed": Case("mlp", {"depth": 2, "activation": "linear"}, (), RICH, TWO, {}, ("f", "G1")),
+    "kicks": Case("p_spin", {}, (), {"temperature": 0.7}, {}, {}, ("C", "mu")),
+}
+ALL = CASES | FLUCTUATING
 TOLERANCE = 1e-12  # relative to the largest entry: sums are taken in another order
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels")
 
 
 @cache
-def source(case, backend):
-    name, structure, outputs, *_ = CASES[case]
-    options = ds.Options(backend=backend, outputs=outputs)
-    return ds.compile_model(build_model(name, **structure), options).source.text
+def source(name, backend):
+    case = ALL[name]
+    options = ds.Options(backend=backend, outputs=case.outputs, covariance=case.covariance)
+    return ds.compile_model(build_model(case.model, **case.structure), options).source.text
 
 
 def loaded(text):
@@ -64,10 +81,17 @@ def loaded(text):
     return module
 
 
-def solutions(case, text):
-    name, structure, outputs, parameters, data, options = CASES[case]
-    numba = ds.compile_model(build_model(name, **structure), ds.Options(outputs=outputs)).solver.module
-    return [m.solve(parameters, data, steps=6, dt=0.1, **options) for m in (numba, loaded(text))]
+def run(name, module):
+    case = ALL[name]
+    if case.covariance:
+        return module.fluctuations(case.parameters, case.data, steps=5, **case.options)
+    return module.solve(case.parameters, case.data, steps=6, dt=0.1, **case.options)
+
+
+def reference(name):
+    case = ALL[name]
+    options = ds.Options(outputs=case.outputs, covariance=case.covariance)
+    return run(name, ds.compile_model(build_model(case.model, **case.structure), options).solver.module)
 
 
 def distance(expected, found):
@@ -77,7 +101,7 @@ def distance(expected, found):
     for name, value in expected.items():
         if value.dtype.kind != "f":
             assert str(value) == str(found[name]), name
-        elif not name.startswith("se_") and name != "estimated_error":
+        elif not name.startswith("se_") and "estimated_error" not in name:
             assert np.array_equal(np.isnan(value), np.isnan(found[name])), name
             scale = max(1.0, np.nanmax(np.abs(value), initial=0.0))
             worst = max(worst, np.nanmax(np.abs(value - found[name]), initial=0.0) / scale)
@@ -85,44 +109,51 @@ def distance(expected, found):
 
 
 @needs_compiler
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ALL)
 def test_module_on_the_stand_in_agrees_with_numba(case):
     """Common random numbers; the same status, rule, number of paths and null directions."""
     RawKernel.launches.clear()
-    numba, cupy = solutions(case, source(case, "cupy"))
+    numba, cupy = reference(case), run(case, loaded(source(case, "cupy")))
     assert distance(numba, cupy) < TOLERANCE
     if case == "equal samples":
         assert numba["null_directions"] == cupy["null_directions"] == 12, "one of two directions, for h2 and for z1"
     assert RawKernel.launches, "kernels were run"
 
 
+def kernel_at(text, match):
+    return re.findall(r"^void (\w+)\(", text[: match.start()], re.M)[-1]
+
+
 @needs_compiler
-@pytest.mark.parametrize("case", ["three layers", "p_spin"])
+@pytest.mark.parametrize("case", ["three layers", "p_spin", "kicks"])
 def test_a_kernel_with_a_wrong_number_is_noticed(case):
-    """Every update of every kernel of the module once wrong by 1e-10, one after the other."""
-    text = source(case, "cupy")
-    updates = list(re.finditer(r"^ +\w+\[[^\n]*path\] = ([^\n]*);$", text, re.M))
+    """Every update of every kernel that runs once wrong by 1e-10, one after the other."""
+    text, expected = source(case, "cupy"), reference(case)
+    RawKernel.launches.clear()
+    run(case, loaded(text))
+    launched, missed = set(RawKernel.launches), []
+    updates = re.finditer(r"^ +\w+\[[^\n]*path\] = ([^\n]*);$", text, re.M)
+    updates = [m for m in updates if kernel_at(text, m) in launched]
     assert len(updates) > 1
-    missed = []
     for update in updates:
         wrong = text[: update.start(1)] + f"1.0000000001*({update[1]})" + text[update.end(1) :]
         try:
-            right = distance(*solutions(case, wrong)) < TOLERANCE
+            right = distance(expected, run(case, loaded(wrong))) < TOLERANCE
         except AssertionError:
             right = False
         missed += [update[0].strip()] if right else []
     assert not missed
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_failures_are_reported_alike(case):
+@needs_compiler
+@pytest.mark.parametrize("name", ["two layers", "sampled", "three layers", "deep linear"])
+def test_failures_are_reported_alike(name):
     """A run that diverges stops at the same step with the same message."""
-    name, structure, outputs, parameters, data, options = CASES[case]
-    if name != "mlp" or COMPILER is None or "loss" in structure:
-        pytest.skip("learning rates that are too large are a matter of networks with square loss")
-    numba = ds.compile_model(build_model(name, **structure), ds.Options(outputs=outputs)).solver.module
-    wild = parameters | {"eta": 1e9}
-    found = [m.solve(wild, data, steps=12, **options)["status"] for m in (numba, loaded(source(case, "cupy")))]
+    case = ALL[name]
+    numba = ds.compile_model(build_model(case.model, **case.structure), ds.Options(outputs=case.outputs)).solver.module
+    wild = case.parameters | {"eta": 1e9}
+    modules = (numba, loaded(source(name, "cupy")))
+    found = [module.solve(wild, case.data, steps=12, **case.options)["status"] for module in modules]
     assert str(found[0]) == str(found[1]) != "ok"
 
 
@@ -134,22 +165,24 @@ def functions(text):
 
 
 def comments(text):
-    """The equations of the sweep, in order."""
-    body = text[text.index("def sweep(") :]
-    body = body[: body.index("\ndef ", 10)]
-    return re.findall(r"^ +# (.*)$", body, re.M)
+    """The equations of all sweeps, in order."""
+    parts = [part for part in re.split(r"^def ", text, flags=re.M) if re.match(r"(\w+_)?sweep\(", part)]
+    return [re.findall(r"^        # (.*)$", part, re.M) for part in parts]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ALL)
 def test_numba_and_cupy_modules_differ_only_where_the_targets_do(case):
+    """The same functions, the same kernels (a fused one may be several), the same equations in the same order."""
     numba, cupy = source(case, "numba"), source(case, "cupy")
-    kernels = lambda text, pattern: re.findall(pattern, text, re.M)
-    own = kernels(numba, r"^@njit\(parallel.*\ndef (\w+)\(")
-    assert own and own == kernels(cupy, r'^(\w+) = _elementwise\("\1"')
+    own = re.findall(r"^@njit\(parallel=True, cache=True, error_model.*\ndef (\w+)\(", numba, re.M)
+    there = re.findall(r'^(\w+) = _elementwise\("\1"', cupy, re.M)
+    assert own and there
+    if not ALL[case].covariance:
+        assert own == there
     assert [f for f in functions(numba) if f not in own] == functions(cupy)
-    assert comments(numba) == comments(cupy) != []
-    inside = r"^ +(?:#|//) (.*\[.*\] = .*)$"
-    assert sorted(kernels(numba, inside)) == sorted(kernels(cupy, inside)), "the equations above all updates"
+    assert [sorted(c) for c in comments(numba)] == [sorted(c) for c in comments(cupy)]
+    if not ALL[case].covariance:
+        assert comments(numba) == comments(cupy)
 
 
 # The real package
@@ -181,7 +214,7 @@ def kernels_of(text):
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 def test_every_kernel_compiles_for_the_device(cupy, architecture):
-    codes = dict.fromkeys(code for case in CASES for code in kernels_of(source(case, "cupy")))
+    codes = dict.fromkeys(code for case in ALL for code in kernels_of(source(case, "cupy")))
     assert len(codes) > 30
     for code in codes:
         assert compile_kernel(code, architecture)
@@ -242,7 +275,7 @@ def unknown_names(cupy, text):
 
 
 def test_every_name_exists_in_the_package(cupy):
-    everything = "\n".join(source(case, "cupy") for case in CASES)
+    everything = "\n".join(source(case, "cupy") for case in ALL)
     assert len(names_used(everything)[0]) > 15
     assert unknown_names(cupy, everything) == []
     assert unknown_names(cupy, everything.replace("cp.einsum(", "cp.einsun(")) != []
@@ -251,12 +284,11 @@ def test_every_name_exists_in_the_package(cupy):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("case", CASES)
-def test_module_on_a_device_agrees_with_numba(cupy, case):
+@pytest.mark.parametrize("name", ALL)
+def test_module_on_a_device_agrees_with_numba(cupy, name):
     if not cupy.cuda.is_available():
         pytest.skip("no CUDA device")
-    name, structure, outputs, parameters, data, options = CASES[case]
-    solve = lambda backend: ds.compile_model(
-        build_model(name, **structure), ds.Options(backend=backend, outputs=outputs)
-    ).solver.module.solve(parameters, data, steps=6, dt=0.1, **options)
-    assert distance(solve("numba"), solve("cupy")) < 1e-10
+    case = ALL[name]
+    options = ds.Options(backend="cupy", outputs=case.outputs, covariance=case.covariance)
+    module = ds.compile_model(build_model(case.model, **case.structure), options).solver.module
+    assert distance(reference(name), run(name, module)) < 1e-10
