@@ -1,4 +1,4 @@
-"""The command line: compile, derive, solve, models."""
+"""The command line: compile, derive, solve, models, bench."""
 
 import sys
 from io import BytesIO
@@ -23,6 +23,7 @@ Show = Literal["action", "process", "saddle", "hessian", "propagator", "schedule
 Format = Literal["text", "latex", "html"]
 Measure = Literal["auto", "gaussian", "hermite", "sobol", "monte-carlo"]
 Backend = Literal["numba", "cupy"]
+AnyBackend = Literal["numba", "cupy", "auto"]
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A library name or the path of a Python file.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="Structure, e.g. activation=relu.")]
@@ -122,7 +123,9 @@ def solve_command(
     covariance: CovarianceOption = "",
     covariance_points: Annotated[int | None, typer.Option(help="Sample paths of the covariances.")] = None,
     outputs: OutputsOption = "",
-    backend: BackendOption = "numba",
+    backend: Annotated[
+        AnyBackend, typer.Option(help="Target; auto takes a GPU where one is there and gains.")
+    ] = "numba",
 ) -> None:
     """Compile a model, solve it and write the result."""
     from dmftsym.runtime.results import load_data, save
@@ -130,7 +133,16 @@ def solve_command(
     arrays = load_data(data) if data else {}
     numbers = {name: _number(name, value) for name, value in _pairs("-p", parameter)}
     shapes = {name: array.shape for name, array in arrays.items()}
-    compiled = _compiled(model, settings, outputs, backend, covariance, shapes, numbers)
+    compiled = _compiled(
+        model, settings, outputs, "numba" if backend == "auto" else backend, covariance, shapes, numbers
+    )
+    if backend == "auto":
+        from dmftsym.runtime.backends import choose_backend
+
+        chosen, reason = choose_backend(compiled.solver.module, numbers, arrays, steps, points)
+        print(f"backend {chosen}: {reason}", file=sys.stderr)
+        if chosen != "numba":
+            compiled = _compiled(model, settings, outputs, chosen, covariance, shapes, numbers)
     result = compiled.solve(
         numbers,
         arrays,
@@ -152,6 +164,18 @@ def solve_command(
         raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
     if result.attrs.get("cov_status", "ok") != "ok":
         raise SolveError(f"covariances {result.attrs['cov_status']}; the means are in {output}")
+
+
+@app.command("bench")
+def bench_command(
+    backend: BackendOption = "cupy",
+    depth: Annotated[int, typer.Option(help="Hidden layers of the network.")] = 2,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny cases, to see that it works.")] = False,
+) -> None:
+    """Measure a backend against Numba on this machine."""
+    from dmftsym.cli.bench import bench, show
+
+    show(bench(backend, depth, quick))
 
 
 @app.command("models")
