@@ -4,7 +4,7 @@ from sympy import Expr, KroneckerDelta, Symbol
 
 from dmftsym.codegen.arrays import size_code
 from dmftsym.codegen.cuda_printer import CudaPrinter
-from dmftsym.codegen.kernels import KernelCode, Loop, element_code, repeated_functions
+from dmftsym.codegen.kernels import KernelCode, Loop, element_code, repeated_functions, wrapped
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.ir import TIME_STEP, Assign, Kernel
@@ -24,7 +24,9 @@ def cuda_kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> K
     declared = tuple(f"{kind} {name}" for name, (kind, _) in writer.parameters.items())
     first = kernel.assignments[0].target.tensor.name
     arguments = tuple(argument for _, argument in writer.parameters.values())
-    return KernelCode(kernel.name, ("long long paths", *declared), arguments, first, printed)
+    lines = wrapped("(", ("long long paths", *declared), ") {")
+    lines[-2:-1] = [line.rstrip(",") for line in lines[-2:-1]]  # C takes no comma after the last parameter
+    return KernelCode(kernel.name, tuple(lines), arguments, first, printed)
 
 
 class _Writer:

@@ -52,14 +52,14 @@ CASES = {
     "p_spin": Case("p_spin", {}, (), {"temperature": 0.7}, {}, {}),
 }
 SPARSE = {"points": 128, "repeats": 2}
-FLUCTUATING = {
+FLUCTUATING = {  # as other tests have them, so that Numba has compiled them already
     "tangents": Case("mlp", {}, (), RICH, TWO, {}, ("f", "K", "loss")),
     "tangents, options": Case("mlp", LOGISTIC, (), RICH, LABELLED, SPARSE, ("f_test", "loss_test", "sharpness")),
     "differences": Case("mlp", {"activation": "relu"}, (), RICH, TWO, SPARSE, ("f",)),
     "evolving": Case("recurrent", {}, (), {"g": 1.4}, {}, SPARSE, ("C",)),
-    "influences": Case("mlp", {"depth": 2, "test": True}, (), RICH, THREE, SPARSE, ("f_test", "Phi1")),
+    "influences": Case("mlp", {"depth": 2, "test": True}, (), RICH, THREE, SPARSE, ("f", "f_test", "Phi1_cross")),
     "correlated": Case("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, SPARSE, ("C",)),
-    "closed": Case("mlp", {"depth": 2, "activation": "linear"}, (), RICH, TWO, {}, ("f", "G1")),
+    "closed": Case("mlp", {"depth": 2, "activation": "linear"}, (), RICH, TWO, {}, ("f", "Phi1", "G2")),
     "kicks": Case("p_spin", {}, (), {"temperature": 0.7}, {}, {}, ("C", "mu")),
 }
 ALL = CASES | FLUCTUATING
