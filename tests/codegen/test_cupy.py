@@ -146,6 +146,13 @@ def test_a_kernel_with_a_wrong_number_is_noticed(case):
 
 
 @needs_compiler
+def test_a_time_step_may_be_a_whole_number():
+    module = loaded(source("recurrent", "cupy"))
+    found = [module.solve({"g": 1.4}, {}, steps=3, dt=dt, points=64)["C"] for dt in (1, 1.0)]
+    assert np.array_equal(*found)
+
+
+@needs_compiler
 @pytest.mark.parametrize("name", ["two layers", "sampled", "three layers", "deep linear"])
 def test_failures_are_reported_alike(name):
     """A run that diverges stops at the same step with the same message."""
@@ -272,6 +279,16 @@ def unknown_names(cupy, text):
         except TypeError as error:
             wrong.append(f"{name}: {error}")
     return wrong
+
+
+@pytest.mark.parametrize("case", ["four layers", "kicks"])
+def test_module_loads_with_the_package_and_asks_for_a_device(cupy, case):
+    """Everything that the module imports is there; without a device a run ends with one line."""
+    module = types.ModuleType("generated")
+    exec(compile(source(case, "cupy"), "generated", "exec"), module.__dict__)
+    if not cupy.cuda.is_available():
+        with pytest.raises(module.InputError, match=r"needs a CUDA device and its driver.*or use the backend numba"):
+            run(case, module)
 
 
 def test_every_name_exists_in_the_package(cupy):
