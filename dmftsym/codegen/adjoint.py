@@ -37,7 +37,7 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
             parts = ("factor", "active", "ranks", *(["basis"] if group.basis else []))
             results |= {f"{part}_{group.name}": f"{part}_{group.name}" for part in parts}
             if writer.target.on_device:
-                results[f"ranks_{group.name}"] = f"cp.asnumpy(opened_{group.name})"
+                results[f"ranks_{group.name}"] = f"{writer.xp}.asnumpy(opened_{group.name})"
     printer = StatementWriter(record, writer.kernels, "record", writer.target)
     sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results) | {"keeps": True})
     return {"adjoint": _adjoint_sweep(influences, writer), "influencing": influence_tables(influences)}

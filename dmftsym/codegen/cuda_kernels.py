@@ -4,7 +4,7 @@ from sympy import Expr, KroneckerDelta, Symbol
 
 from dmftsym.codegen.arrays import size_code
 from dmftsym.codegen.cuda_printer import CudaPrinter
-from dmftsym.codegen.kernels import KernelCode, Loop, element_code, repeated_functions, wrapped
+from dmftsym.codegen.kernels import KernelCode, Loop, element_code, loops_of, repeated_functions, wrapped
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.ir import TIME_STEP, Assign, Kernel
@@ -13,14 +13,7 @@ from dmftsym.lowering.ir import TIME_STEP, Assign, Kernel
 def cuda_kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> KernelCode:
     """Print the updates of a kernel; arrays become pointers to double, cut to the time at which they are read."""
     writer = _Writer(kernel, now, histories)
-    loops: list[tuple[tuple[Index, ...], list[Assign]]] = []
-    for assign in kernel.assignments:
-        indices = tuple(i for i in assign.target.indices if not i.is_time)
-        if loops and loops[-1][0] == indices:
-            loops[-1][1].append(assign)
-        else:
-            loops.append((indices, [assign]))
-    printed = tuple(writer.loop(indices, group) for indices, group in loops)
+    printed = tuple(writer.loop(indices, group) for indices, group in loops_of(kernel))
     declared = tuple(f"{kind} {name}" for name, (kind, _) in writer.parameters.items())
     first = kernel.assignments[0].target.tensor.name
     arguments = tuple(argument for _, argument in writer.parameters.values())

@@ -46,6 +46,7 @@ def generate_source(
         **_memory(program),
         **_fluctuations(fluctuations, writer, sweeps),
         "sweeps": sweeps,
+        "xp": writer.xp,
         "matrices": any(
             "_eigenvalue(" in line or "_projector(" in line for s in sweeps for b in s["step"] for line in b
         ),

@@ -1,6 +1,7 @@
 """Elementwise kernels: what one sample path does, with loops over the other indices."""
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from sympy import Expr, Function, KroneckerDelta, Symbol
 
@@ -48,17 +49,16 @@ def wrapped(head: str, items: tuple[str, ...], tail: str, width: int = 108) -> l
 def kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> KernelCode:
     """Print the updates of a kernel; arrays become parameters, cut to the time at which they are read."""
     arguments: dict[str, str] = {a.target.tensor.name: a.target.tensor.name for a in kernel.assignments}
-    loops: list[tuple[tuple[Index, ...], list[Assign]]] = []
-    for assign in kernel.assignments:
-        indices = tuple(i for i in assign.target.indices if not i.is_time)
-        if loops and loops[-1][0] == indices:
-            loops[-1][1].append(assign)
-        else:
-            loops.append((indices, [assign]))
-    printed = tuple(_loop(indices, group, now, histories, arguments) for indices, group in loops)
+    printed = tuple(_loop(indices, group, now, histories, arguments) for indices, group in loops_of(kernel))
     first = kernel.assignments[0].target.tensor.name
     signature = tuple(wrapped("(", tuple(arguments), "):"))
     return KernelCode(kernel.name, signature, tuple(arguments.values()), first, printed)
+
+
+def loops_of(kernel: Kernel) -> list[tuple[tuple[Index, ...], list[Assign]]]:
+    """The updates of a kernel in order, neighbours over the same indices together."""
+    over = lambda assign: tuple(i for i in assign.target.indices if not i.is_time)
+    return [(indices, list(group)) for indices, group in groupby(kernel.assignments, key=over)]
 
 
 def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, str]) -> Loop:

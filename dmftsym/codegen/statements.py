@@ -315,7 +315,7 @@ class StatementWriter:
         sizes = [size_code(i.axis) for i in omega.indices[:-1]]
         shape = ", ".join([*sizes, "len(path_chosen)"])
         parts = [self.piece_code(piece, (statement.target.indices[0],), False) for piece in statement.pieces]
-        front, back = ("cp.asarray(", ")") if self.target.on_device else ("", "")
+        front, back = (f"{self.xp}.asarray(", ")") if self.target.on_device else ("", "")
         return [
             f"# {statement.equation}",
             f"path_chosen = path_generator.permutation(columns)[:16 + {'*'.join(sizes) or '1'}]",

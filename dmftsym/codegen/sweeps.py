@@ -36,7 +36,7 @@ def sweep_code(
     """
     step = [writer.lines(s) for s in program.step]
     epilogue = [writer.lines(s) for s in program.epilogue]
-    allocate, views = _allocations(program, writer.xp)
+    allocate, views = _allocations(program, writer.xp, writer.target.on_device)
     before = [line for c in program.constants for line in constant_lines(c, writer)]
     before += _initial_values(program, writer)
     checked = ("order parameter", "function")
@@ -64,13 +64,13 @@ def sweep_code(
     }
 
 
-def _allocations(program: Program, xp: str) -> tuple[list[str], list[str]]:
+def _allocations(program: Program, xp: str, on_device: bool) -> tuple[list[str], list[str]]:
     """Lines that allocate all arrays, and lines that take this step's slice of those that keep all times."""
     allocate, views = [], []
     for site in program.sites:
         allocate.append(f'weight_{site} = weights["{site}"]')
         allocate.append(f"paths_{site} = len(weight_{site})")
-    if xp == "np" and any(is_variation(a.tensor) for a in program.arrays):
+    if not on_device and any(is_variation(a.tensor) for a in program.arrays):
         allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sites]
     for array in (a for a in program.arrays if not a.site and a.tensor.time_slots):
         if array.given:

@@ -67,6 +67,13 @@ def test_partially_symmetric_network_agrees_with_simulated_networks(rho):
     assert wrong.max() > 1.3, wrong
 
 
+def test_a_correlation_that_no_matrix_has_is_refused():
+    module = solver("recurrent", symmetric=True).module
+    for rho in (1.01, -1.5):
+        with pytest.raises(module.InputError, match=rf"correlation.* between -1 and 1.*here {rho}"):
+            module.fluctuations({"g": 1.0, "rho": rho}, steps=3, points=64)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.5, -0.5])
 def test_partially_symmetric_network_agrees_with_the_ensembles(rho):
