@@ -1,5 +1,8 @@
-"""A stand-in for CuPy without a GPU: arrays are NumPy's, CUDA kernels are compiled as C++. Those whose
+"""A stand-in for CuPy without a GPU: arrays wrap NumPy's, CUDA kernels are compiled as C++. Those whose
 threads wait for each other are run by four threads, the others (one thread a sample path) by one.
+
+As in CuPy, an array of the device meets no array of the host but by `asarray` and `asnumpy`, a number taken from it is
+an array without axes, and to look at it is a synchronisation, which `DeviceArray.looks` counts.
 
 It shares nothing with the printers: a kernel's text goes to the compiler as it is, behind a few definitions.
 """
@@ -65,6 +68,120 @@ TYPES = {"double": ctypes.c_double, "long long": ctypes.c_longlong, "int": ctype
 _FOLDER = tempfile.mkdtemp(prefix="dmftsym-kernels-")
 
 
+class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array that is not on the host."""
+
+    looks: ClassVar[int] = 0
+
+    def __init__(self, host):
+        self._host = host
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("implicit conversion of a device array to a host array")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
+        if out is not None:
+            getattr(ufunc, method)(*map(_inner, inputs), out=tuple(map(_inner, out)), **kwargs)
+            return out[0]
+        return _outer(getattr(ufunc, method)(*map(_inner, inputs), **kwargs))
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = getattr(self._host, name)
+        return _checked(found) if callable(found) and name != "dtype" else _outer(found)
+
+    def __getitem__(self, key):
+        return _outer(self._host[_index(key)])
+
+    def __setitem__(self, key, value):
+        self._host[_index(key)] = _inner(value)
+
+    def __len__(self):
+        return len(self._host)
+
+    def _look(self):
+        DeviceArray.looks += 1
+        return self._host
+
+    def __bool__(self):
+        return bool(self._look())
+
+    def __int__(self):
+        return int(self._look())
+
+    def __float__(self):
+        return float(self._look())
+
+    def __index__(self):
+        return self._look().__index__()
+
+
+def _inner(item):
+    """What NumPy computes with; an array of the host has no business here."""
+    if isinstance(item, DeviceArray):
+        return item._host
+    if isinstance(item, np.ndarray):
+        raise TypeError(f"an array of the host, shape {item.shape}, meets the device")
+    if isinstance(item, (list, tuple)):
+        return type(item)(map(_inner, item))
+    return item
+
+
+def _outer(item):
+    """What came out, on the device again."""
+    if isinstance(item, (np.ndarray, np.generic)):
+        return DeviceArray(np.asarray(item))
+    return tuple(map(_outer, item)) if isinstance(item, tuple) and hasattr(item, "_fields") else item
+
+
+def _index(key):
+    """An index; arrays of the host are moved to the device, a mask makes the host wait for the number of its hits."""
+    if isinstance(key, tuple):
+        return tuple(map(_index, key))
+    if isinstance(key, DeviceArray):
+        return key._look() if key._host.dtype == bool else key._host
+    return key
+
+
+def _checked(function):
+    """A function of NumPy for arrays of the device."""
+
+    def call(*args, **kwargs):
+        assert not {"initial", "where"} & set(kwargs), "CuPy's reductions take neither"
+        return _outer(function(*map(_inner, args), **{k: _inner(v) for k, v in kwargs.items()}))
+
+    return call
+
+
+class _Namespace:
+    """NumPy's functions by name, for arrays of the device; constants and types as they are."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def __getattr__(self, name):
+        found = getattr(self._module, name)
+        if isinstance(found, types.ModuleType):
+            return _Namespace(found)
+        return _checked(found) if callable(found) and not isinstance(found, type) else found
+
+
+def _to_device(array, dtype=None):
+    if isinstance(array, DeviceArray):
+        return array if dtype is None or array.dtype == dtype else array.astype(dtype)
+    return DeviceArray(np.array(array, dtype=dtype))
+
+
+def _copied(array, dtype=None):
+    return DeviceArray(np.array(array._host if isinstance(array, DeviceArray) else array, dtype=dtype))
+
+
+def _to_host(array):
+    assert isinstance(array, DeviceArray), type(array)
+    return np.array(array._look())
+
+
 class RawKernel:
     """The part of cupy.RawKernel that generated code uses; `launches` counts calls by name."""
 
@@ -94,7 +211,8 @@ class RawKernel:
 def _argument(parameter, argument):
     """A C argument, and what must stay alive during the call; a wrong type, shape or order of memory is an error."""
     if "*" in parameter:
-        array = np.asarray(argument)
+        assert isinstance(argument, DeviceArray), parameter
+        array = argument._host
         expected = np.dtype(np.int64) if "long long" in parameter else np.dtype(np.float64)
         assert array.dtype == expected and array.flags.c_contiguous, f"{parameter}: {array.dtype}, {array.strides}"
         return ctypes.c_void_p(array.ctypes.data), array
@@ -120,13 +238,14 @@ def _compiled(code):
 def stand_in():
     """`import cupy` gives the stand-in inside this context."""
     cupy = types.ModuleType("cupy")
-    cupy.__getattr__ = lambda name: getattr(np, name)
-    cupy.ndarray, cupy.asnumpy, cupy.RawKernel = np.ndarray, np.array, RawKernel
+    cupy.__getattr__ = _Namespace(np).__getattr__
+    cupy.ndarray, cupy.asarray, cupy.array, cupy.asnumpy = DeviceArray, _to_device, _copied, _to_host
+    cupy.RawKernel = RawKernel
     runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (2**34, 2**34))
     runtime.CUDARuntimeError = RuntimeError
     cupy.cuda = types.SimpleNamespace(runtime=runtime)
     cupyx, scipy_part, special = (types.ModuleType(n) for n in ("cupyx", "cupyx.scipy", "cupyx.scipy.special"))
-    special.erf, special.erfc = scipy.special.erf, scipy.special.erfc
+    special.erf, special.erfc = _checked(scipy.special.erf), _checked(scipy.special.erfc)
     modules = {"cupy": cupy, "cupyx": cupyx, "cupyx.scipy": scipy_part, "cupyx.scipy.special": special}
     before = {name: sys.modules.get(name) for name in modules}
     sys.modules.update(modules)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sympy
-from cupy_stand_in import COMPILER, RawKernel
+from cupy_stand_in import COMPILER, DeviceArray, RawKernel
 from numba import njit
 from sympy import (
     Abs,
@@ -152,7 +152,7 @@ def as_cuda():
         kernel, found = RawKernel(code, "formula"), []
         for point in points:
             result = np.full(1, np.nan)
-            kernel((1,), (1,), (result, *map(float, point)))
+            kernel((1,), (1,), (DeviceArray(result), *map(float, point)))
             found.append(result[0])
         return np.array(found)
 
