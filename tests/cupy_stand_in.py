@@ -1,5 +1,5 @@
 """A stand-in for CuPy without a GPU: arrays wrap NumPy's, CUDA kernels are compiled as C++. Those whose
-threads wait for each other are run by four threads, the others (one thread a sample path) by one.
+threads wait for each other are run by four threads, block after block, the others (one thread a sample path) by one.
 
 As in CuPy, an array of the device meets no array of the host but by `asarray` and `asnumpy`, a number taken from it is
 an array without axes, and to look at it is a synchronisation, which `DeviceArray.looks` counts.
@@ -27,6 +27,10 @@ ALONE = """
 struct Dimensions { unsigned x, y, z; };
 static const Dimensions blockIdx = {0, 0, 0}, threadIdx = {0, 0, 0}, blockDim = {1, 1, 1}, gridDim = {1, 1, 1};
 #define __global__
+#define __device__ static
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)(((unsigned __int128)a*b) >> 64);
+}
 """
 TOGETHER = """
 #include <math.h>
@@ -36,7 +40,8 @@ TOGETHER = """
 #include <vector>
 struct Dimensions { unsigned x, y, z; };
 static const unsigned THREADS = 4;
-static const Dimensions blockIdx = {0, 0, 0}, blockDim = {THREADS, 1, 1}, gridDim = {1, 1, 1};
+static const Dimensions blockDim = {THREADS, 1, 1};
+static Dimensions blockIdx = {0, 0, 0}, gridDim = {1, 1, 1};
 static thread_local Dimensions threadIdx = {0, 0, 0};
 static std::mutex gate;
 static std::condition_variable opened_gate;
@@ -56,14 +61,24 @@ static void __syncthreads() {
 #define __shared__ static
 """
 LAUNCH = """
-extern "C" void launch_{name}({parameters}) {{
+extern "C" void launch_{name}(unsigned launch_blocks, {parameters}) {{
+    gridDim.x = launch_blocks;
     std::vector<std::thread> launch_all;
     for (unsigned launch_number = 0; launch_number < THREADS; ++launch_number)
-        launch_all.emplace_back([=] {{ threadIdx.x = launch_number; {name}({arguments}); }});
+        launch_all.emplace_back([=] {{
+            threadIdx.x = launch_number;
+            for (unsigned launch_block = 0; launch_block < launch_blocks; ++launch_block) {{
+                if (launch_number == 0) blockIdx.x = launch_block;
+                __syncthreads();
+                {name}({arguments});
+                __syncthreads();
+            }}
+        }});
     for (auto& launch_one : launch_all) launch_one.join();
 }}
 """
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+POINTERS = {"double": np.float64, "unsigned long long": np.uint64, "unsigned int": np.uint32, "long long": np.int64}
 TYPES = {"double": ctypes.c_double, "long long": ctypes.c_longlong, "int": ctypes.c_int, "float": ctypes.c_float}
 _FOLDER = tempfile.mkdtemp(prefix="dmftsym-kernels-")
 
@@ -173,8 +188,8 @@ def _to_device(array, dtype=None):
     return DeviceArray(np.array(array, dtype=dtype))
 
 
-def _copied(array, dtype=None):
-    return DeviceArray(np.array(array._host if isinstance(array, DeviceArray) else array, dtype=dtype))
+def _copied(array, dtype=None, order="K"):
+    return DeviceArray(np.array(array._host if isinstance(array, DeviceArray) else array, dtype=dtype, order=order))
 
 
 def _to_host(array):
@@ -183,12 +198,14 @@ def _to_host(array):
 
 
 class RawKernel:
-    """The part of cupy.RawKernel that generated code uses; `launches` counts calls by name."""
+    """The part of cupy.RawKernel that generated code uses; `launches` counts calls by name, `made` are all codes."""
 
     launches: ClassVar[dict[str, int]] = {}
+    made: ClassVar[list[str]] = []
 
     def __init__(self, code, name, options=()):
         self.code, self.name = code, name
+        self.made.append(code)
         signature = re.search(rf"void\s+{name}\s*\(([^)]*)\)", code).group(1)
         self.parameters = [p.strip() for p in signature.split(",") if p.strip()]
         self._function = None
@@ -205,7 +222,8 @@ class RawKernel:
         assert len(arguments) == len(self.parameters), f"{self.name} takes {self.parameters}"
         kept = [_argument(p, a) for p, a in zip(self.parameters, arguments, strict=True)]
         self.launches[self.name] = self.launches.get(self.name, 0) + 1
-        self._function(*[passed for passed, _ in kept])
+        blocks = [ctypes.c_uint(grid[0])] if "__syncthreads" in self.code else []
+        self._function(*blocks, *[passed for passed, _ in kept])
 
 
 def _argument(parameter, argument):
@@ -213,7 +231,7 @@ def _argument(parameter, argument):
     if "*" in parameter:
         assert isinstance(argument, DeviceArray), parameter
         array = argument._host
-        expected = np.dtype(np.int64) if "long long" in parameter else np.dtype(np.float64)
+        expected = np.dtype(POINTERS[parameter.replace("const ", "").split("*")[0]])
         assert array.dtype == expected and array.flags.c_contiguous, f"{parameter}: {array.dtype}, {array.strides}"
         return ctypes.c_void_p(array.ctypes.data), array
     kind = next(kind for kind in TYPES if parameter.replace("const ", "").startswith(kind))

@@ -39,7 +39,7 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
             if writer.target.on_device:
                 results[f"ranks_{group.name}"] = f"{writer.xp}.asnumpy(opened_{group.name})"
     printer = StatementWriter(record, writer.kernels, "record", writer.target)
-    sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results) | {"keeps": True})
+    sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results))
     return {"adjoint": _adjoint_sweep(influences, writer), "influencing": influence_tables(influences)}
 
 

@@ -48,7 +48,6 @@ def sweep_code(
         "name": name,
         "arrays": [a for a in arguments if a in ARRAYS],
         "checked": finite,
-        "keeps": False,
         "evolving": [g.name for g in evolving],
         "arguments": ", ".join(arguments),
         "notes": notes,

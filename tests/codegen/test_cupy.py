@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from cupy_stand_in import COMPILER, RawKernel, stand_in
+from cupy_stand_in import COMPILER, DeviceArray, RawKernel, stand_in
 
 import dmftsym as ds
 from dmftsym.models.loading import build_model
@@ -146,6 +146,34 @@ def test_a_kernel_with_a_wrong_number_is_noticed(case):
 
 
 @needs_compiler
+def test_normals_are_those_of_numba():
+    """Points of the table, several scramblings of it, and counters; a wrong coefficient shows."""
+    numba = ds.compile_model(build_model("recurrent"), ds.Options(outputs=("R",))).solver.module
+    module = loaded(source("recurrent", "cupy"))
+    for dimensions, count in ((70, 256), (1, 2**18), (3, 1)):
+        draws = [m.sobol_normals(dimensions, count, np.random.default_rng(3)) for m in (numba, module)]
+        assert np.abs(draws[0] - draws[1]._host).max() < 1e-14
+    draws = [m.random_normals(5, 7, np.random.default_rng(3)) for m in (numba, module)]
+    assert np.abs(draws[0] - draws[1]._host).max() < 1e-14
+    module._CENTRE = ((*module._CENTRE[0][:-1], 3.3872), module._CENTRE[1])
+    assert np.abs(draws[0] - module.random_normals(5, 7, np.random.default_rng(3))._host).max() > 1e-6
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", ["two layers", "four layers", "recurrent", "p_spin"])
+def test_the_host_looks_at_the_device_once_a_step(case):
+    module, chosen = loaded(source(case, "cupy")), ALL[case]
+    options = {"measure": "hermite"} if case == "two layers" else chosen.options | {"repeats": 1}
+    looks = []
+    for steps in (5, 9):
+        DeviceArray.looks = 0
+        module.solve(chosen.parameters, chosen.data, steps=steps, dt=0.1, **options)
+        looks.append(DeviceArray.looks)
+    sweeps = 2 if case == "two layers" else 1  # quadrature takes two rules
+    assert looks[1] - looks[0] == 4 * sweeps
+
+
+@needs_compiler
 def test_a_time_step_may_be_a_whole_number():
     module = loaded(source("recurrent", "cupy"))
     found = [module.solve({"g": 1.4}, {}, steps=3, dt=dt, points=64)["C"] for dt in (1, 1.0)]
@@ -216,7 +244,9 @@ def compile_kernel(code, architecture):
 
 
 def kernels_of(text):
-    return re.findall(r'r"""\n(extern "C" __global__.*?)"""', text, re.S)
+    RawKernel.made.clear()
+    loaded(text)
+    return list(RawKernel.made)
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
@@ -229,7 +259,7 @@ def test_every_kernel_compiles_for_the_device(cupy, architecture):
 
 
 def test_a_kernel_that_is_no_cuda_is_refused(cupy):
-    code = kernels_of(source("three layers", "cupy"))[-1]
+    code = next(code for code in kernels_of(source("three layers", "cupy")) if "tanh(" in code)
     for wrong in (code.replace("tanh(", "tan_h("), code.replace("double gamma", "double gama", 1)):
         assert wrong != code
         with pytest.raises(RuntimeError, match="undefined"):

@@ -159,16 +159,17 @@ def test_hermite_weights_sum_to_one(dimensions, nodes, recurrent):
 
 def test_inverse_normal_agrees_with_the_standard_library(recurrent):
     """All scales down to the smallest uniform number, 2**-33; one coefficient changed in its sixth digit shows."""
-    ends = (np.concatenate([np.arange(200), 2 ** np.arange(8.0, 31), np.linspace(0, 2**31, 2001)]) + 0.5) / 2.0**32
-    uniform = np.concatenate([ends, 1 - ends])
+    ends = np.concatenate([np.arange(200), 2 ** np.arange(8, 31), np.linspace(0, 2**31, 2001).astype(int)])
+    words = np.concatenate([ends, 2**32 - 1 - ends]).astype(np.uint32)
+    uniform = (words + 0.5) / 2.0**32
     expected = np.array([statistics.NormalDist().inv_cdf(u) for u in uniform])
     error = lambda values: np.abs(values - expected)[expected != 0] / np.abs(expected[expected != 0])
-    assert error(recurrent._inverse_normal(uniform)).max() < 1e-14
+    assert error(recurrent._inverse_normal(words)).max() < 1e-14
     for name in ("_CENTRE", "_TAIL"):
         original = getattr(recurrent, name)
         wrong = ((*original[0][:-1], original[0][-1] * (1 + 1e-06)), original[1])
         try:
             setattr(recurrent, name, wrong)
-            assert error(recurrent._inverse_normal(uniform)).max() > 1e-8
+            assert error(recurrent._inverse_normal(words)).max() > 1e-8
         finally:
             setattr(recurrent, name, original)
