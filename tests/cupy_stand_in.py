@@ -78,7 +78,7 @@ extern "C" void launch_{name}(unsigned launch_blocks, {parameters}) {{
 }}
 """
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-POINTERS = {"double": np.float64, "unsigned long long": np.uint64, "unsigned int": np.uint32, "long long": np.int64}
+POINTERS = {"double": np.float64, "float": np.float32, "unsigned long long": np.uint64, "unsigned int": np.uint32, "long long": np.int64}
 TYPES = {"double": ctypes.c_double, "long long": ctypes.c_longlong, "int": ctypes.c_int, "float": ctypes.c_float}
 _FOLDER = tempfile.mkdtemp(prefix="dmftsym-kernels-")
 
@@ -87,9 +87,11 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     """An array that is not on the host."""
 
     looks: ClassVar[int] = 0
+    largest: ClassVar[int] = 0  # bytes
 
     def __init__(self, host):
         self._host = host
+        DeviceArray.largest = max(DeviceArray.largest, host.nbytes)
 
     def __array__(self, *args, **kwargs):
         raise TypeError("implicit conversion of a device array to a host array")
@@ -192,9 +194,12 @@ def _copied(array, dtype=None, order="K"):
     return DeviceArray(np.array(array._host if isinstance(array, DeviceArray) else array, dtype=dtype, order=order))
 
 
-def _to_host(array):
+def _to_host(array, out=None):
     assert isinstance(array, DeviceArray), type(array)
-    return np.array(array._look())
+    if out is None:
+        return np.array(array._look())
+    out[...] = array._look()
+    return out
 
 
 class RawKernel:
@@ -220,23 +225,26 @@ class RawKernel:
             self._function = getattr(_compiled(code), name)
             self._function.restype = None
         assert len(arguments) == len(self.parameters), f"{self.name} takes {self.parameters}"
-        kept = [_argument(p, a) for p, a in zip(self.parameters, arguments, strict=True)]
+        precision = (re.findall(r"typedef (\w+) real;", self.code) or [""])[0]
+        kept = [_argument(p, a, precision) for p, a in zip(self.parameters, arguments, strict=True)]
         self.launches[self.name] = self.launches.get(self.name, 0) + 1
         blocks = [ctypes.c_uint(grid[0])] if "__syncthreads" in self.code else []
         self._function(*blocks, *[passed for passed, _ in kept])
 
 
-def _argument(parameter, argument):
+def _argument(parameter, argument, precision):
     """A C argument, and what must stay alive during the call; a wrong type, shape or order of memory is an error."""
     if "*" in parameter:
         assert isinstance(argument, DeviceArray), parameter
         array = argument._host
-        expected = np.dtype(POINTERS[parameter.replace("const ", "").split("*")[0]])
+        kind = parameter.replace("const ", "").split("*")[0]
+        expected = np.dtype(POINTERS[precision if kind == "real" else kind])
         assert array.dtype == expected and array.flags.c_contiguous, f"{parameter}: {array.dtype}, {array.strides}"
         return ctypes.c_void_p(array.ctypes.data), array
     kind = next(kind for kind in TYPES if parameter.replace("const ", "").startswith(kind))
     # like CuPy, which passes a whole number as long long whatever the kernel declares
-    assert isinstance(argument, (int, np.integer) if kind == "long long" else float), parameter
+    expected = {"long long": (int, np.integer), "float": np.float32}.get(kind, float)
+    assert isinstance(argument, expected), f"{parameter}: {type(argument)}"
     return TYPES[kind](argument), argument
 
 
@@ -262,8 +270,10 @@ def stand_in():
     runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (2**34, 2**34))
     runtime.CUDARuntimeError = RuntimeError
     cupy.cuda = types.SimpleNamespace(runtime=runtime)
+    cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_bytes=lambda: 0)
     cupyx, scipy_part, special = (types.ModuleType(n) for n in ("cupyx", "cupyx.scipy", "cupyx.scipy.special"))
     special.erf, special.erfc = _checked(scipy.special.erf), _checked(scipy.special.erfc)
+    cupyx.zeros_pinned, cupyx.empty_pinned = np.zeros, np.empty
     modules = {"cupy": cupy, "cupyx": cupyx, "cupyx.scipy": scipy_part, "cupyx.scipy.special": special}
     before = {name: sys.modules.get(name) for name in modules}
     sys.modules.update(modules)

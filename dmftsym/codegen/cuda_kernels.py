@@ -73,7 +73,7 @@ class _Writer:
         own = name == entry.tensor.name and name in self.written
         kind = "double*" if own else "const double*"
         site = bool(entry.tensor.site)
-        self.parameters.setdefault(name, (kind, argument if site else f"cp.ascontiguousarray({argument})"))
+        self.parameters.setdefault(name, (kind, argument))
         places = code[len(name) :].strip("[]").split(", ") if "[" in code else []
         sizes = [self._size(i) for i in entry.tensor.indices if not i.is_time] + (["paths"] if site else [])
         return f"{name}[{_flat(places, sizes)}]"

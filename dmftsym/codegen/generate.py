@@ -43,7 +43,7 @@ def generate_source(
         **_tables(program),
         **_data(program, host.formula),
         **_sampling(program, host),
-        **_memory(program),
+        **_memory(program, writer.target.on_device),
         **_fluctuations(fluctuations, writer, sweeps),
         "sweeps": sweeps,
         "xp": writer.xp,
@@ -108,6 +108,7 @@ def _tables(program: Program) -> dict:
         "evolving": tuple(s for s in program.sites if any(g.site == s and g.kind != "static" for g in program.groups)),
         "gaussian": tuple(site for site, reason in program.closure if not reason),
         "not_gaussian": {site: reason for site, reason in program.closure if reason},
+        "moving": tuple(g.name for g in program.groups if g.kind != "static"),
         "recalling": any(g.basis for g in program.groups),
     }
 
@@ -223,26 +224,35 @@ def _field_size(tensor: Tensor) -> str:
     return "*".join(size_code(i.axis) for i in tensor.indices if not i.is_time) or "1"
 
 
-def _memory(program: Program) -> dict:
+def _memory(program: Program, on_device: bool) -> dict:
     def product(axes: list[Axis], history: bool) -> str:
         return "*".join((["steps"] if history else []) + [size_code(a) for a in axes]) or "1"
 
     per_path: dict[str, list[str]] = {site: [] for site in program.sites}
+    kept: dict[str, list[str]] = {site: [] for site in program.sites}  # for all times
     for a in (a for a in program.arrays if a.site):
         per_path[a.site].append(product([i.axis for i in a.tensor.indices if not i.is_time], a.history))
+        kept[a.site] += per_path[a.site][-1:] if a.history else []
     for g in program.groups:
-        per_path[g.site].append(times_size("2" if g.kind == "static" else "steps", group_size(g)))
-        if g.basis:
-            per_path[g.basis].append(times_size("steps", group_size(g)))
+        count = times_size("2" if g.kind == "static" else "steps", group_size(g))
+        for site in (g.site, *([g.basis] if g.basis else [])):
+            per_path[site].append(count)
+            kept[site] += [count] if g.kind != "static" else []
     shared = [product([i.axis for i in a.tensor.indices], False) for a in program.arrays if not a.site]
     shared += [f"({times_size('steps', group_size(g))})**2" for g in program.groups if g.kind == "evolving"]
     results = [product([i.axis for i in t.indices], False) for t in program.outputs]
     return {
-        "memory_per_path": "{" + ", ".join(f'"{s}": {" + ".join(each) or "0"}' for s, each in per_path.items()) + "}",
+        "memory_per_path": _by_site(per_path),
+        "memory_kept": _by_site(kept) if on_device else None,
         "memory_shared": " + ".join(shared) or "0",
         "memory_results": " + ".join(results) or "0",
         "unpack_memory": unpack(values_of(program), [*per_path.values(), shared, results]),
     }
+
+
+def _by_site(terms: dict[str, list[str]]) -> str:
+    """A table of sums by site."""
+    return "{" + ", ".join(f'"{site}": {" + ".join(each) or "0"}' for site, each in terms.items()) + "}"
 
 
 def _docstring_safe(text: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from dmftsym.codegen.arrays import ArrayFormula, size_code
+from dmftsym.codegen.targets import Target
 from dmftsym.derivation.process import Source
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term
@@ -12,9 +13,9 @@ from dmftsym.lowering.ir import COLUMNS, Draw, DrawVariation, SourceGroup
 class SourceWriter:
     """Writes what draws the sources of a program at a step."""
 
-    def __init__(self, now: Index, formula: ArrayFormula, on_device: bool = False):
-        """`on_device`: how many columns a factor has is not known on the host, where it is bounded by its rows."""
-        self.now, self.formula, self.on_device = now, formula, on_device
+    def __init__(self, now: Index, formula: ArrayFormula, target: Target):
+        """On a device, how many columns a factor has is not known on the host, where it is bounded by its rows."""
+        self.now, self.formula, self.target, self.on_device = now, formula, target, target.on_device
 
     def covariance(self, group: SourceGroup, lead: tuple[Index, ...] = ()) -> str:
         """The covariance of a group at one time, or its rows against all times up to now, as one matrix.
@@ -72,12 +73,14 @@ class SourceWriter:
         name = group.name
         size = f"size_{name}"
         lines = [f"# {statement.equation}"]
+        rows = f"factor_{name}[{now}*{size} :][:{size}, :rank_{name}]"
+        drawn = f"drawn = {self.target.product(rows, f'normals_{name}[:rank_{name}]')}"
         if group.kind == "evolving" and self.on_device:
             lines += [
                 f"row = {self.covariance(group)}",
                 f"_extend_factor(factor_{name}, active_{name}, opened_{name}, row, {now})",
                 f"rank_{name} = ranks_{name}[{now} + 1]",
-                f"drawn = factor_{name}[{now}*{size} :][:{size}, :rank_{name}] @ normals_{name}[:rank_{name}]",
+                drawn,
             ]
         elif group.kind == "evolving":
             lines += [
@@ -88,12 +91,12 @@ class SourceWriter:
                 "    break",
                 f"rank_{name}, null_directions = rank_{name} + opened, null_directions + {size} - opened",
                 f"ranks_{name}[{now} + 1] = rank_{name}",
-                f"drawn = factor_{name}[{now}*{size} :][:{size}, :rank_{name}] @ normals_{name}[:rank_{name}]",
+                drawn,
             ]
         else:
             lines += [
                 f'factor_{name} = _square_root({self.covariance(group)}, "{statement.equation}")',
-                f"drawn = factor_{name} @ normals_{name}[{now}]",
+                f"drawn = {self.target.product(f'factor_{name}', f'normals_{name}[{now}]')}",
             ]
         return lines + self.members(group)
 

@@ -45,7 +45,7 @@ class StatementWriter:
         self.xp = target.xp
         self.histories = frozenset(a.tensor.name for a in program.arrays if a.history)
         self.formula = ArrayFormula(program.now, target.xp)
-        self.sources = SourceWriter(program.now, self.formula, target.on_device)
+        self.sources = SourceWriter(program.now, self.formula, target)
         self.kernels = {} if kernels is None else kernels
 
     def lines(self, statement: Statement) -> list[str]:
@@ -166,7 +166,7 @@ class StatementWriter:
             present = [k for k, m in enumerate(moments) if m is When.NOW] or [0]
             small = min(present, key=lambda k: len(operands[k][1]))
             code, subscript = operands[small]
-            if len(operands) == 1:
+            if len(operands) == 1 or (self.target.on_device and "_history[" in code):
                 operands.append((weight, PATH))
             else:
                 operands[small] = (f"{code}*{weight}", subscript)
@@ -179,7 +179,7 @@ class StatementWriter:
             return f"{self.scalar_code(piece)}*({operands[0][0]})[..., None]"  # the same on every path
         source = ",".join(subscript for _, subscript in operands)
         arrays = ", ".join(code for code, _ in operands)
-        total = f'{self.xp}.einsum("{source}->{output}", {arrays}, optimize=True)'
+        total = self.target.einsum(f"{source}->{output}", arrays)
         if len(operands) == 1 and operands[0][1] == output:
             total = arrays
         missing = [i for i in free if i not in letters]
@@ -206,7 +206,7 @@ class StatementWriter:
         if not summed or axes[: len(summed)] != summed or not set(summed) <= set(own) or [*kept, *rest] != list(free):
             return None
         factor = self.formula.expression(piece.coefficient, (*kept, *summed), piece.constraints)
-        return f"{self.xp}.tensordot({factor}, {code}, {len(summed)})"
+        return self.target.tensordot(factor, code, len(summed))
 
     def scalar_code(self, piece: Piece) -> str:
         """Source of the number in front of a piece."""
@@ -302,10 +302,13 @@ class StatementWriter:
         target = statement.target.tensor
         shape = "".join(f"{size_code(i.axis)}, " for i in target.indices if not i.is_time)
         front = "" if statement.coefficient == 1 else f"({self.formula.expression(statement.coefficient, ())})*"
+        observed = f"({code}*weight_{site}).reshape(-1, paths_{site})"
+        functions = self.target.product("recalled", f"basis_{name}[:{count}]")
+        functions = functions if self.target.on_device else f"({functions})"
         return [
             f"# {statement.equation}",
-            f"recalled = ({code}*weight_{site}).reshape(-1, paths_{site}) @ normals_{name}[:{count}].T",
-            f"{target.name}[...] = {front}(recalled @ basis_{name}[:{count}]).reshape({shape}-1)",
+            f"recalled = {self.target.overlap(observed, f'normals_{name}[:{count}]')}",
+            f"{target.name}[...] = {front}{functions}.reshape({shape}-1)",
         ]
 
     # --- random combinations of observables --------------------------------------------------------

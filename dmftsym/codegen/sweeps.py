@@ -6,6 +6,7 @@ from dmftsym.codegen.arrays import size_code
 from dmftsym.codegen.kernels import wrapped
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.statements import StatementWriter
+from dmftsym.codegen.targets import Target
 from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import as_expression
 from dmftsym.lowering.ir import DrawVariation, Evaluate, Program, SourceGroup, is_variation
@@ -36,7 +37,7 @@ def sweep_code(
     """
     step = [writer.lines(s) for s in program.step]
     epilogue = [writer.lines(s) for s in program.epilogue]
-    allocate, views = _allocations(program, writer.xp, writer.target.on_device)
+    allocate, views = _allocations(program, writer.target)
     before = [line for c in program.constants for line in constant_lines(c, writer)]
     before += _initial_values(program, writer)
     checked = ("order parameter", "function")
@@ -63,9 +64,10 @@ def sweep_code(
     }
 
 
-def _allocations(program: Program, xp: str, on_device: bool) -> tuple[list[str], list[str]]:
+def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]]:
     """Lines that allocate all arrays, and lines that take this step's slice of those that keep all times."""
     allocate, views = [], []
+    xp, on_device = target.xp, target.on_device
     for site in program.sites:
         allocate.append(f'weight_{site} = weights["{site}"]')
         allocate.append(f"paths_{site} = len(weight_{site})")
@@ -88,11 +90,20 @@ def _allocations(program: Program, xp: str, on_device: bool) -> tuple[list[str],
         if array.given:
             allocate.append(f'{name} = modes["{array.site}"]')
         elif array.history:
-            allocate.append(f"{name}_history = {xp}.zeros((steps, {', '.join(sizes)}))")
-            views.append(f"{name} = {name}_history[{program.now}]")
+            allocate.append(f"{name}_history = {_zeros(tuple_code(['steps', *sizes]), array.site, target, True)}")
+            now = program.now.name
+            views.append(f"{name} = " + (f"_row({name}_history, {now})" if on_device else f"{name}_history[{now}]"))
         else:
-            allocate.append(f"{name} = {xp}.zeros({tuple_code(sizes)})")
+            allocate.append(f"{name} = {_zeros(tuple_code(sizes), array.site, target)}")
     return allocate, views
+
+
+def _zeros(shape: str, site: str, target: Target, kept: bool = False) -> str:
+    """Source that allocates an array over the sample paths of a site; `kept`: for all times."""
+    if not target.on_device:
+        return f"{target.xp}.zeros({shape})"
+    like = f"{shape}, weight_{site}.dtype"
+    return f"_kept({like}, at_once)" if kept else f"{target.xp}.zeros({like})"
 
 
 def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
@@ -101,7 +112,8 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
     varied = {s.group.name for s in program.step if isinstance(s, DrawVariation)}
     for group in program.groups:
         if group.kind == "static":
-            lines += [f"# {covariance_text(group)}", f'drawn = factors["{group.name}"] @ normals["{group.name}"]']
+            drawn = writer.target.product(f'factors["{group.name}"]', f'normals["{group.name}"]')
+            lines += [f"# {covariance_text(group)}", f"drawn = {drawn}"]
             lines += writer.sources.members(group)
             continue
         lines.append(f'normals_{group.name} = normals["{group.name}"]')
@@ -119,7 +131,8 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
                 lines.append(f"active_{group.name}, rank_{group.name} = {xp}.zeros({size}, dtype=int), 0")
                 lines.append(f"ranks_{group.name} = {xp}.zeros(steps + 1, dtype=int)")
             if group.basis:
-                lines.append(f"basis_{group.name} = {xp}.zeros(({size}, paths_{group.basis}))")
+                shape = f"({size}, paths_{group.basis})"
+                lines.append(f"basis_{group.name} = {_zeros(shape, group.basis, writer.target, True)}")
     for start in program.starts:
         name = start.field.name
         target = tuple(i for i in start.field.indices if not i.is_time)

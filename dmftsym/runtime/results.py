@@ -11,8 +11,10 @@ import xarray as xr
 
 from dmftsym.errors import SolveError
 
-REPORT = ("measure", "paths", "status", "estimated_error", "null_directions", "covariance_jitter")
-COVARIANCE_REPORT = ("cov_measure", "cov_modes", "cov_status", "cov_estimated_error")
+DEVICE = ("rounding_error", "paths_at_once")  # of single precision, and where paths wait on the host
+REPORT = ("measure", "paths", "status", "estimated_error", "null_directions", "covariance_jitter", *DEVICE)
+COVARIANCE_DEVICE = ("rounding_error", "paths_at_once")  # of single precision, and where paths wait on the host
+REPORT = ("cov_measure", "cov_modes", "cov_status", "cov_estimated_error")
 
 
 def dimensions(axes: tuple[str, ...]) -> tuple[str, ...]:
