@@ -78,7 +78,13 @@ extern "C" void launch_{name}(unsigned launch_blocks, {parameters}) {{
 }}
 """
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-POINTERS = {"double": np.float64, "float": np.float32, "unsigned long long": np.uint64, "unsigned int": np.uint32, "long long": np.int64}
+POINTERS = {
+    "double": np.float64,
+    "float": np.float32,
+    "unsigned long long": np.uint64,
+    "unsigned int": np.uint32,
+    "long long": np.int64,
+}
 TYPES = {"double": ctypes.c_double, "long long": ctypes.c_longlong, "int": ctypes.c_int, "float": ctypes.c_float}
 _FOLDER = tempfile.mkdtemp(prefix="dmftsym-kernels-")
 

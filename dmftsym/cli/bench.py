@@ -34,18 +34,21 @@ def bench(backend: str, depth: int, quick: bool) -> Table:
     table = Table(
         title=f"mlp, {depth} hidden layers, mean solution; {backend}: {rate / 1e9:.1f} G multiply-adds/s in dgemm"
     )
-    for heading in ("paths", "steps", "samples", *(f"{name}, s" for name in modules), "ratio", "share of dgemm"):
+    single = ("float32, s", "its error") if backend == "cupy" else ()
+    times = tuple(f"{name}, s" for name in modules)
+    for heading in ("paths", "steps", "samples", *times, "ratio", "share of dgemm", *single):
         table.add_column(heading, justify="right")
     for paths, steps, samples in QUICK if quick else CASES:
-        # rows of kernels, bases, noise, memory and drift: products of the samples' paths with all their past
-        work = (12 * (depth - 1) + 2) * paths * (samples * steps) ** 2 / 2
+        # rows of kernels, bases, noise, memory and drift: products of the samples' paths with all their past;
+        # once for all paths and once for their parts
+        work = 2 * (12 * (depth - 1) + 2) * paths * (samples * steps) ** 2 / 2
         table.add_row(*_row(modules, backend, work / rate, paths, steps, samples))
     return table
 
 
 def show(table: Table) -> None:
     """Print a table."""
-    Console().print(table)
+    Console(width=max(Console().width, 110)).print(table)  # a pipe has 80 columns
 
 
 def _row(modules, backend: str, ideal: float, paths: int, steps: int, samples: int) -> list[str]:
@@ -55,11 +58,16 @@ def _row(modules, backend: str, ideal: float, paths: int, steps: int, samples: i
     parameters = {"gamma": 1.0, "eta": 0.02}
     times = {}
     for name, module in modules.items():
-        run = partial(module.solve, parameters, data, points=paths, measure="sobol", repeats=1)
+        run = partial(module.solve, parameters, data, points=paths, measure="sobol")
         run(steps=2)
         times[name] = _seconds(partial(run, steps=steps))
     ratio, share = times["numba"] / times[backend], ideal / times[backend]
-    return [str(paths), str(steps), str(samples), *(f"{t:.3f}" for t in times.values()), f"{ratio:.1f}", f"{share:.1%}"]
+    row = [str(paths), str(steps), str(samples), *(f"{t:.3f}" for t in times.values()), f"{ratio:.1f}", f"{share:.1%}"]
+    if backend == "cupy":
+        single = partial(run, steps=steps, precision="float32")
+        run(steps=2, precision="float32")
+        row += [f"{_seconds(single):.3f}", f"{single()['rounding_error']:.1e}"]
+    return row
 
 
 def _product_rate(backend: str, size: int) -> float:

@@ -24,6 +24,7 @@ Format = Literal["text", "latex", "html"]
 Measure = Literal["auto", "gaussian", "hermite", "sobol", "monte-carlo"]
 Backend = Literal["numba", "cupy"]
 AnyBackend = Literal["numba", "cupy", "auto"]
+Precision = Literal["float64", "float32"]
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A library name or the path of a Python file.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="Structure, e.g. activation=relu.")]
@@ -126,6 +127,7 @@ def solve_command(
     backend: Annotated[
         AnyBackend, typer.Option(help="Target; auto takes a GPU where one is there and gains.")
     ] = "numba",
+    precision: Annotated[Precision, typer.Option(help="Of the sample paths; float32 needs cupy.")] = "float64",
 ) -> None:
     """Compile a model, solve it and write the result."""
     from dmftsym.runtime.results import load_data, save
@@ -152,11 +154,14 @@ def solve_command(
         points=points,
         seed=seed,
         covariance_points=covariance_points,
+        precision=precision,
         progress=sys.stderr.isatty(),
     )
     save(result, output)
     print(f"{output}: {', '.join(result.data_vars)}")
     print(f"{result.attrs['measure']}; estimated relative error {result.attrs['estimated_error']:.1e}")
+    if "rounding_error" in result.attrs:
+        print(f"single precision changes the result by {result.attrs['rounding_error']:.1e}, relative")
     if "cov_measure" in result.attrs:
         about = f"{result.attrs['cov_measure']}, {result.attrs['cov_modes']} modes"
         print(f"covariances: {about}; estimated relative error {result.attrs['cov_estimated_error']:.1e}")

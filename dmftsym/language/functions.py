@@ -1,6 +1,6 @@
 """Functions of one variable that SymPy lacks or prints unstably."""
 
-from sympy import Function, S, exp
+from sympy import Function, S, exp, log
 
 
 class logistic(Function):
@@ -27,6 +27,9 @@ class logistic(Function):
     def _eval_rewrite_as_exp(self, x, **kwargs):
         return 1 / (1 + exp(-x))
 
+    def _eval_evalf(self, prec):
+        return (1 / (1 + exp(-self.args[0])))._eval_evalf(prec)
+
 
 class softplus(Function):
     """log(1 + exp(x)), kept whole so that it is evaluated without overflow."""
@@ -43,3 +46,6 @@ class softplus(Function):
     def _latex(self, printer, exp=None):
         text = rf"\operatorname{{softplus}}\left({printer._print(self.args[0])}\right)"
         return text if exp is None else f"{text}^{{{exp}}}"
+
+    def _eval_evalf(self, prec):
+        return log(1 + exp(self.args[0]))._eval_evalf(prec)

@@ -13,8 +13,7 @@ from dmftsym.errors import SolveError
 
 DEVICE = ("rounding_error", "paths_at_once")  # of single precision, and where paths wait on the host
 REPORT = ("measure", "paths", "status", "estimated_error", "null_directions", "covariance_jitter", *DEVICE)
-COVARIANCE_DEVICE = ("rounding_error", "paths_at_once")  # of single precision, and where paths wait on the host
-REPORT = ("cov_measure", "cov_modes", "cov_status", "cov_estimated_error")
+COVARIANCE_REPORT = ("cov_measure", "cov_modes", "cov_status", "cov_estimated_error")
 
 
 def dimensions(axes: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from types import ModuleType
 
 import numpy as np
@@ -45,6 +46,7 @@ class Solver:
         points: int | None = None,
         seed: int = 0,
         covariance_points: int | None = None,
+        precision: str = "float64",
         progress: bool = False,
     ) -> xr.Dataset:
         """Solve the saddle-point equations at the times 0, dt, ..., (steps - 1) dt, then the fluctuations if compiled.
@@ -54,11 +56,15 @@ class Solver:
         run returns what was computed (NaN afterwards) with the reason in `status`. A model compiled with covariances
         adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a, then those of b, and `se_cov_<a>_<b>`;
         `covariance_points` are its sample paths (or nodes a dimension). A diverged run has none; where they cannot be
-        computed, the attribute `cov_status` says why.
+        computed, the attribute `cov_status` says why. `precision` "float32" (backend cupy) halves what sample paths of
+        the mean solution take; the attribute `rounding_error` is what that changes on a part of them.
         Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
         quadratic for two-time ones, times the number of sample paths.
         """
         elapsed = stopwatch()
+        single = {"precision": precision} if precision != "float64" else {}
+        if single and "precision" not in signature(self.module.solve).parameters:
+            raise SolveError(f"precision {precision} needs the backend cupy")
         options = {"steps": steps, "measure": measure, "points": points, "seed": seed}
         options["dt"] = self.module.TIME_STEP if dt is None else dt
         fluctuating = hasattr(self.module, "fluctuations")
@@ -66,7 +72,7 @@ class Solver:
             self._check_covariance_options(options | {"points": covariance_points})
         try:
             with progress_bar(self.module.MODEL, enabled=progress) as report:
-                arrays = self.module.solve(parameters or {}, data or {}, progress=report, **options)
+                arrays = self.module.solve(parameters or {}, data or {}, progress=report, **options, **single)
             if fluctuating and arrays["status"] == "ok":
                 with progress_bar(f"{self.module.MODEL}, covariances", enabled=progress) as report:
                     more = {"points": covariance_points, "progress": report}
@@ -79,7 +85,7 @@ class Solver:
             "model": self.module.MODEL,
             "model_hash": self.module.MODEL_HASH,
             "version": self.module.GENERATED_BY.split()[-1],
-            "options": ", ".join(f"{k}={v}" for k, v in {**self.module.OPTIONS, **options}.items()),
+            "options": ", ".join(f"{k}={v}" for k, v in {**self.module.OPTIONS, **options, **single}.items()),
             "parameters": ", ".join(f"{name}={value!r}" for name, value in values.items()),
             **{f"parameter_{name}": value for name, value in values.items()},
             "seed": seed,

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import xarray as xr
 from cupy_stand_in import COMPILER, stand_in
 
 from dmftsym.runtime import backends
@@ -42,6 +43,18 @@ def test_auto_takes_the_device_for_large_problems_alone(dmftsym, data, device, m
     assert large.status == 0 and large.err.startswith("backend cupy: about "), large
 
 
+@needs_compiler
+def test_single_precision_says_what_it_costs(dmftsym, data, device):
+    done = dmftsym(*RUN, "--backend", "cupy", "--precision", "float32", "--measure", "sobol", "--points", 256)
+    assert done.status == 0 and "single precision changes the result by " in done.out
+    with xr.open_dataset("out.nc") as result:
+        assert 0 < result.attrs["rounding_error"] < 1e-5 and "precision=float32" in result.attrs["options"]
+
+
+def test_single_precision_needs_the_device(refused, data):
+    assert refused(*RUN, "--precision", "float32") == "dmftsym: precision float32 needs the backend cupy\n"
+
+
 def test_the_estimate_of_work_grows_like_the_work(data):
     import dmftsym as ds
     from dmftsym.models.loading import build_model
@@ -75,7 +88,8 @@ def test_unusable_data_are_named_before_a_backend_is_chosen(refused, data, devic
 def test_bench_prints_a_table(dmftsym, device):
     done = dmftsym("bench", "--quick")
     assert done.status == 0
-    assert "cupy, s" in done.out and "share of dgemm" in done.out and done.out.count("256") == 2
+    assert all(heading in done.out for heading in ("cupy, s", "share of dgemm", "its error"))
+    assert done.out.count("256") == 2
 
 
 def test_bench_without_a_device_is_one_line(refused, monkeypatch):

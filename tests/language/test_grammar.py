@@ -1,6 +1,7 @@
 """`parse_expression` reads formulas by a whitelist grammar: exact numbers, never Python, one kind of error."""
 
 import builtins
+import math
 from fractions import Fraction
 
 import mpmath
@@ -292,3 +293,16 @@ def test_numbers_too_large_to_compare(text):
         assert isinstance(parse(text), Expr)
     except ds.LanguageError as error:
         assert "exp" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text", ["relu(logistic(pi))", "max(softplus(2) - 3, 0)", "abs(logistic(100) - softplus(-100))"]
+)
+def test_numbers_from_functions_of_our_own_are_compared(text):
+    # Regression: SymPy compares numbers by their value, which these functions did not tell.
+    assert parse(text).is_number and float(parse(text)) >= 0
+
+
+def test_values_of_functions_of_our_own():
+    assert abs(float(parse("logistic(2)")) - 1 / (1 + math.exp(-2))) < 1e-15
+    assert abs(float(parse("softplus(2)")) - math.log(1 + math.exp(2))) < 1e-15
