@@ -34,8 +34,7 @@ static inline unsigned long long __umul64hi(unsigned long long a, unsigned long 
 """
 TOGETHER = """
 #include <math.h>
-#include <condition_variable>
-#include <mutex>
+#include <atomic>
 #include <thread>
 #include <vector>
 struct Dimensions { unsigned x, y, z; };
@@ -43,19 +42,14 @@ static const unsigned THREADS = 4;
 static const Dimensions blockDim = {THREADS, 1, 1};
 static Dimensions blockIdx = {0, 0, 0}, gridDim = {1, 1, 1};
 static thread_local Dimensions threadIdx = {0, 0, 0};
-static std::mutex gate;
-static std::condition_variable opened_gate;
-static unsigned arrived = 0, rounds = 0;
+static std::atomic<unsigned> arrived(0), rounds(0);
 static void __syncthreads() {
-    std::unique_lock<std::mutex> lock(gate);
     const unsigned own = rounds;
     if (++arrived == THREADS) {
         arrived = 0;
         ++rounds;
-        opened_gate.notify_all();
-    } else {
-        opened_gate.wait(lock, [own] { return rounds != own; });
     }
+    while (rounds == own) std::this_thread::yield();
 }
 #define __global__
 #define __shared__ static

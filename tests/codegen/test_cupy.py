@@ -331,18 +331,36 @@ def test_every_name_exists_in_the_package(cupy):
     everything = "\n".join(source(case, "cupy") for case in ALL)
     assert len(names_used(everything)[0]) > 15
     assert unknown_names(everything) == []
-    assert unknown_names(everything.replace("cp.einsum(", "cp.einsun(")) != []
-    assert unknown_names(everything.replace("cp.tensordot(", "cp.tensordot(0, 0, 0, 0, ")) != []
-    assert unknown_names(everything.replace("contiguousarray(item, dtype)", "contiguousarray(item, oder=1)")) != []
-    assert unknown_names(everything.replace("cupyx.empty_pinned(", "cupyx.empty_pined(")) != []
+    text = source("influences", "cupy")
+    for right, wrong in (
+        ("cp.einsum(", "cp.einsun("),
+        ("cp.tensordot(", "cp.tensordot(0, 0, 0, 0, "),
+        ("contiguousarray(item, dtype)", "contiguousarray(item, oder=1)"),
+        ("cupyx.empty_pinned(", "cupyx.empty_pined("),
+    ):
+        assert unknown_names(text.replace(right, wrong)) != []
+
+
+def on_hardware(cupy, name):
+    """The module of a case with the real package, where there is a device."""
+    if not cupy.cuda.is_available():
+        pytest.skip("no CUDA device")
+    case = ALL[name]
+    options = ds.Options(backend="cupy", outputs=case.outputs, covariance=case.covariance)
+    return ds.compile_model(build_model(case.model, **case.structure), options).solver.module
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ALL)
 def test_module_on_a_device_agrees_with_numba(cupy, name):
-    if not cupy.cuda.is_available():
-        pytest.skip("no CUDA device")
-    case = ALL[name]
-    options = ds.Options(backend="cupy", outputs=case.outputs, covariance=case.covariance)
-    module = ds.compile_model(build_model(case.model, **case.structure), options).solver.module
+    module = on_hardware(cupy, name)
     assert distance(reference(name), run(name, module)) < 1e-10
+
+
+@pytest.mark.gpu
+def test_normals_on_a_device_are_those_of_numba(cupy):
+    module = on_hardware(cupy, "recurrent")
+    numba = ds.compile_model(build_model("recurrent"), ds.Options(outputs=("R",))).solver.module
+    for dimensions, count in ((70, 256), (1, 2**18)):
+        draws = [m.sobol_normals(dimensions, count, np.random.default_rng(3)) for m in (numba, module)]
+        assert np.abs(draws[0] - cupy.asnumpy(draws[1])).max() < 1e-13

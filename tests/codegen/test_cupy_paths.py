@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cupy_stand_in import COMPILER, DeviceArray
-from test_cupy import ALL, TOLERANCE, distance, loaded, source
+from test_cupy import ALL, TOLERANCE, cupy, distance, loaded, on_hardware, source  # noqa: F401  cupy is a fixture
 
 import dmftsym as ds
 from dmftsym.models.loading import build_model
@@ -111,3 +111,19 @@ def test_an_unknown_precision_is_refused():
     module = loaded(source("p_spin", "cupy"))
     with pytest.raises(module.InputError, match="precision must be float64 or float32, given: 'half'"):
         solve("p_spin", module, precision="half")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", SAMPLED)
+def test_paths_of_a_device_that_wait_on_the_host(cupy, case):  # noqa: F811
+    module = on_hardware(cupy, case)
+    found = solve(case, module, memory_limit=memory(case, module, 0.4))
+    assert found.pop("paths_at_once") in (64, 128)
+    assert distance(solve(case, numba(case)), found) < 1e-10
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", SAMPLED)
+def test_single_precision_on_a_device(cupy, case):  # noqa: F811
+    found = solve(case, on_hardware(cupy, case), precision="float32")
+    assert found["status"] == "ok" and found["rounding_error"] < 2e-5
