@@ -208,17 +208,16 @@ def comments(text):
 
 @pytest.mark.parametrize("case", ALL)
 def test_numba_and_cupy_modules_differ_only_where_the_targets_do(case):
-    """The same functions, the same kernels (a fused one may be several), the same equations in the same order."""
+    """The same functions, the same equations in the same order, the same kernels but those that only sum on Numba."""
     numba, cupy = source(case, "numba"), source(case, "cupy")
     own = re.findall(r"^@njit\(parallel=True, cache=True, error_model.*\ndef (\w+)\(", numba, re.M)
     there = re.findall(r'^(\w+) = _elementwise\("\1"', cupy, re.M)
-    assert own and there
-    if not ALL[case].covariance:
-        assert own == there
+    assert there and (own == there or ALL[case].covariance)
     assert [f for f in functions(numba) if f not in own] == functions(cupy)
-    assert [sorted(c) for c in comments(numba)] == [sorted(c) for c in comments(cupy)]
-    if not ALL[case].covariance:
-        assert comments(numba) == comments(cupy)
+    assert comments(numba) == comments(cupy)
+    changed = comments(cupy)
+    changed[0][0], changed[0][1] = changed[0][1], changed[0][0]
+    assert comments(numba) != changed  # negative control: two updates exchanged
 
 
 # The real package
