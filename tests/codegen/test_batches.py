@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from test_cupy import ALL
+from cupy_stand_in import COMPILER
+from test_cupy import ALL, TOLERANCE, distance, loaded, source
 
 import dmftsym as ds
 from dmftsym.models.loading import build_model
@@ -28,9 +29,8 @@ def limit_for(case, module, paths):
     return 1.01 * module._fluctuation_bytes(values, STEPS, dict.fromkeys(module.SITES, paths), (), 1)
 
 
-@pytest.mark.parametrize("name", ["influences", "evolving"])
-def test_batches_agree_with_all_paths_together(name):
-    case = ALL[name]
+def test_batches_agree_with_all_paths_together():
+    case = ALL["evolving"]
     module = numba(case)
     whole = covariances(case, module)
     batches = covariances(case, module, memory_limit=limit_for(case, module, 2048))
@@ -50,3 +50,16 @@ def test_batches_are_not_made_ever_smaller():
     module = numba(case)
     with pytest.raises(module.InputError, match=r"the covariances need about .*sample paths \(2048\)"):
         covariances(case, module, memory_limit=2**20)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels")
+def test_batches_on_a_device_are_those_of_numba():
+    case, steps = ALL["influences"], 3
+    module, found = numba(case), []
+    values, *_ = module._prepare(case.parameters, case.data, steps)
+    limit = 1.01 * module._fluctuation_bytes(values, steps, dict.fromkeys(module.SITES, 2048), (), 1)
+    for each in (module, loaded(source("influences", "cupy"))):
+        options = {"points": 4096, "repeats": 2, "memory_limit": limit}
+        found.append(each.fluctuations(case.parameters, case.data, steps=steps, **options))
+    assert str(found[0]["cov_measure"]).endswith("2 at a time")
+    assert distance(*found) < TOLERANCE

@@ -28,22 +28,34 @@ np.savez(sys.argv[3], **results)
 """
 
 
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """All cases with kernels for two threads, each in a process of its own: (process, file of its result)."""
+    running = {}
+    for case, (name, structure, covariance, parameters, data) in CASES.items():
+        folder = tmp_path_factory.mktemp(name)
+        source = ds.compile_model(build_model(name, **structure), ds.Options(covariance=covariance)).source
+        assert "parallel=True" in source.text
+        (folder / "solver.py").write_text(source.text)
+        np.savez(folder / "in.npz", **data, **{f"parameter_{k}": v for k, v in parameters.items()})
+        files = [str(folder / file) for file in ("solver.py", "in.npz", "out.npz")]
+        running[case] = subprocess.Popen([sys.executable, "-c", SCRIPT, *files]), files[-1]
+    yield running
+    for process, _ in running.values():
+        process.kill()
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_threads_do_not_change_results(case, tmp_path):
+def test_threads_do_not_change_results(case, started):
     """To 1e-11 of the largest entry: sums over paths are taken in another order."""
     name, structure, covariance, parameters, data = CASES[case]
-    source = ds.compile_model(build_model(name, **structure), ds.Options(covariance=covariance)).source
-    assert "parallel=True" in source.text
-    file = tmp_path / "solver.py"
-    file.write_text(source.text)
-    np.savez(tmp_path / "in.npz", **data, **{f"parameter_{k}": v for k, v in parameters.items()})
-    arguments = [str(file), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
-    subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=True)
     module = ds.compile_model(build_model(name, **structure), ds.Options(covariance=covariance)).solver.module
     options = {"steps": 4, "points": 5000, "measure": "sobol", "repeats": 2}
     expected = module.solve(parameters, data, **options) | module.fluctuations(parameters, data, **options)
+    process, result = started[case]
+    assert process.wait() == 0
     compared = 0
-    for key, found in np.load(tmp_path / "out.npz").items():
+    for key, found in np.load(result).items():
         if found.dtype.kind == "f":
             allowed = 1e-11 * max(1.0, np.abs(expected[key]).max(initial=0.0))
             assert np.allclose(found, expected[key], rtol=0, atol=allowed, equal_nan=True), key
