@@ -60,7 +60,7 @@ def hash_of(action: Action) -> str:
         action.name,
         action.text(),
         *[f"{a.name}={a.formula}" for a in action.activations],
-        *[f"{p.name}:{p.default}:{p.lower}:{p.strict}:{p.only}" for p in action.parameters],
+        *[f"{p.name}:{p.default}:{p.lower}:{p.strict}:{p.upper}:{p.only}" for p in action.parameters],
         *[f"{d.tensor[d.tensor.indices]}:{d.otherwise}" for d in action.data],
         *[a.key() for a in action.axes],
         *[f"{i.name}:{i.axis.name}" for i in action.indices],

@@ -226,7 +226,8 @@ def _write(path: Path, content: str | bytes) -> None:
 
 def _parameter_text(parameter) -> str:
     default = "" if parameter.default is None else f"={parameter.default}"
-    return f"{parameter.name}{default}" + (f" (only {parameter.only})" if parameter.only is not None else "")
+    within = f" ({parameter.lower} to {parameter.upper})" if parameter.upper is not None else ""
+    return f"{parameter.name}{default}{within}" + (f" (only {parameter.only})" if parameter.only is not None else "")
 
 
 def _data_text(model, tensor) -> str:

@@ -122,6 +122,11 @@ def _transposed(found: View, order: list[Index], target: tuple[Index, ...]) -> s
     return code if "None" not in pattern else f"{code}[{', '.join(pattern)}]"
 
 
+def number_symbol(number: Parameter | Size) -> Symbol:
+    """A plain symbol for a number given at run time, with what is known of its sign: Abs(b) of any b stays."""
+    return Symbol(number.name, real=True, positive=True if number.is_positive else None)
+
+
 class ArrayFormula:
     """Prints functions of order parameters, data and parameters as array expressions."""
 
@@ -141,7 +146,7 @@ class ArrayFormula:
         for entry in entries_of(body):
             replaced[entry] = Symbol(aligned(view(entry, self.now, constraints, self.xp), target), real=True)
         for atom in body.atoms(Parameter, Size):
-            replaced[atom] = Symbol(atom.name, positive=True)
+            replaced[atom] = number_symbol(atom)
         return self.printer.formula(body.xreplace(replaced))
 
     def _nested(self, node: Binding, constraints) -> View:

@@ -2,7 +2,7 @@
 
 from sympy import Expr, KroneckerDelta, Symbol
 
-from dmftsym.codegen.arrays import size_code
+from dmftsym.codegen.arrays import number_symbol, size_code
 from dmftsym.codegen.cuda_printer import CudaPrinter
 from dmftsym.codegen.kernels import KernelCode, Loop, element_code, loops_of, repeated_functions, wrapped
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
@@ -62,7 +62,7 @@ class _Writer:
             replaced[delta] = Symbol(f"({delta.args[0]} == {delta.args[1]} ? 1.0 : 0.0)", real=True)
         for atom in sorted(expr.atoms(Parameter, Size), key=str):
             self.parameters.setdefault(atom.name, ("double" if isinstance(atom, Parameter) else "long long", atom.name))
-            replaced[atom] = Symbol(atom.name, positive=True)
+            replaced[atom] = number_symbol(atom)
         if expr.has(TIME_STEP):
             self.parameters.setdefault("dt", ("double", "dt"))
         return expr.xreplace(replaced)

@@ -90,6 +90,7 @@ def _tables(program: Program) -> dict:
             "default": None if p.default is None else repr(float(p.default)),
             "lower": number(p.lower),
             "strict": p.strict,
+            "upper": number(p.upper),
             "only": number(p.only),
             "reason": repr(p.reason),
         }

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from sympy import Expr, Function, KroneckerDelta, Symbol
 
-from dmftsym.codegen.arrays import part_slice, slot_code
+from dmftsym.codegen.arrays import number_symbol, part_slice, slot_code
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
@@ -96,7 +96,7 @@ def with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, st
         replaced[delta] = Symbol(f"(1.0 if {delta.args[0]} == {delta.args[1]} else 0.0)", real=True)
     for atom in sorted(expr.atoms(Parameter, Size), key=str):
         arguments.setdefault(atom.name, atom.name)
-        replaced[atom] = Symbol(atom.name, positive=True)
+        replaced[atom] = number_symbol(atom)
     if expr.has(TIME_STEP):
         arguments.setdefault("dt", "dt")
     return expr.xreplace(replaced)

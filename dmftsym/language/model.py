@@ -101,16 +101,19 @@ class Model:
 
     # --- numbers and functions --------------------------------------------------------------------
 
-    def parameters(self, names: str, *, default=None, positive=False, nonnegative=False, only=None, reason=""):
+    def parameters(
+        self, names: str, *, default=None, positive=False, nonnegative=False, within=None, only=None, reason=""
+    ):
         """Declare numbers given at run time: ``gamma, eta = m.parameters("gamma eta", positive=True)``.
 
-        `default` makes them optional; `only` is the single value that this model supports, `reason` says why.
+        `default` makes them optional; `within` is the least and the largest value that makes sense, ``(-1, 1)`` for a
+        correlation; `only` is the single value that this model supports, `reason` says why.
         """
         result = []
         for name in _names(names, "parameters"):
             self._check_name(name)
-            lower = 0 if positive or nonnegative else None
-            self.parameter_symbols[name] = Parameter(name, default, lower, positive, only, reason)
+            lower, upper = within or (0 if positive or nonnegative else None, None)
+            self.parameter_symbols[name] = Parameter(name, default, lower, positive, only, reason, upper)
             result.append(self.parameter_symbols[name])
         return tuple(result) if len(result) > 1 else result[0]
 

@@ -124,20 +124,21 @@ class Size(_Named):
 class Parameter(_Named):
     """A number that the user gives at run time.
 
-    `default` is used when it is missing, `lower` bounds it from below (strictly if `strict`), `only` is the single
-    value that this model supports, with `reason` saying why.
+    `default` is used when it is missing, `lower` bounds it from below (strictly if `strict`), `upper` from above,
+    `only` is the single value that this model supports, with `reason` saying why.
     """
 
-    __slots__ = ("default", "lower", "only", "reason", "strict")
+    __slots__ = ("default", "lower", "only", "reason", "strict", "upper")
 
-    def __new__(cls, name: str, default=None, lower=None, strict=False, only=None, reason=""):
+    def __new__(cls, name: str, default=None, lower=None, strict=False, only=None, reason="", upper=None):
         obj = AtomicExpr.__new__(cls)
         obj.name, obj.latex_name = name, _latex_of(name)
         obj.default, obj.lower, obj.strict, obj.only, obj.reason = default, lower, strict, only, reason
+        obj.upper = upper
         return obj
 
     def _details(self):
-        return (str((self.default, self.lower, self.strict, self.only, self.reason)),)
+        return (str((self.default, self.lower, self.strict, self.upper, self.only, self.reason)),)
 
     def _eval_is_positive(self):
         return True if self.lower == 0 and self.strict else None

@@ -12,7 +12,7 @@ def build(activation="tanh", symmetric=False):
     t, s = m.times("t s", continuous=True, dt=0.05)
     g = m.parameters("g", nonnegative=True)
     if symmetric:
-        rho = m.parameters("rho", default=0)
+        rho = m.parameters("rho", default=0, within=(-1, 1))
     else:
         m.parameters("rho", default=0, only=0, reason="the memory of rho != 0 needs the structure symmetric=true")
     x0_variance = m.parameters("x0_variance", default=1, nonnegative=True)

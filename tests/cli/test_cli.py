@@ -208,7 +208,7 @@ def test_models_lists_the_library(dmftsym):
     assert set(blocks) == set(library()) >= {"mlp", "recurrent"}
     for word in ("depth=1", "activation=tanh", "centered=False", "gamma", "eta", "X", "y", "Kx", "f", "K", "loss"):
         assert re.search(rf"\b{re.escape(word)}\b", blocks["mlp"]), word
-    for word in ("g", "rho", "x0_variance=1", "C", "Cx"):
+    for word in ("g", "rho=0", "x0_variance=1", "C", "Cx"):
         assert re.search(rf"\b{re.escape(word)}\b", blocks["recurrent"]), word
 
 

@@ -153,6 +153,11 @@ def test_more_memory_than_there_is(refused):
     assert re.search(r"GiB.*reduce.*2000000", line)
 
 
+def test_a_correlation_beyond_one(refused):
+    line = refused("solve", "recurrent", "-p", "g=1.5", "-p", "rho=-2", "--steps", "3", "-o", "out.nc")
+    assert "'rho' must be a finite number between -1.0 and 1.0, given: -2.0" in line
+
+
 def test_symmetry_of_the_couplings_against_the_structure(refused):
     structure = ("--set", "symmetric=false")
     line = refused("solve", "recurrent", *structure, "-p", "g=1.5", "-p", "rho=0.5", "--steps", "3", "-o", "out.nc")

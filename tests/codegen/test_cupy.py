@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from cupy_stand_in import COMPILER, DeviceArray, RawKernel, stand_in
+from sympy import Abs, sqrt
 
 import dmftsym as ds
 from dmftsym.models.loading import build_model
@@ -192,6 +193,25 @@ def test_failures_are_reported_alike(name):
     modules = (numba, loaded(source(name, "cupy")))
     found = [module.solve(wild, case.data, steps=12, **case.options)["status"] for module in modules]
     assert str(found[0]) == str(found[1]) != "ok"
+
+
+@needs_compiler
+@pytest.mark.parametrize("backend", ["numba", "cupy"])
+def test_the_size_of_a_parameter_of_any_sign(backend):
+    """Regression: |b| and sqrt(b^2) were printed as b, as if every parameter were positive."""
+    m = ds.Model("sizes")
+    t, s = m.times("t s")
+    b, c = m.parameters("b"), m.parameters("c", positive=True)
+    M = m.order_parameter("M", t)
+    cell = m.site("cell")
+    x, u = cell.field("x", t), cell.field("u", t)
+    cell.equation(u[t], 0)
+    cell.noise(u[t], u[s], 1)
+    cell.equation(x[t], Abs(b) + sqrt(b**2) + sqrt(c**2) + 0 * u[t])
+    cell.observe(M[t], Abs(b) * x[t])
+    compiled = ds.compile_model(m, ds.Options(backend=backend))
+    module = compiled.solver.module if backend == "numba" else loaded(compiled.source.text)
+    assert np.allclose(module.solve({"b": -1.5, "c": 2.0}, {}, steps=2)["M"], 7.5)
 
 
 # Structure

@@ -113,6 +113,16 @@ def test_an_unknown_precision_is_refused():
         solve("p_spin", module, precision="half")
 
 
+def test_the_module_as_a_script_takes_a_precision(tmp_path, capsys):
+    arguments = ["--steps", "3", "-p", "g=1.4", "--points", "64", "--measure", "sobol"]
+    main = loaded(source("recurrent", "cupy")).main
+    assert main([*arguments, "--precision", "float32", "-o", str(tmp_path / "out.npz")]) == 0
+    assert 0 < np.load(tmp_path / "out.npz")["rounding_error"] < 1e-5
+    with pytest.raises(SystemExit):
+        main([*arguments, "--precision", "float16", "-o", str(tmp_path / "out.npz")])
+    assert "invalid choice: 'float16'" in capsys.readouterr().err
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("case", SAMPLED)
 def test_paths_of_a_device_that_wait_on_the_host(cupy, case):  # noqa: F811

@@ -67,8 +67,13 @@ def test_partially_symmetric_network_agrees_with_simulated_networks(rho):
     assert wrong.max() > 1.3, wrong
 
 
-def test_a_correlation_that_no_matrix_has_is_refused():
+def test_a_correlation_that_no_matrix_has_is_refused(monkeypatch):
+    """By the bounds of the parameter; and for models without them, where the covariances meet it."""
     module = solver("recurrent", symmetric=True).module
+    for calculation in (module.solve, module.fluctuations):
+        with pytest.raises(module.InputError, match=r"'rho' must be a finite number between -1.0 and 1.0, given: 1.01"):
+            calculation({"g": 1.0, "rho": 1.01}, steps=3, points=64)
+    monkeypatch.setitem(module.PARAMETERS, "rho", (0.0, None, False, None, None, ""))
     for rho in (1.01, -1.5):
         with pytest.raises(module.InputError, match=rf"correlation.* between -1 and 1.*here {rho}"):
             module.fluctuations({"g": 1.0, "rho": rho}, steps=3, points=64)
