@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import two_threads
 
 from dmftsym import Options, compile_model
 from dmftsym.models.loading import build_model
@@ -47,3 +48,13 @@ def three_samples():
 def two_samples():
     """Two samples by their kernel: the sources have three dimensions, so that a Gauss-Hermite rule can serve."""
     return {"Kx": np.array([[0.2, 0.06], [0.06, 0.3]]), "y": np.array([1.0, -1.0])}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started(request, tmp_path_factory):
+    """The runs that test_threads.py waits for: they take half a minute, on the other processor, while others are tested."""
+    wanted = any(item.path.name == "test_threads.py" for item in request.session.items)
+    running = two_threads.start(tmp_path_factory.mktemp) if wanted else {}
+    yield running
+    for process, _ in running.values():
+        process.kill()
