@@ -52,7 +52,7 @@ def two_samples():
 
 @pytest.fixture(scope="session", autouse=True)
 def started(request, tmp_path_factory):
-    """The runs that test_threads.py waits for: they take half a minute, on the other processor, while others are tested."""
+    """The runs that test_threads.py waits for: half a minute on the other processor, while others are tested."""
     wanted = any(item.path.name == "test_threads.py" for item in request.session.items)
     running = two_threads.start(tmp_path_factory.mktemp) if wanted else {}
     yield running
