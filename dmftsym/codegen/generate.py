@@ -235,10 +235,11 @@ def _memory(program: Program, on_device: bool) -> dict:
         per_path[a.site].append(product([i.axis for i in a.tensor.indices if not i.is_time], a.history))
         kept[a.site] += per_path[a.site][-1:] if a.history else []
     for g in program.groups:
-        count = times_size("2" if g.kind == "static" else "steps", group_size(g))
-        for site in (g.site, *([g.basis] if g.basis else [])):
-            per_path[site].append(count)
-            kept[site] += [count] if g.kind != "static" else []
+        # normals are there twice, of all paths and of their parts, or once with the values that they make
+        places = [(g.site, "2" if g.kind == "static" else "2*steps"), *([(g.basis, "steps")] if g.basis else [])]
+        for site, numbers in places:
+            per_path[site].append(times_size(numbers, group_size(g)))
+            kept[site] += per_path[site][-1:] if g.kind != "static" else []
     shared = [product([i.axis for i in a.tensor.indices], False) for a in program.arrays if not a.site]
     shared += [f"({times_size('steps', group_size(g))})**2" for g in program.groups if g.kind == "evolving"]
     results = [product([i.axis for i in t.indices], False) for t in program.outputs]
