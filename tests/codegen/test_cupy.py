@@ -177,6 +177,28 @@ def test_the_host_looks_at_the_device_once_a_step(case):
 
 
 @needs_compiler
+@pytest.mark.parametrize("case", FLUCTUATING)
+def test_covariances_look_at_the_device_at_most_once_a_step(case):
+    """What grows with the number of steps: the looks, and the steps of all sweeps."""
+    module, chosen = loaded(source(case, "cupy")), ALL[case]
+    taken, looks = [], []
+
+    def counted(sweep):
+        at = list(inspect.signature(sweep).parameters).index("steps")
+        return lambda *arguments: (taken.__setitem__(-1, taken[-1] + arguments[at]), sweep(*arguments))[1]
+
+    for name in [name for name in vars(module) if name.endswith("sweep")]:
+        setattr(module, name, counted(getattr(module, name)))
+    options = chosen.options | ({"measure": "hermite", "points": 8} if case == "tangents" else {})
+    for steps in (3, 5):
+        DeviceArray.looks = 0
+        taken.append(0)
+        module.fluctuations(chosen.parameters, chosen.data, steps=steps, **options)
+        looks.append(DeviceArray.looks)
+    assert 0 < looks[1] - looks[0] <= taken[1] - taken[0]
+
+
+@needs_compiler
 def test_a_time_step_may_be_a_whole_number():
     module = loaded(source("recurrent", "cupy"))
     found = [module.solve({"g": 1.4}, {}, steps=3, dt=dt, points=64)["C"] for dt in (1, 1.0)]
