@@ -28,7 +28,8 @@ class Target:
 
     def tensordot(self, factor: str, array: str, axes: int) -> str:
         """`factor` times an array over sample paths, summed over its leading axes."""
-        return f"{'' if self.on_device else f'{self.xp}.'}{'_' * self.on_device}tensordot({factor}, {array}, {axes})"
+        function = "_tensordot" if self.on_device else f"{self.xp}.tensordot"
+        return f"{function}({factor}, {array}, {axes})"
 
     def product(self, matrix: str, array: str) -> str:
         """A matrix times an array over sample paths."""
