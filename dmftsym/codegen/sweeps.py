@@ -83,6 +83,9 @@ def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]
         if array.role == "impulse":
             allocate.append(f"{array.tensor.name} = {xp}.eye(steps){'/dt' if program.continuous else ''}")
             continue
+        if array.role == "clock":
+            allocate.append(f"{array.tensor.name} = {'dt*' if program.continuous else ''}{xp}.arange(steps, dtype=float)")
+            continue
         allocate.append(f"{array.tensor.name} = {xp}.full({shape}, {xp}.nan)")
     for array in (a for a in program.arrays if a.site):
         name = array.tensor.name

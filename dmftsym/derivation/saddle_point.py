@@ -240,8 +240,11 @@ def _too_late(field: Tensor, at: Expr, response: Entry, constraints: tuple[Befor
         return True
     if not not_after(at, time, constraints):
         return False
-    # in continuous time x(t) does not yet feel what enters dx/dt at t (Itô)
-    return _has_equation_of_motion(field, action) or response.tensor.name not in _felt_at_once(field, action)
+    # in continuous time nothing feels at t what enters dx/dt at t (Itô)
+    source = next(f for s in action.sites for f in s.fields if f.name == response.tensor.name)
+    if _has_equation_of_motion(source, action) or _has_equation_of_motion(field, action):
+        return True
+    return response.tensor.name not in _felt_at_once(field, action)
 
 
 def _felt_at_once(field: Tensor, action: Action) -> set[str]:

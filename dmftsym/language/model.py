@@ -19,7 +19,7 @@ from dmftsym.language.terms import count_indices, flatten
 RESERVED = frozenset(
     "time status measure paths path seed steps dt points estimated_error step data parameters normals weights factors "
     "values progress row found drawn failed null_directions covariance_jitter sweep solve main "
-    "recalled impulse columns modes averages changes BLOCK fluctuations opened site moving static signs "
+    "recalled impulse times columns modes averages changes BLOCK fluctuations opened site moving static signs "
     "np math range len min max abs float int tuple list dict print njit prange".split()
 )
 RESERVED_PREFIXES = (

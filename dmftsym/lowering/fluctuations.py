@@ -214,6 +214,7 @@ class ProgramWriter:
                     tensor = statement.target.tensor
                     arrays[tensor.name] = Array(tensor, "variation" if node in changes else "function")
         arrays |= {t.name: Array(t, "excess") for t in self.excess.values()}
+        arrays |= {name: a for name, a in self.tangent.builder.arrays.items() if a.role == "clock"}
         statements = tuple(s for n in (*functions, *changes) for s in n.statements)
         return replace(
             program,

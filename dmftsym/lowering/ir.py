@@ -25,6 +25,7 @@ ROLES = {
     "tangent": "the change of a field that an impulse in a source makes, one value per sample path",
     "impulse": "a unit impulse at every time",
     "order parameter": "a site average",
+    "clock": "the times of all steps",
     "slope": "the partial derivative of an update, one value per sample path",
     "variation": "the first-order change of a quantity, one value per column",
     "excess": "what fluctuations of its arguments add to the mean of a function, times N",

@@ -15,10 +15,11 @@ from dmftsym.language.action import Action, Start
 from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.assemble import history_arrays, kernels_of
+from dmftsym.lowering.clock import CLOCK, clock, with_clock
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
 from dmftsym.lowering.equal_time import restrict_to_equal_time
 from dmftsym.lowering.gaussian import Closure, close_linear_sites
-from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
+from dmftsym.lowering.ir import Array, Evaluate, Program, SourceGroup
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
@@ -53,7 +54,8 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     the user's symbols) and averages of response fields.
     """
     _check_conjugates_vanish(equations.saddle_point)
-    equations, closure = close_linear_sites(equations)
+    untimed, timed = equations, with_clock(equations)
+    equations, closure = close_linear_sites(timed)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
     more = reads_of_recalls(recalls, processes) | reads_of_responses(equations) | reads_of_constraints(equations)
@@ -66,6 +68,8 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
         impulse = scheme.white_variance if action.is_continuous else Integer(1)
         sites = tuple(with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites)
     builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1), closure.sites)
+    if timed != untimed:
+        builder.arrays[CLOCK] = Array(clock(action.time), "clock")
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
     starts: list[Start] = []
     for group in groups:

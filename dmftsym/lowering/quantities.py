@@ -282,7 +282,8 @@ class QuantityBuilder:
             tensor = Tensor(self.unique_name(readable(key) or "factor"), "definition", indices, site)
             self._factors[key] = tensor
             self.add_site_array(tensor, "factor", key, f"{tensor[indices]} = {key}")
-        return self._factors[key][(*own, time)]
+        tensor, back = self._factors[key], {canonical[i]: i for i in own}
+        return tensor[(*[back[i] for i in tensor.indices[:-1]], time)]
 
     # --- rows -------------------------------------------------------------------------------------
 

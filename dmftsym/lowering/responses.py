@@ -166,8 +166,8 @@ class _ResponseWriter:
         line = f"{response.tensor[response.tensor.indices]} = {right}"
         moved = []
         for term in terms:
-            body = self._lowered(term.body.xreplace({**end, later: builder.now}))
-            moved.append(replace(term, body=body * response.coefficient))
+            body = (term.body * response.coefficient).xreplace({**end, later: builder.now})
+            moved.append(replace(term, body=self._lowered(body)))
         target = response.tensor[response.tensor.indices].xreplace({**end, later: builder.now})
         local = any(e.tensor.site == response.site for t in moved for e in entries_of(t.body))
         builder.add_response(response.tensor, target, tuple(moved), response.site if local else "", line)
