@@ -84,7 +84,8 @@ def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]
             allocate.append(f"{array.tensor.name} = {xp}.eye(steps){'/dt' if program.continuous else ''}")
             continue
         if array.role == "clock":
-            allocate.append(f"{array.tensor.name} = {'dt*' if program.continuous else ''}{xp}.arange(steps, dtype=float)")
+            step = "dt*" if program.continuous else ""
+            allocate.append(f"{array.tensor.name} = {step}{xp}.arange(steps, dtype=float)")
             continue
         allocate.append(f"{array.tensor.name} = {xp}.full({shape}, {xp}.nan)")
     for array in (a for a in program.arrays if a.site):

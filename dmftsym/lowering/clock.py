@@ -7,7 +7,6 @@ from sympy import Expr, KroneckerDelta
 from dmftsym.derivation.derive import Derivation
 from dmftsym.language.sums import Binding
 from dmftsym.language.symbols import Entry, Index, Tensor
-from dmftsym.language.terms import Term
 from dmftsym.lowering.rewrite import rewrite_terms
 
 CLOCK = "times"

@@ -88,7 +88,6 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_function(definition.tensor, definition.terms, line)
     schedule = build_causal_schedule(builder.nodes)
-    _check_first_step(schedule)
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 
@@ -149,17 +148,13 @@ def _add_site(
         if multiplier is not None:
             lever_value = builder.lower_terms(lever, process.site, equation.field.name)
             right = constraints.add_field(equation.field, right, lever_value, multiplier, equation.derivative)
-        lagged = _add_field(builder, equation, right, scheme)
         start = given.get(equation.field.name)
+        lagged = _add_field(builder, equation, right, scheme, start is not None)
         if start and not lagged:
             raise LoweringError(
                 f"field {equation.field} has an initial value but its equation does not continue from the previous time"
             )
-        if lagged and not start and not equation.derivative:
-            raise LoweringError(
-                f"field {equation.field} reads the previous time: give it an initial value, variance=..."
-            )
-        if lagged:
+        if start or equation.derivative:
             starts.append(start or Start(equation.field, Integer(0), Integer(0)))
     for definition in process.definitions:
         if definition.tensor.name in liveness.live:
@@ -169,14 +164,16 @@ def _add_site(
     return starts
 
 
-def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme) -> bool:
-    """Add the update of a field; whether it continues from the previous time."""
+def _add_field(
+    builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme, given: bool
+) -> bool:
+    """Add the update of a field; whether it continues from the previous time (from a `given` initial value, or 0)."""
     field, now = equation.field, builder.now
     own = field[field.indices]
     line = f"{equation.left_side()} = {equation.right_side()}"
     if not equation.derivative:
         lagged = any(t == now - 1 for e in entries_of(right) for t in e.times)
-        builder.add_site_array(field, "field", right, line, starts=lagged)
+        builder.add_site_array(field, "field", right, line, starts=lagged and given)
         return lagged
     rate = Tensor(f"{field.name}_rate", "definition", field.indices, field.site)
     builder.add_site_array(rate, "rate", right, line)
@@ -207,14 +204,6 @@ def _add_order_parameters(
             builder.add_function(equation.tensor, equation.explicit, line)
             continue
         builder.add_average(equation.tensor, equation.averages, equation.explicit, line, equation.tensor in symmetric)
-
-
-def _check_first_step(schedule: Schedule) -> None:
-    for node in (*schedule.step, *schedule.epilogue):
-        starts = any(getattr(s, "starts", False) for s in node.statements)
-        lagged = [name for name, moment in node.reads if moment is not None and moment.value == "t-1"]
-        if lagged and not starts:
-            raise LoweringError(f"{node.label} needs {lagged[0]} before time 0; only fields with an initial value may")
 
 
 def program_of(lowered: Lowered) -> Program:
