@@ -6,8 +6,8 @@ from functools import cached_property
 from dmftsym.derivation.hessian import Hessian, derive_hessian
 from dmftsym.derivation.process import Processes, derive_processes
 from dmftsym.derivation.propagator import Propagator, derive_propagator
-from dmftsym.derivation.responses import ResponseFunction, find_responses, with_causal_memory
-from dmftsym.derivation.saddle_point import SaddlePoint, derive_saddle_point
+from dmftsym.derivation.responses import ResponseFunction, find_responses, reaches, with_causal_memory
+from dmftsym.derivation.saddle_point import SaddlePoint, derive_order_parameters, derive_saddle_point
 from dmftsym.language.action import Action, read_action
 from dmftsym.language.display import Displayed
 from dmftsym.language.model import Model
@@ -25,7 +25,7 @@ class Derivation(Displayed):
     @cached_property
     def hessian(self) -> Hessian:
         """Second derivatives of the action over all order parameters and conjugates, at the saddle point."""
-        return derive_hessian(self.action, self.saddle_point)
+        return derive_hessian(self.action, self.saddle_point, reaches(self.responses))
 
     @cached_property
     def propagator(self) -> Propagator:
@@ -49,6 +49,7 @@ def derive(model: Model) -> Derivation:
     Cost: well under a second. Source: Martin-Siggia-Rose-De Dominicis-Janssen; Helias & Dahmen, arXiv:1901.10416.
     """
     action = read_action(model)
-    processes, saddle = derive_processes(action), derive_saddle_point(action)
-    responses = find_responses(saddle, processes)
+    processes = derive_processes(action)
+    responses = find_responses(derive_order_parameters(action), processes)
+    saddle = derive_saddle_point(action, reaches(responses))
     return Derivation(action, with_causal_memory(processes, responses), saddle, responses)

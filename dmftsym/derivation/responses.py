@@ -10,7 +10,7 @@ from sympy import Add, Expr, Mul
 
 from dmftsym.derivation.functional import strictly_before, variation
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation, Processes
-from dmftsym.derivation.saddle_point import SaddlePoint
+from dmftsym.derivation.saddle_point import OrderParameterEquation, Reach
 from dmftsym.language.action import Action
 from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Before, Term, entries_of
@@ -54,13 +54,13 @@ class Tangent:
     kicked: bool
 
 
-def find_responses(saddle: SaddlePoint, processes: Processes) -> tuple[ResponseFunction, ...]:
+def find_responses(equations: tuple[OrderParameterEquation, ...], processes: Processes) -> tuple[ResponseFunction, ...]:
     """The order parameters that are response functions of one source, with their reach.
 
     Whether a response at equal times exists is the least solution of: O feels at once what its fields read at the
     same time, and a memory kernel passes on at once only if it has an equal-time part itself (theory.md §4).
     """
-    found = [r for e in saddle.equations if (r := _read(e)) is not None]
+    found = [r for e in equations if (r := _read(e)) is not None]
     while True:
         instant = {r.tensor for r in found if r.instant}
         grown = [r.tensor for r in found if not r.instant and _feels_at_once(r, found, instant, processes)]
@@ -166,6 +166,11 @@ def with_causal_memory(processes: Processes, responses: tuple[ResponseFunction, 
         return replace(equation, terms=tuple(terms))
 
     return Processes(replace(p, equations=tuple(map(limited, p.equations))) for p in processes)
+
+
+def reaches(responses: tuple[ResponseFunction, ...]) -> tuple[Reach, ...]:
+    """How far back response functions reach: R(t, s) is zero unless s < t, or s ≤ t with an equal-time part."""
+    return tuple(Reach(r.tensor, *r.time_slots, r.instant) for r in responses)
 
 
 def tangents(process: EffectiveProcess, source: Tensor, action: Action) -> tuple[Tangent, ...]:

@@ -33,5 +33,3 @@ def on_clock(body: Expr, time: Index) -> Expr:
     if not body.args:
         return body
     return body.func(*[on_clock(a, time) for a in body.args])
-
-

@@ -164,9 +164,7 @@ def _add_site(
     return starts
 
 
-def _add_field(
-    builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme, given: bool
-) -> bool:
+def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme, given: bool) -> bool:
     """Add the update of a field; whether it continues from the previous time (from a `given` initial value, or 0)."""
     field, now = equation.field, builder.now
     own = field[field.indices]

@@ -43,9 +43,7 @@ def _saddle_point(saddle: SaddlePoint, each: Callable, change: Rewrite) -> Saddl
     )
     return replace(
         saddle,
-        equations=tuple(
-            replace(e, averages=averages(e.averages), explicit=each(e.explicit)) for e in saddle.equations
-        ),
+        equations=tuple(replace(e, averages=averages(e.averages), explicit=each(e.explicit)) for e in saddle.equations),
         definitions=tuple(replace(d, terms=each(d.terms)) for d in saddle.definitions),
         constraints=tuple(replace(c, terms=each(c.terms)) for c in saddle.constraints),
     )
