@@ -7,7 +7,7 @@ from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, sign
 from dmftsym.derivation.averages import SourceDerivative
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation
-from dmftsym.derivation.responses import ResponseFunction
+from dmftsym.derivation.responses import ResponseFunction, separate_responses
 from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
@@ -54,7 +54,9 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     the user's symbols) and averages of response fields.
     """
     _check_conjugates_vanish(equations.saddle_point)
-    untimed, timed = equations, with_clock(equations)
+    written, _ = separate_responses(equations.saddle_point.equations)
+    untimed = replace(equations, saddle_point=replace(equations.saddle_point, equations=written))
+    timed = with_clock(untimed)
     equations, closure = close_linear_sites(timed)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
