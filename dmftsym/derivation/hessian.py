@@ -16,6 +16,7 @@ from dmftsym.derivation.saddle_point import (
     CausalTerm,
     Reach,
     SaddlePoint,
+    expanded,
     is_before,
     pair_fate,
     site_fate,
@@ -177,7 +178,7 @@ def _site_block(
     together = [multiply((a, b)) for a in first for b in second]
     curvature = _second_derivative(site.terms, row, column, action)
     together += [t for t in curvature if not _conjugates(t) & gone]
-    for term in together:
+    for term in expanded(tuple(together)):
         fate = site_fate(term, site.name, site.weight, action, causal)
         if fate.vanishes:
             dropped.append(fate)

@@ -1,6 +1,6 @@
 """The saddle point: δS/δq̂ = 0 gives the order parameters, δS/δq = 0 shows which conjugates causality removes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sympy import Add, Eq, Expr, latex
 
@@ -203,7 +203,7 @@ def _conjugate_equation(action: Action, q: Tensor, causal: tuple[Reach, ...]) ->
         if not term.body.has(own) or term.bound:
             terms.append(pair_fate(term))
     for site in action.sites:
-        for term in functional_derivative(site.terms, q, q.indices, action):
+        for term in expanded(functional_derivative(site.terms, q, q.indices, action)):
             terms.append(site_fate(term, site.name, site.weight, action, causal))
     return ConjugateEquation(own, tuple(terms))
 
@@ -234,6 +234,16 @@ def site_fate(term: Term, site: str, weight: Expr, action: Action, causal: tuple
     if all(is_before(e, responses, constraints, action) for e in local):
         return CausalTerm(averaged, True, "a response field is the latest factor, so the average vanishes")
     return CausalTerm(averaged, False, "the latest factor need not be a response field, does not vanish")
+
+
+def expanded(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """Terms with sums multiplied out that hold response fields, so that each one can be judged by causality."""
+    result = []
+    for term in terms:
+        hidden = any(f.is_Add and entries_of(f, "response field") for f in term.factors)
+        parts = Add.make_args(term.body.expand()) if hidden else (term.body,)
+        result += [replace(term, body=part) for part in parts]
+    return tuple(result)
 
 
 def limits_of(term: Term, causal: tuple[Reach, ...]) -> tuple[Before, ...]:

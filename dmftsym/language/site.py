@@ -53,10 +53,8 @@ class Site:
         if isinstance(formula, Index):
             raise LanguageError(f"definition {name} of site {self.name}: the formula is missing after its indices")
         indices = indices or self.model.indices_of_formula(exact(formula))
-        if not any(i.is_time for i in indices if isinstance(i, Index)):
-            raise LanguageError(
-                f"definition {name} of site {self.name}: give its indices (with a time), then the formula"
-            )
+        if not indices:
+            raise LanguageError(f"definition {name} of site {self.name}: give its indices, then the formula")
         self.tensors[name] = self._tensor(name, "definition", indices, latex)
         self.definitions[name] = exact(formula)
         return self.tensors[name]
