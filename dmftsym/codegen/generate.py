@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dmftsym.codegen.adjoint import influence_code
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
+from dmftsym.codegen.explicit import explicit_tables
 from dmftsym.codegen.fluctuations import fluctuation_code
 from dmftsym.codegen.sobol import sobol_table
 from dmftsym.codegen.sources import group_size, times_size
@@ -58,7 +59,10 @@ def generate_source(
 
 def _fluctuations(fluctuations: Fluctuations | Influences | None, writer: StatementWriter, sweeps: list[dict]) -> dict:
     """The keys of the templates that compute covariances, forward or backward in time."""
-    nothing = {"fluctuating": None, "influencing": None, "adjoint": None}
+    nothing: dict = {"fluctuating": None, "influencing": None, "adjoint": None, "explicit": None}
+    if fluctuations is not None and fluctuations.noise:
+        program = fluctuations.adjoint if isinstance(fluctuations, Influences) else fluctuations.tangent
+        nothing["explicit"] = explicit_tables(fluctuations, program, writer.target.on_device)
     if isinstance(fluctuations, Influences):
         return nothing | influence_code(fluctuations, writer, sweeps)
     return nothing | fluctuation_code(fluctuations, writer, sweeps)

@@ -206,6 +206,8 @@ class StatementWriter:
         code, subscript = self.path_operand(operand, piece.constraints, letters)
         names = {letter: index for index, letter in letters.items()}
         axes = [names[letter] for letter in subscript.removesuffix(PATH)]
+        if len(set(axes)) < len(axes):
+            return None  # a diagonal
         summed = [i for i in axes if i not in free]
         own = self.coefficient_indices(piece, free)
         kept = [i for i in own if i not in summed]

@@ -74,6 +74,9 @@ def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]
     if not on_device and any(is_variation(a.tensor) for a in program.arrays):
         allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sites]
     for array in (a for a in program.arrays if not a.site and a.tensor.time_slots):
+        if array.role == "shift":
+            allocate.append(f'{array.tensor.name} = modes["{array.tensor.name}"]')
+            continue
         if array.given:
             varied = is_variation(array.tensor)
             name = array.tensor.name.removeprefix("d_").removesuffix("_change") if varied else array.tensor.name

@@ -6,7 +6,7 @@ Which blocks vanish is found term by term, by causality and normalisation, and s
 """
 
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 
 from sympy import Add, Eq, Expr, Function, Integer, KroneckerDelta, Mul, Symbol, Tuple, latex
 
@@ -127,6 +127,39 @@ def derive_hessian(action: Action, saddle: SaddlePoint, causal: tuple[Reach, ...
     variables = (*own, *action.order_parameters)
     pairs = combinations_with_replacement(variables, 2)
     return Hessian(action.order_parameters, tuple(_block(action, gone, causal, *pair) for pair in pairs))
+
+
+@dataclass(frozen=True)
+class ExplicitNoise:
+    """What explicit terms add to the block κ(first, second) of two order parameters: Σ terms."""
+
+    first: Entry
+    second: Entry
+    terms: Terms
+
+
+def explicit_noise(action: Action, saddle: SaddlePoint) -> tuple[ExplicitNoise, ...]:
+    """The parts of κ that explicit terms of second order in conjugates give: ½ q̂ M q̂ is noise of covariance M on q.
+
+    Both orders of two different order parameters are listed. Cost: negligible unless the action has such terms.
+    """
+    if not any(len(_conjugate_factors(t)) > 1 for t in action.pair_terms):
+        return ()
+    gone = {c.conjugate.tensor for c in saddle.conjugates if c.vanishes}
+    found = []
+    own = [q for q in action.order_parameters if action.conjugate(q).tensor == q.hat and not action.is_multiplier(q)]
+    for first, second in product(own, own):
+        row, column = first.hat[first.indices], second.hat[primed(second)]
+        terms = _second_derivative(action.pair_terms, row, column, action)
+        scale = split_own_term(action, first)[0] * split_own_term(action, second)[0]
+        kept = tuple(t.times(1 / scale) for t in terms if not _conjugates(t) & gone)
+        if kept:
+            found.append(ExplicitNoise(first[first.indices], second[primed(second)], kept))
+    return tuple(found)
+
+
+def _conjugate_factors(term: Term) -> list[Expr]:
+    return [f for f in term.factors if entries_of(f, "conjugate")]
 
 
 def primed(tensor: Tensor) -> tuple[Index, ...]:
