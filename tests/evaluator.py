@@ -1,0 +1,453 @@
+"""Evaluates a model as the user wrote it: entry by entry, on demand, on given sample paths; with no compiler behind it.
+
+Only the reading of the language is shared (`read_action`: terms with their sums written out). Fields are functions of
+the sample paths of their site, order parameters averages over them, everything else a number; sums are loops over the
+values of their indices. A value is computed when something asks for it, once; a value that needs itself, or a later
+step than the last, makes the model one that cannot be ordered (`NotOrdered`).
+
+Conventions: a step of an equation of motion is one of Euler's; an integral over the past is a sum times dt, white noise
+has its covariance over dt; a time that stands as a number is the number of the step in discrete time, the time in
+continuous time; what is before time 0 is 0; a field that reads the previous time starts from its initial value.
+Normals are those of the generated module, by name: F n with F F^T = covariance for static sources, rows of a Cholesky
+factor in causal order for evolving ones (relative jitter 1e-10, dependent rows opening no column), the symmetric
+square root at each step for white ones, mean + standard deviation·n for initial values.
+"""
+
+import math
+import re
+from functools import cache
+from itertools import product
+
+import numpy as np
+import scipy.special
+from sympy import Add, Heaviside, KroneckerDelta, Symbol
+
+from dmftsym.language.action import read_action
+from dmftsym.language.activations import ARGUMENT, ActivationValue
+from dmftsym.language.sums import FutureSum, IndexSum, PastSum
+from dmftsym.language.symbols import Entry, Index, Parameter, Size, TimeDerivative, split_index
+from dmftsym.language.terms import Term, entries_of
+
+JITTER = 1e-10
+BUMP = 1e-30  # size of a complex step: exact, as it is squared away
+FUNCTIONS = {
+    "exp": np.exp, "log": np.log, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "tan": np.tan, "sinh": np.sinh,
+    "cosh": np.cosh, "atan": np.arctan, "asinh": np.arcsinh, "erf": scipy.special.erf, "erfc": scipy.special.erfc,
+    "erfinv": scipy.special.erfinv, "floor": np.floor, "ceiling": np.ceil,
+    "logistic": lambda x: 1 / (1 + np.exp(-x)), "softplus": lambda x: np.log1p(np.exp(x)),
+    "Abs": lambda x: np.where(np.real(x) < 0, -x, x), "sign": lambda x: np.sign(np.real(x)),
+    "sinc": lambda x: np.where(x == 0, 1.0, np.sin(x) / np.where(x == 0, 1.0, x)),
+}  # fmt: skip
+
+
+class NotOrdered(Exception):
+    """A value needs itself, or a step after the last."""
+
+
+class Evaluator:
+    """The values of a model on sample paths.
+
+    `values`: parameters and data by name, sizes by symbol; `normals`, `factors`: as a generated module takes them;
+    `weights`: by site. `array(name)` is an order parameter or a definition, entries after the last step left out.
+    """
+
+    def __init__(self, model, values, factors, normals, weights, steps, dt=1.0):
+        self.action = read_action(model)
+        self.numbers, self.factors, self.normals, self.weights = values, factors, normals, weights
+        self.steps, self.dt = steps, dt if self.action.is_continuous else 1.0
+        size_of = lambda axis: int(axis.size) if axis.size.isdigit() else values.get(axis.size)
+        self.sizes = {a.name: steps if a.is_time else size_of(a) for a in self.action.axes}
+        self.sites = {site.name: _SiteTerms(site) for site in self.action.sites}
+        self.known, self.pending = {}, set()
+        self.noises = {name: _Noise(self, site) for name, site in self.sites.items()}
+        self.definitions = {d.tensor.name: d for d in self.action.definitions}
+        self.local = {d.tensor.name: d for site in self.action.sites for d in site.definitions}
+        self.lagged = {name: _lags(terms) for s in self.sites.values() for name, terms in s.drifts.items()}
+
+    def array(self, name):
+        """All entries of an order parameter or a definition, computed step after step."""
+        tensor = next(t for t in self._quantities() if t.name == name)
+        result = np.full([self.sizes[i.axis.name] for i in tensor.indices], np.nan)
+        late = lambda place: max([place[k] for k in tensor.time_slots], default=0)
+        for place in sorted(np.ndindex(*result.shape), key=late):
+            result[place] = self.entry(tensor, place, ())
+        return result
+
+    def _quantities(self):
+        return (*self.action.order_parameters, *(d.tensor for d in self.action.definitions))
+
+    # --- entries --------------------------------------------------------------------------------------------------
+
+    def entry(self, tensor, place, bumps):
+        """One entry; over the paths of its site if it has one. `bumps` are complex steps of sources of that site."""
+        if any(place[k] < 0 for k in tensor.time_slots):
+            return 0.0
+        if any(place[k] >= self.steps for k in tensor.time_slots):
+            raise NotOrdered(f"{tensor}{list(place)} is after the last step")
+        if tensor.kind == "data":
+            return self.numbers[tensor.name][place]
+        time = max((place[k] for k in tensor.time_slots), default=0)
+        key = (tensor.kind, tensor.name, place, tuple(b for b in bumps if b[2] <= time))
+        if key not in self.known:
+            if key in self.pending:
+                raise NotOrdered(f"{tensor}{list(place)} needs itself")
+            self.pending.add(key)
+            self.known[key] = self._computed(tensor, place, key[-1])
+            self.pending.remove(key)
+        return self.known[key]
+
+    def _computed(self, tensor, place, bumps):
+        if tensor.kind == "field":
+            return self._field(tensor, place, bumps)
+        if tensor.kind == "order parameter":
+            return self._order_parameter(tensor, place)
+        definition = self.local[tensor.name] if tensor.site else self.definitions[tensor.name]
+        at = dict(zip(definition.tensor.indices, place, strict=True))
+        return sum(self.total(t, at, bumps) for t in definition.terms)
+
+    def _field(self, tensor, place, bumps):
+        site, time = self.sites[tensor.site], place[tensor.time_slots[0]]
+        moving = tensor.name in site.moving
+        if time == 0 and (moving or self.lagged[tensor.name]):
+            return self._start(site, tensor, place)
+        before = tuple(p - (moving and k in tensor.time_slots) for k, p in enumerate(place))
+        value = self._right_side(tensor, before, bumps)
+        return self.entry(tensor, before, bumps) + self.dt * value if moving else value
+
+    def _start(self, site, tensor, place):
+        zero = np.zeros(len(self.weights[tensor.site]))
+        found = [s for s in site.action.starts if s.field == tensor]
+        if not found:
+            return zero
+        spatial = [k for k in range(len(place)) if k not in tensor.time_slots]
+        at = {tensor.indices[k]: place[k] for k in spatial}
+        mean, variance = (self.value(e, at, ()) for e in (found[0].mean, found[0].variance))
+        row = 0
+        for k in spatial:
+            row = row * self.sizes[tensor.indices[k].axis.name] + place[k]
+        normals = self.normals.get(f"{tensor.name}_start")
+        return zero + mean + (math.sqrt(variance) * normals.reshape(-1, len(zero))[row] if normals is not None else 0)
+
+    def _right_side(self, tensor, place, bumps):
+        site = self.sites[tensor.site]
+        value = np.zeros(len(self.weights[tensor.site]))
+        for response, term in site.drifts[tensor.name]:
+            at = matched(response.indices, place, {})
+            value = value + self.total(term, at, bumps)
+        value = value + self.noises[tensor.site].value(tensor, place, bumps)
+        return value + sum(1j * BUMP / self.dt for name, where, _ in bumps if (name, where) == (tensor.name, place))
+
+    def _order_parameter(self, q, place):
+        """From dS/dq.hat = 0: coefficient·q + explicit terms + Σ weight·average = 0."""
+        coefficient, rest = 0.0, 0.0
+        for term in self.action.pair_terms:
+            for hat in [e for e in entries_of(term.body, "conjugate") if e.tensor == q.hat]:
+                at = matched(hat.indices, place, {})
+                inner = _without(term, hat)
+                if at is None:
+                    continue
+                if inner.body.has(q[hat.indices]):
+                    coefficient += self.total(Term(inner.body / q[hat.indices], inner.bound), at, ())
+                else:
+                    rest += self.total(inner, at, ())
+        for name, site in self.sites.items():
+            weight = self.value(site.action.weight, {}, ())
+            for hat, term in site.observables.get(q.name, ()):
+                at = matched(hat.indices, place, {})
+                if at is not None:
+                    rest += weight * self.average(term, at, name)
+        return -rest / coefficient
+
+    def average(self, term, at, site):
+        """⟨term⟩; a response field in it is a derivative with respect to the source of its field."""
+        responses = [f for f in term.factors if _is_response(f)]
+        if not responses:
+            return float(np.sum(self.weights[site] * self.total(term, at, ())))
+        (response,) = responses
+        total, inner = 0.0, _without(term, response)
+        for where in self.ranges([i for i in term.bound if i not in at], at):
+            place = tuple(self.index(i, where) for i in response.indices)
+            bump = (response.tensor.name, place, place[response.tensor.time_slots[0]])
+            value = self.total(Term(inner.body, (), term.constraints), where, (bump,))
+            total += float(np.sum(self.weights[site] * np.imag(value))) / BUMP
+        return total
+
+    # --- terms and expressions --------------------------------------------------------------------------------------
+
+    def ranges(self, bound, at):
+        """All values of bound indices."""
+        for where in product(*[range(self.sizes[i.axis.name]) for i in bound]):
+            yield {**at, **dict(zip(bound, where, strict=True))}
+
+    def total(self, term, at, bumps):
+        """Σ of a term over its bound indices that `at` leaves open; an integral for every time among them."""
+        bound = [i for i in term.bound if i not in at]
+        weight = self.dt ** sum(i.is_time for i in bound)
+        result = 0.0
+        for inner in self.ranges(bound, at):
+            gaps = [(self.index(c.upper, inner) - self.index(c.time, inner), c.inclusive) for c in term.constraints]
+            if all(gap > 0 or (gap == 0 and inclusive) for gap, inclusive in gaps):
+                result = result + weight * self.value(term.body, inner, bumps)
+        return result
+
+    def index(self, argument, at):
+        """An index, a lagged time or a whole number as a place."""
+        index, shift = _split(argument)
+        return shift if index is None else at[index] + shift
+
+    def value(self, expr, at, bumps):
+        """An expression with all its indices given."""
+        if expr.is_Number:
+            return float(expr)
+        if expr.is_Add or expr.is_Mul:
+            parts = [self.value(a, at, bumps) for a in expr.args]
+            return sum(parts[1:], parts[0]) if expr.is_Add else math.prod(parts[1:], start=parts[0])
+        match expr:
+            case Entry():
+                return self.entry(expr.tensor, tuple(self.index(i, at) for i in expr.indices), bumps)
+            case Index():
+                return at[expr] * (self.dt if expr.is_time else 1)
+            case Parameter():
+                return self.numbers[expr.name]
+            case Size():
+                return self.sizes[expr.axis.name]
+            case ActivationValue():
+                inner = self.value(expr.argument, at, bumps)
+                return self.value(expr.activation.body(expr.order), {ARGUMENT: inner}, ())
+            case Symbol():
+                return at[expr]
+            case IndexSum():
+                return sum(self.value(expr.body, inner, bumps) for inner in self.ranges(expr.bound, at))
+            case PastSum() | FutureSum():
+                raise AssertionError(f"{expr} was not written out as a term")
+        parts = [self.value(a, at, bumps) for a in expr.args]
+        return _applied(expr, parts)
+
+
+def _applied(expr, parts):
+    if expr.is_Pow:
+        return parts[0] ** (int(parts[1]) if expr.exp.is_Integer else parts[1])
+    match expr:
+        case KroneckerDelta():
+            return float(parts[0] == parts[1])
+        case Heaviside():
+            return np.heaviside(np.real(parts[0]), parts[1])
+    name = expr.func.__name__
+    if name in ("Max", "Min"):
+        choose = (lambda a, b: np.real(a) >= np.real(b)) if name == "Max" else (lambda a, b: np.real(a) <= np.real(b))
+        result = parts[0]
+        for part in parts[1:]:
+            result = np.where(choose(result, part), result, part)
+        return result
+    return FUNCTIONS[name](*parts)
+
+
+@cache
+def _split(argument):
+    return split_index(argument)
+
+
+def matched(indices, place, at):
+    """The values of indices for which an entry stands at a place, or None if it never does."""
+    found = dict(at)
+    for argument, value in zip(indices, place, strict=True):
+        index, shift = _split(argument)
+        if (shift if index is None else found.setdefault(index, value - shift) + shift) != value:
+            return None
+    return found
+
+
+# --- what a site says -----------------------------------------------------------------------------------------------
+
+
+class _SiteTerms:
+    """The terms of a site action by what they are: drifts, noise, observables, and the fields that move."""
+
+    def __init__(self, action):
+        self.action, self.noise, self.observables = action, [], {}
+        self.moving = {d.entry.tensor.name for term in action.terms for d in term.body.atoms(TimeDerivative)}
+        self.drifts = {f.name: [] for f in action.fields}
+        for term in action.terms:
+            responses, hats = [f for f in term.factors if _is_response(f)], entries_of(term.body, "conjugate")
+            if hats:
+                self.observables.setdefault(hats[0].tensor.name, []).append((hats[0], _without(term, hats[0])))
+            elif len(responses) == 2:
+                self.noise.append((responses, _without(term, *responses)))
+            else:
+                self._add_drift(responses[0], _without(term, responses[0]))
+
+    def _add_drift(self, response, term):
+        """What stands on the right-hand side; the field itself, or its derivative, stands on the left."""
+        name = response.tensor.name
+        field = next(f for f in self.action.fields if f.name == name)
+        left = field[response.indices] if name not in self.moving else TimeDerivative(field[response.indices])
+        if term.body != -left:
+            self.drifts[name].append((response, term))
+
+
+def _is_response(factor):
+    return isinstance(factor, Entry) and factor.tensor.kind == "response field"
+
+
+def _without(term, *factors):
+    body = term.body
+    for factor in factors:
+        body = body / factor
+    return Term(body, term.bound, term.constraints)
+
+
+def _lags(drifts):
+    """Whether an equation reads the previous time, so that it starts from an initial value."""
+    return any(
+        time == response.times[0] - 1 for response, term in drifts for e in entries_of(term.body) for time in e.times
+    )
+
+
+class _Noise:
+    """The Gaussian sources of a site: their covariances from the terms x̃ C x̃, and their values on the paths."""
+
+    def __init__(self, evaluator, site):
+        self.evaluator, self.site, self.sources, self.rows, self.factors = evaluator, site, {}, {}, {}
+        for (one, other), term in site.noise:
+            kind, amplitudes, inner = _parts_of_noise(one, other, term)
+            ends = []
+            for response, amplitude in zip((one, other), amplitudes, strict=True):
+                field = next(f for f in site.action.fields if f.name == response.tensor.name)
+                key = (field, kind, amplitude.xreplace(dict(zip(response.indices, field.indices, strict=True))))
+                ends.append(key)
+                self.sources.setdefault(key, [])
+            self.sources[ends[0]].append((ends[1], one, other, inner))
+            if ends[0] == ends[1]:
+                self.sources[ends[0]].append((ends[0], other, one, inner))
+            else:
+                self.sources[ends[1]].append((ends[0], other, one, inner))
+
+    def value(self, tensor, place, bumps):
+        """All noise on the right-hand side of a field."""
+        total = 0.0
+        mine = [key for key in self.sources if key[0] == tensor]
+        for rank, key in enumerate(mine):
+            at = dict(zip(tensor.indices, place, strict=True))
+            amplitude = self.evaluator.value(key[2], at, bumps)
+            total = total + amplitude * self._drawn(f"u{rank + 1 if rank else ''}_{tensor.name}", key, place)
+        return total
+
+    def _name_of(self, key):
+        mine = [k for k in self.sources if k[0] == key[0]]
+        rank = mine.index(key)
+        return f"u{rank + 1 if rank else ''}_{key[0].name}"
+
+    def _drawn(self, name, key, place):
+        """The value of one source; its group is the one under whose name the normals are given."""
+        group = next((g for g in self.evaluator.normals if name in re.split(r"_(?=u\d*_)", g)), None)
+        assert group is not None, f"no normals for {name}"
+        names = re.split(r"_(?=u\d*_)", group)
+        members = [next(k for k in self.sources if self._name_of(k) == n) for n in names]
+        self._check_group(names, members)
+        places = [(k, p) for k in members for p in self._places(k)]
+        spatial = tuple(p for p, i in zip(place, key[0].indices, strict=True) if not i.is_time)
+        row = places.index((key, spatial))
+        time = place[key[0].time_slots[0]]
+        return getattr(self, f"_{key[1]}")(group, places, time)[row]
+
+    def _check_group(self, names, members):
+        """No source of the group is correlated with one that is drawn elsewhere."""
+        drawn = [n for g in self.evaluator.normals for n in re.split(r"_(?=u\d*_)", g)]
+        for key in members:
+            for other, *_ in self.sources[key]:
+                assert other in members or self._name_of(other) not in drawn, f"{names} and {other} are correlated"
+
+    def _places(self, key):
+        spatial = [i for i in key[0].indices if not i.is_time]
+        return list(np.ndindex(*[self.evaluator.sizes[i.axis.name] for i in spatial]))
+
+    def covariance(self, left, right, times):
+        """⟨u_left u_right⟩ for two (source, place), from all terms in which their response fields stand."""
+        total = 0.0
+        for other, one, two, inner in self.sources[left[0]]:
+            if other != right[0]:
+                continue
+            ends = [_with_time(key[0], place, t) for (key, place), t in zip((left, right), times, strict=True)]
+            at = matched(one.indices, ends[0], {})
+            at = at if at is None else matched(two.indices, ends[1], at)
+            if at is not None:
+                total += self.evaluator.total(inner, at, ())
+        return total
+
+    def _static(self, group, places, time):
+        if group not in self.rows:
+            matrix = np.array([[self.covariance(a, b, (0, 0)) for b in places] for a in places])
+            factor = self.evaluator.factors[group]
+            assert np.abs(factor @ factor.T - matrix).max() < 1e-10 * max(1e-300, np.abs(matrix).max()), group
+            self.rows[group] = factor @ self.evaluator.normals[group]
+        return self.rows[group]
+
+    def _white(self, group, places, time):
+        if (group, time) not in self.rows:
+            matrix = np.array([[self.covariance(a, b, (time, time)) for b in places] for a in places])
+            values, vectors = np.linalg.eigh(matrix / self.evaluator.dt)
+            root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+            self.rows[group, time] = root @ self.evaluator.normals[group][time]
+        return self.rows[group, time]
+
+    def _evolving(self, group, places, time):
+        """Rows of the Cholesky factor, in causal order; earlier steps first."""
+        if (group, time) in self.rows:
+            return self.rows[group, time]
+        if time:
+            self._evolving(group, places, time - 1)
+        known, opened = self.factors.get((group, time - 1), (np.zeros((0, 0)), []))
+        old = [(p, t) for t in range(time) for p in places]
+        factor, opened = list(known), list(opened)
+        normals = self.evaluator.normals[group]
+        for place in places:
+            ends = [*old, *((p, time) for p in places[: places.index(place)])]
+            variance = self.covariance(place, place, (time, time))
+            row = np.zeros(self.evaluator.steps * len(places))
+            for j, k in enumerate(opened):
+                mixed = self.covariance(place, ends[k][0], (time, ends[k][1]))
+                row[j] = (mixed - row[:j] @ factor[k][:j]) / factor[k][j]
+            left = variance * (1 + JITTER) - row @ row
+            if left > 10 * JITTER * variance:
+                row[len(opened)] = math.sqrt(left)
+                opened.append(len(factor))
+            factor.append(row)
+        self.factors[group, time] = factor, opened
+        self.rows[group, time] = np.array(factor[-len(places) :])[:, : len(opened)] @ normals[: len(opened)]
+        return self.rows[group, time]
+
+
+def _with_time(field, place, time):
+    spatial = iter(place)
+    return tuple(time if i.is_time else next(spatial) for i in field.indices)
+
+
+def _parts_of_noise(one, other, term):
+    """The kind of a noise term, the functions of fields at either end, and the rest: its covariance."""
+    times = [r.times[0] for r in (one, other)]
+    amplitudes, inner = [Add(1), Add(1)], Add(1)
+    for factor in term.factors:
+        at = {t for e in factor.atoms(Entry) if e.tensor.site for t in e.times}
+        if at:
+            amplitudes[times.index(at.pop())] *= factor
+        else:
+            inner *= factor
+    kind = "white" if times[0] == times[1] else "evolving" if any(inner.has(t) for t in times) else "static"
+    return kind, amplitudes, Term(inner, term.bound, term.constraints)
+
+
+def agreement(model, module, parameters, data, steps, prepared):
+    """The largest difference between a generated module and the evaluator, relative to the scale of each output.
+
+    `prepared`: (values, factors, normals, weights) of `fluctuating_models.prepared`. Returns (error, results of both).
+    """
+    values, factors, normals, weights = prepared
+    found, status, _ = module.sweep(values, factors, normals, weights, steps, module.TIME_STEP, None)
+    assert status == "ok", status
+    by_hand = Evaluator(model, values, factors, normals, weights, steps, module.TIME_STEP)
+    expected = {name: by_hand.array(name) for name in module.OUTPUTS}
+    worst = 0.0
+    for name, array in expected.items():
+        scale = max(1.0, np.abs(array).max(initial=0.0))
+        worst = max(worst, float(np.abs(found[name] - array).max(initial=0.0)) / scale)
+    return worst, found, expected
