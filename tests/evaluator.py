@@ -436,7 +436,7 @@ def _parts_of_noise(one, other, term):
     return kind, amplitudes, Term(inner, term.bound, term.constraints)
 
 
-def agreement(model, module, parameters, data, steps, prepared):
+def agreement(model, module, steps, prepared):
     """The largest difference between a generated module and the evaluator, relative to the scale of each output.
 
     `prepared`: (values, factors, normals, weights) of `fluctuating_models.prepared`. Returns (error, results of both).
