@@ -391,30 +391,36 @@ class _Noise:
         return self.rows[group, time]
 
     def _evolving(self, group, places, time):
-        """Rows of the Cholesky factor, in causal order; earlier steps first."""
-        if (group, time) in self.rows:
-            return self.rows[group, time]
-        if time:
-            self._evolving(group, places, time - 1)
-        known, opened = self.factors.get((group, time - 1), (np.zeros((0, 0)), []))
-        old = [(p, t) for t in range(time) for p in places]
-        factor, opened = list(known), list(opened)
+        """Values of the sources of a group at a time, one row of the Cholesky factor after the other, on demand."""
+        return _Rows(lambda place: self._row(group, places, time * len(places) + place))
+
+    def _row(self, group, places, k):
+        factor, opened = self.factors.setdefault(group, ([], []))
         normals = self.evaluator.normals[group]
-        for place in places:
-            ends = [*old, *((p, time) for p in places[: places.index(place)])]
-            variance = self.covariance(place, place, (time, time))
-            row = np.zeros(self.evaluator.steps * len(places))
-            for j, k in enumerate(opened):
-                mixed = self.covariance(place, ends[k][0], (time, ends[k][1]))
-                row[j] = (mixed - row[:j] @ factor[k][:j]) / factor[k][j]
+        while len(factor) <= k:
+            time, own = divmod(len(factor), len(places))
+            variance = self.covariance(places[own], places[own], (time, time))
+            row = np.zeros(len(normals))
+            for j, other in enumerate(opened):
+                then, whose = divmod(other, len(places))
+                mixed = self.covariance(places[own], places[whose], (time, then))
+                row[j] = (mixed - row[:j] @ factor[other][:j]) / factor[other][j]
             left = variance * (1 + JITTER) - row @ row
             if left > 10 * JITTER * variance:
                 row[len(opened)] = math.sqrt(left)
                 opened.append(len(factor))
             factor.append(row)
-        self.factors[group, time] = factor, opened
-        self.rows[group, time] = np.array(factor[-len(places) :])[:, : len(opened)] @ normals[: len(opened)]
-        return self.rows[group, time]
+        return factor[k] @ normals
+
+
+class _Rows:
+    """Rows that are computed when they are asked for."""
+
+    def __init__(self, row):
+        self.row = row
+
+    def __getitem__(self, place):
+        return self.row(place)
 
 
 def _with_time(field, place, time):

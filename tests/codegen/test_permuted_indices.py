@@ -96,7 +96,7 @@ def triple(kind):
     a, b, c, t, l = g.a, g.b, g.c, g.t, g.l
     x = g.site.field("x", a, b, c, t)
     y = g.site.field("y", a, b, c, t)
-    g.site.equation(x[a, b, c, t], l[a, b, t] - l[c, a, t] / 2)
+    g.site.equation(x[a, b, c, t], l[a, b, t] * sp.sin(l[b, c, t]) - l[b, c, t] * l[c, a, t] / 2)
     g.site.equation(y[a, b, c, t], sp.tanh(x[b, c, a, t]) + x[c, a, b, t] / 3)
     return g.observe(ds.sum_over(c)(y[a, b, c, t] * x[c, b, a, t]))
 
