@@ -62,6 +62,7 @@ class Evaluator:
         self.noises = {name: _Noise(self, site) for name, site in self.sites.items()}
         self.definitions = {d.tensor.name: d for d in self.action.definitions}
         self.local = {d.tensor.name: d for site in self.action.sites for d in site.definitions}
+        self.responses = {q.name for q in self.action.order_parameters if self._responds(q)}
         self.lagged = {name: _lags(terms) for s in self.sites.values() for name, terms in s.drifts.items()}
 
     def array(self, name):
@@ -76,6 +77,11 @@ class Evaluator:
     def _quantities(self):
         return (*self.action.order_parameters, *(d.tensor for d in self.action.definitions))
 
+    def _responds(self, q):
+        terms = [t for site in self.action.sites for t in site.terms]
+        found = [rest for _, _, rest in _derivatives(terms, self.action.conjugate(q).tensor)]
+        return any(_is_response(f) for rest in found for f in rest.factors)
+
     # --- entries --------------------------------------------------------------------------------------------------
 
     def entry(self, tensor, place, bumps):
@@ -87,7 +93,8 @@ class Evaluator:
         if tensor.kind == "data":
             return self.numbers[tensor.name][place]
         time = max((place[k] for k in tensor.time_slots), default=0)
-        key = (tensor.kind, tensor.name, place, tuple(b for b in bumps if b[2] <= time))
+        felt = time - (tensor.kind == "field" and tensor.name in self.sites[tensor.site].moving)
+        key = (tensor.kind, tensor.name, place, tuple(b for b in bumps if b[2] <= felt))
         if key not in self.known:
             if key in self.pending:
                 raise NotOrdered(f"{tensor}{list(place)} needs itself")
@@ -138,22 +145,21 @@ class Evaluator:
         return value + sum(1j * BUMP / self.dt for name, where, _ in bumps if (name, where) == (tensor.name, place))
 
     def _order_parameter(self, q, place):
-        """From dS/dq.hat = 0: coefficient·q + explicit terms + Σ weight·average = 0."""
+        """From dS/dp = 0 for the conjugate p of q: coefficient·q + explicit terms + Σ weight·average = 0."""
+        conjugate = self.action.conjugate(q)
+        there = tuple(self.index(i, dict(zip(q.indices, place, strict=True))) for i in conjugate.indices)
         coefficient, rest = 0.0, 0.0
-        for term in self.action.pair_terms:
-            for hat in [e for e in entries_of(term.body, "conjugate") if e.tensor == q.hat]:
-                at = matched(hat.indices, place, {})
-                inner = _without(term, hat)
-                if at is None:
-                    continue
-                if inner.body.has(q[hat.indices]):
-                    coefficient += self.total(Term(inner.body / q[hat.indices], inner.bound), at, ())
-                else:
-                    rest += self.total(inner, at, ())
+        for _, factor, term in _derivatives(self.action.pair_terms, conjugate.tensor):
+            at = matched(factor.indices, there, {})
+            own = next((f for f in term.factors if isinstance(f, Entry) and f.tensor == q), None)
+            if at is not None and own is not None and matched(own.indices, place, at) == at:
+                coefficient += self.total(_without(term, own), at, ())
+            elif at is not None:
+                rest += self.total(term, at, ())
         for name, site in self.sites.items():
             weight = self.value(site.action.weight, {}, ())
-            for hat, term in site.observables.get(q.name, ()):
-                at = matched(hat.indices, place, {})
+            for _, factor, term in _derivatives(site.action.terms, conjugate.tensor):
+                at = matched(factor.indices, there, {})
                 if at is not None:
                     rest += weight * self.average(term, at, name)
         return -rest / coefficient
@@ -199,9 +205,10 @@ class Evaluator:
         """An expression with all its indices given."""
         if expr.is_Number:
             return float(expr)
-        if expr.is_Add or expr.is_Mul:
-            parts = [self.value(a, at, bumps) for a in expr.args]
-            return sum(parts[1:], parts[0]) if expr.is_Add else math.prod(parts[1:], start=parts[0])
+        if expr.is_Add:
+            return sum(self.value(a, at, bumps) for a in expr.args)
+        if expr.is_Mul:
+            return self._product(expr, at, bumps)
         match expr:
             case Entry():
                 return self.entry(expr.tensor, tuple(self.index(i, at) for i in expr.indices), bumps)
@@ -222,6 +229,19 @@ class Evaluator:
                 raise AssertionError(f"{expr} was not written out as a term")
         parts = [self.value(a, at, bumps) for a in expr.args]
         return _applied(expr, parts)
+
+    def _product(self, expr, at, bumps):
+        """Response functions first: where causality makes one zero, nothing is asked of what it multiplies."""
+        first = [a for a in expr.args if isinstance(a, Entry) and a.tensor.name in self.responses]
+        total = 1.0
+        for factor in first:
+            total = total * self.value(factor, at, bumps)
+        if first and total == 0:
+            return 0.0
+        for factor in expr.args:
+            if factor not in first:
+                total = total * self.value(factor, at, bumps)
+        return total
 
 
 def _applied(expr, parts):
@@ -260,18 +280,26 @@ def matched(indices, place, at):
 # --- what a site says -----------------------------------------------------------------------------------------------
 
 
+def _derivatives(terms, tensor):
+    """(term, factor, rest of the term) for every factor that is an entry of a tensor."""
+    for term in terms:
+        for factor in term.factors:
+            if isinstance(factor, Entry) and factor.tensor == tensor:
+                yield term, factor, _without(term, factor)
+
+
 class _SiteTerms:
-    """The terms of a site action by what they are: drifts, noise, observables, and the fields that move."""
+    """The terms of a site action by what they are: drifts and noise; and the fields that move."""
 
     def __init__(self, action):
-        self.action, self.noise, self.observables = action, [], {}
+        self.action, self.noise = action, []
         self.moving = {d.entry.tensor.name for term in action.terms for d in term.body.atoms(TimeDerivative)}
         self.drifts = {f.name: [] for f in action.fields}
         for term in action.terms:
-            responses, hats = [f for f in term.factors if _is_response(f)], entries_of(term.body, "conjugate")
-            if hats:
-                self.observables.setdefault(hats[0].tensor.name, []).append((hats[0], _without(term, hats[0])))
-            elif len(responses) == 2:
+            responses = [f for f in term.factors if _is_response(f)]
+            if entries_of(term.body, "conjugate"):
+                continue
+            if len(responses) == 2:
                 self.noise.append((responses, _without(term, *responses)))
             else:
                 self._add_drift(responses[0], _without(term, responses[0]))
@@ -350,6 +378,17 @@ class _Noise:
         time = place[key[0].time_slots[0]]
         return getattr(self, f"_{key[1]}")(group, places, time)[row]
 
+    def groups(self):
+        """The names of sources that are jointly Gaussian and of one kind, with their number of values at one time."""
+        result = []
+        for key in sorted(self.sources, key=lambda k: self.site.action.fields.index(k[0])):
+            linked = [g for g in result if any(other in g for other, *_ in self.sources[key])]
+            result = [g for g in result if g not in linked] + [[*(k for g in linked for k in g), key]]
+        return [
+            ("_".join(map(self._name_of, g)), g[0][1], sum(len(self._places(k)) for k in g))
+            for g in ([k for k in self.sources if k in g] for g in result)
+        ]
+
     def _check_group(self, names, members):
         """No source of the group is correlated with one that is drawn elsewhere."""
         drawn = [n for g in self.evaluator.normals for n in re.split(r"_(?=u\d*_)", g)]
@@ -377,7 +416,10 @@ class _Noise:
     def _static(self, group, places, time):
         if group not in self.rows:
             matrix = np.array([[self.covariance(a, b, (0, 0)) for b in places] for a in places])
-            factor = self.evaluator.factors[group]
+            factor = self.evaluator.factors.get(group)
+            if factor is None:
+                values, vectors = np.linalg.eigh(matrix)
+                factor = vectors * np.sqrt(np.maximum(values, 0))
             assert np.abs(factor @ factor.T - matrix).max() < 1e-10 * max(1e-300, np.abs(matrix).max()), group
             self.rows[group] = factor @ self.evaluator.normals[group]
         return self.rows[group]
@@ -440,6 +482,21 @@ def _parts_of_noise(one, other, term):
             inner *= factor
     kind = "white" if times[0] == times[1] else "evolving" if any(inner.has(t) for t in times) else "static"
     return kind, amplitudes, Term(inner, term.bound, term.constraints)
+
+
+def own_paths(model, values, steps, paths, seed=0, dt=1.0):
+    """An evaluator on paths drawn for it alone: no generated module is needed. `paths`: as many a site."""
+    action = read_action(model)
+    found = Evaluator(model, values, {}, {}, {s.name: np.full(paths, 1 / paths) for s in action.sites}, steps, dt)
+    rng = np.random.default_rng(seed)
+    for site in action.sites:
+        for start in site.starts:
+            sizes = [found.sizes[i.axis.name] for i in start.field.indices if not i.is_time]
+            found.normals[f"{start.field.name}_start"] = rng.standard_normal((math.prod(sizes), paths))
+        for name, kind, size in found.noises[site.name].groups():
+            shape = {"static": (size,), "white": (steps, size), "evolving": (steps * size,)}[kind]
+            found.normals[name] = rng.standard_normal((*shape, paths))
+    return found
 
 
 def agreement(model, module, steps, prepared):

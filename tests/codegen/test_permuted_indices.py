@@ -15,7 +15,7 @@ ANGLE = np.array([[0.4, -1.1, 0.7], [1.3, 0.2, -0.6], [-0.9, 0.5, 1.6]])
 
 
 class Grid:
-    """A field l[a, b, t] on pairs of one axis, static or white, and the symbols to observe it with."""
+    """A field n[a, b, t] on pairs of one axis, static or white, and the symbols to observe it with."""
 
     def __init__(self, kind="white", size=3):
         self.m = m = ds.Model("permuted")
@@ -24,10 +24,10 @@ class Grid:
         self.angle = m.data("angle", self.a, self.b)
         self.q = m.order_parameter("q", self.a, self.b, self.t)
         self.site = m.site("one")
-        self.l = self.site.field("l", self.a, self.b, self.t)
-        self.site.equation(self.l[self.a, self.b, self.t], self.angle[self.a, self.b])
-        here = self.l[self.a, self.b, self.t]
-        self.site.noise(here, here if kind == "white" else self.l[self.a, self.b, self.s], sp.Rational(2, 3))
+        self.n = self.site.field("n", self.a, self.b, self.t)
+        self.site.equation(self.n[self.a, self.b, self.t], self.angle[self.a, self.b])
+        here = self.n[self.a, self.b, self.t]
+        self.site.noise(here, here if kind == "white" else self.n[self.a, self.b, self.s], sp.Rational(2, 3))
 
     def observe(self, observable):
         self.site.observe(self.q[self.a, self.b, self.t], observable)
@@ -36,67 +36,67 @@ class Grid:
 
 def cosine(kind):
     g = Grid(kind)
-    a, b, t, l = g.a, g.b, g.t, g.l
-    return g.observe(sp.cos(l[a, b, t] - 2 * l[b, a, t]))
+    a, b, t, n = g.a, g.b, g.t, g.n
+    return g.observe(sp.cos(n[a, b, t] - 2 * n[b, a, t]))
 
 
 def field_of_transposed(kind):
     g = Grid(kind)
-    a, b, t, l = g.a, g.b, g.t, g.l
+    a, b, t, n = g.a, g.b, g.t, g.n
     x = g.site.field("x", a, b, t)
-    g.site.equation(x[a, b, t], l[b, a, t] - l[a, b, t] / 3)
-    return g.observe(x[a, b, t] ** 2 * l[a, b, t])
+    g.site.equation(x[a, b, t], n[b, a, t] - n[a, b, t] / 3)
+    return g.observe(x[a, b, t] ** 2 * n[a, b, t])
 
 
 def product_with_transposed(kind):
     g = Grid(kind)
-    a, b, t, l = g.a, g.b, g.t, g.l
+    a, b, t, n = g.a, g.b, g.t, g.n
     x = g.site.field("x", a, b, t)
-    g.site.equation(x[a, b, t], sp.sin(l[b, a, t]))
-    return g.observe(x[a, b, t] * l[b, a, t])
+    g.site.equation(x[a, b, t], sp.sin(n[b, a, t]))
+    return g.observe(x[a, b, t] * n[b, a, t])
 
 
 def gate(kind):
     g = Grid(kind)
-    a, b, t, l = g.a, g.b, g.t, g.l
-    return g.observe(l[a, b, t] * sp.tanh(l[b, a, t]))
+    a, b, t, n = g.a, g.b, g.t, g.n
+    return g.observe(n[a, b, t] * sp.tanh(n[b, a, t]))
 
 
 def softmax(kind):
     g = Grid(kind)
-    a, b, c, t, l = g.a, g.b, g.c, g.t, g.l
-    return g.observe(sp.exp(l[a, b, t]) / ds.sum_over(c)(sp.exp(l[a, c, t])))
+    a, b, c, t, n = g.a, g.b, g.c, g.t, g.n
+    return g.observe(sp.exp(n[a, b, t]) / ds.sum_over(c)(sp.exp(n[a, c, t])))
 
 
 def transposed_softmax(kind):
     g = Grid(kind)
-    a, b, c, t, l = g.a, g.b, g.c, g.t, g.l
-    return g.observe(sp.exp(l[b, a, t]) / ds.sum_over(c)(sp.exp(l[c, a, t])))
+    a, b, c, t, n = g.a, g.b, g.c, g.t, g.n
+    return g.observe(sp.exp(n[b, a, t]) / ds.sum_over(c)(sp.exp(n[c, a, t])))
 
 
 def diagonal(kind):
     g = Grid(kind)
-    a, b, t, l = g.a, g.b, g.t, g.l
+    a, b, t, n = g.a, g.b, g.t, g.n
     x = g.site.field("x", a, t)
-    g.site.equation(x[a, t], l[a, a, t])
-    return g.observe(sp.tanh(x[a, t]) * l[b, b, t] * l[b, a, t])
+    g.site.equation(x[a, t], n[a, a, t])
+    return g.observe(sp.tanh(x[a, t]) * n[b, b, t] * n[b, a, t])
 
 
 def definition_of_transposed(kind):
     g = Grid(kind)
-    a, b, t, l = g.a, g.b, g.t, g.l
-    d = g.site.define("d", a, b, t, sp.sin(l[a, b, t]))
-    e = g.site.define("e", a, b, t, d[b, a, t] ** 2 - l[a, b, t])
+    a, b, t, n = g.a, g.b, g.t, g.n
+    d = g.site.define("d", a, b, t, sp.sin(n[a, b, t]))
+    e = g.site.define("e", a, b, t, d[b, a, t] ** 2 - n[a, b, t])
     return g.observe(e[b, a, t] * d[b, a, t])
 
 
 def triple(kind):
     """Three indices in a cycle, read one step further round it."""
     g = Grid(kind, size=2)
-    a, b, c, t, l = g.a, g.b, g.c, g.t, g.l
+    a, b, c, t, n = g.a, g.b, g.c, g.t, g.n
     x = g.site.field("x", a, b, c, t)
     y = g.site.field("y", a, b, c, t)
-    g.site.equation(x[a, b, c, t], l[a, b, t] * sp.sin(l[b, c, t]) - l[b, c, t] * l[c, a, t] / 2)
+    g.site.equation(x[a, b, c, t], n[a, b, t] * sp.sin(n[b, c, t]) - n[b, c, t] * n[c, a, t] / 2)
     g.site.equation(y[a, b, c, t], sp.tanh(x[b, c, a, t]) + x[c, a, b, t] / 3)
     return g.observe(ds.sum_over(c)(y[a, b, c, t] * x[c, b, a, t]))
 
@@ -104,18 +104,18 @@ def triple(kind):
 def weighted(kind):
     """Data in either order, and a sum over one of the indices."""
     g = Grid(kind)
-    a, b, c, t, l, angle = g.a, g.b, g.c, g.t, g.l, g.angle
+    a, b, c, t, n, angle = g.a, g.b, g.c, g.t, g.n, g.angle
     x = g.site.field("x", a, b, t)
-    g.site.equation(x[a, b, t], ds.sum_over(c)(angle[b, c] * sp.tanh(l[c, a, t])))
-    return g.observe(x[b, a, t] * angle[a, b] * l[a, b, t])
+    g.site.equation(x[a, b, t], ds.sum_over(c)(angle[b, c] * sp.tanh(n[c, a, t])))
+    return g.observe(x[b, a, t] * angle[a, b] * n[a, b, t])
 
 
 def remembered(kind):
     """The transposed field at the previous time, and in a sum over the past."""
     g = Grid(kind)
-    a, b, t, s, l = g.a, g.b, g.t, g.s, g.l
+    a, b, t, s, n = g.a, g.b, g.t, g.s, g.n
     x = g.site.field("x", a, b, t, variance=1)
-    g.site.equation(x[a, b, t], x[b, a, t - 1] / 2 + sp.sin(x[a, b, t - 1]) + l[b, a, t])
+    g.site.equation(x[a, b, t], x[b, a, t - 1] / 2 + sp.sin(x[a, b, t - 1]) + n[b, a, t])
     y = g.site.field("y", a, b, t)
     g.site.equation(y[a, b, t], x[b, a, t] + ds.past(s)(sp.tanh(x[b, a, s]) * g.q[a, b, s]))
     return g.observe(sp.tanh(y[a, b, t]) * x[b, a, t])
@@ -124,12 +124,12 @@ def remembered(kind):
 def fed_back(kind):
     """Order parameters read with exchanged indices, at the previous time and in the past."""
     g = Grid(kind)
-    a, b, t, s, l, q = g.a, g.b, g.t, g.s, g.l, g.q
+    a, b, t, s, n, q = g.a, g.b, g.t, g.s, g.n, g.q
     r = g.m.order_parameter("r", a, b, t)
     x = g.site.field("x", a, b, t)
-    g.site.equation(x[a, b, t], l[a, b, t] + q[b, a, t] / 2 - ds.past(s)(q[a, b, s] * sp.sin(x[b, a, s])))
+    g.site.equation(x[a, b, t], n[a, b, t] + q[b, a, t] / 2 - ds.past(s)(q[a, b, s] * sp.sin(x[b, a, s])))
     g.site.observe(r[a, b, t], sp.sin(x[b, a, t]) * x[a, b, t])
-    return g.observe(sp.cos(l[b, a, t]) * l[a, b, t] ** 2)
+    return g.observe(sp.cos(n[b, a, t]) * n[a, b, t] ** 2)
 
 
 KINDS = (
@@ -137,7 +137,6 @@ KINDS = (
     definition_of_transposed, triple, weighted, remembered, fed_back,
 )  # fmt: skip
 CASES = [(make, noise) for make in KINDS for noise in ("static", "white")]
-
 
 
 @pytest.mark.parametrize(("make", "noise"), CASES, ids=lambda v: getattr(v, "__name__", v))
