@@ -58,7 +58,7 @@ class Evaluator:
         size_of = lambda axis: int(axis.size) if axis.size.isdigit() else values.get(axis.size)
         self.sizes = {a.name: steps if a.is_time else size_of(a) for a in self.action.axes}
         self.sites = {site.name: _SiteTerms(site) for site in self.action.sites}
-        self.known, self.pending = {}, set()
+        self.known, self.pending, self.bumps = {}, set(), {}
         self.noises = {name: _Noise(self, site) for name, site in self.sites.items()}
         self.definitions = {d.tensor.name: d for d in self.action.definitions}
         self.local = {d.tensor.name: d for site in self.action.sites for d in site.definitions}
@@ -85,16 +85,16 @@ class Evaluator:
     # --- entries --------------------------------------------------------------------------------------------------
 
     def entry(self, tensor, place, bumps):
-        """One entry; over the paths of its site if it has one. `bumps` are complex steps of sources of that site."""
-        if any(place[k] < 0 for k in tensor.time_slots):
-            return 0.0
+        """One entry; over the paths of its site if it has one. `bumps` name complex steps of sources of that site."""
+        if tensor.kind == "conjugate" or any(place[k] < 0 for k in tensor.time_slots):
+            return 0.0  # conjugates vanish at the saddle point
         if any(place[k] >= self.steps for k in tensor.time_slots):
             raise NotOrdered(f"{tensor}{list(place)} is after the last step")
         if tensor.kind == "data":
             return self.numbers[tensor.name][place]
         time = max((place[k] for k in tensor.time_slots), default=0)
         felt = time - (tensor.kind == "field" and tensor.name in self.sites[tensor.site].moving)
-        key = (tensor.kind, tensor.name, place, tuple(b for b in bumps if b[2] <= felt))
+        key = (tensor.kind, tensor.name, place, tuple(b for b in bumps if self.bumps[b][0] <= felt))
         if key not in self.known:
             if key in self.pending:
                 raise NotOrdered(f"{tensor}{list(place)} needs itself")
@@ -142,7 +142,13 @@ class Evaluator:
             at = matched(response.indices, place, {})
             value = value + self.total(term, at, bumps)
         value = value + self.noises[tensor.site].value(tensor, place, bumps)
-        return value + sum(1j * BUMP / self.dt for name, where, _ in bumps if (name, where) == (tensor.name, place))
+        return value + sum(1j * BUMP * self.bumps[b][1].get((tensor.name, place), 0.0) for b in bumps)
+
+    def bump(self, name, place, size):
+        """A complex step of the right-hand side of one field at one place, to be named in `bumps`."""
+        key, slot = (name, place, size), next(f for s in self.sites.values() for f in s.action.fields if f.name == name)
+        self.bumps[key] = place[slot.time_slots[0]], {(name, place): size}
+        return key
 
     def _order_parameter(self, q, place):
         """From dS/dp = 0 for the conjugate p of q: coefficient·q + explicit terms + Σ weight·average = 0."""
@@ -173,7 +179,7 @@ class Evaluator:
         total, inner = 0.0, _without(term, response)
         for where in self.ranges([i for i in term.bound if i not in at], at):
             place = tuple(self.index(i, where) for i in response.indices)
-            bump = (response.tensor.name, place, place[response.tensor.time_slots[0]])
+            bump = self.bump(response.tensor.name, place, 1 / self.dt)
             value = self.total(Term(inner.body, (), term.constraints), where, (bump,))
             total += float(np.sum(self.weights[site] * np.imag(value))) / BUMP
         return total
@@ -354,10 +360,10 @@ class _Noise:
         """All noise on the right-hand side of a field."""
         total = 0.0
         mine = [key for key in self.sources if key[0] == tensor]
-        for rank, key in enumerate(mine):
+        for key in mine:
             at = dict(zip(tensor.indices, place, strict=True))
             amplitude = self.evaluator.value(key[2], at, bumps)
-            total = total + amplitude * self._drawn(f"u{rank + 1 if rank else ''}_{tensor.name}", key, place)
+            total = total + amplitude * self._drawn(key, place)
         return total
 
     def _name_of(self, key):
@@ -365,13 +371,19 @@ class _Noise:
         rank = mine.index(key)
         return f"u{rank + 1 if rank else ''}_{key[0].name}"
 
-    def _drawn(self, name, key, place):
-        """The value of one source; its group is the one under whose name the normals are given."""
+    def group_of(self, key):
+        """The group of a source, under whose name the normals are given, and its members."""
+        name = self._name_of(key)
         group = next((g for g in self.evaluator.normals if name in re.split(r"_(?=u\d*_)", g)), None)
         assert group is not None, f"no normals for {name}"
         names = re.split(r"_(?=u\d*_)", group)
         members = [next(k for k in self.sources if self._name_of(k) == n) for n in names]
         self._check_group(names, members)
+        return group, members
+
+    def _drawn(self, key, place):
+        """The value of one source."""
+        group, members = self.group_of(key)
         places = [(k, p) for k in members for p in self._places(k)]
         spatial = tuple(p for p, i in zip(place, key[0].indices, strict=True) if not i.is_time)
         row = places.index((key, spatial))
