@@ -7,7 +7,7 @@ step than the last, makes the model one that cannot be ordered (`NotOrdered`).
 
 Conventions: a step of an equation of motion is one of Euler's; an integral over the past is a sum times dt, white noise
 has its covariance over dt; a time that stands as a number is the number of the step in discrete time, the time in
-continuous time; what is before time 0 is 0; a field that reads the previous time starts from its initial value.
+continuous time; what is before time 0 is 0.
 Normals are those of the generated module, by name: F n with F F^T = covariance for static sources, rows of a Cholesky
 factor in causal order for evolving ones (relative jitter 1e-10, dependent rows opening no column), the symmetric
 square root at each step for white ones, mean + standard deviation·n for initial values.
@@ -74,6 +74,13 @@ class Evaluator:
             result[place] = self.entry(tensor, place, ())
         return result
 
+    def all(self):
+        """Ask for everything, fields too: `NotOrdered` if something has no place in the order of a step."""
+        fields = [f for site in self.action.sites for f in site.fields]
+        for tensor in (*self._quantities(), *fields, *(d.tensor for d in self.local.values())):
+            for place in np.ndindex(*[self.sizes[i.axis.name] for i in tensor.indices]):
+                self.entry(tensor, place, ())
+
     def _quantities(self):
         return (*self.action.order_parameters, *(d.tensor for d in self.action.definitions))
 
@@ -115,7 +122,8 @@ class Evaluator:
     def _field(self, tensor, place, bumps):
         site, time = self.sites[tensor.site], place[tensor.time_slots[0]]
         moving = tensor.name in site.moving
-        if time == 0 and (moving or self.lagged[tensor.name]):
+        started = any(s.field == tensor for s in site.action.starts)
+        if time == 0 and (moving or (started and self.lagged[tensor.name])):
             return self._start(site, tensor, place)
         before = tuple(p - (moving and k in tensor.time_slots) for k, p in enumerate(place))
         value = self._right_side(tensor, before, bumps)
@@ -209,7 +217,7 @@ class Evaluator:
 
     def value(self, expr, at, bumps):
         """An expression with all its indices given."""
-        if expr.is_Number:
+        if expr.is_Number or expr.is_NumberSymbol:
             return float(expr)
         if expr.is_Add:
             return sum(self.value(a, at, bumps) for a in expr.args)
