@@ -335,7 +335,7 @@ class Drawn:
         for x in [y for y in self.things if y.tensor.kind == "field"]:
             own = self.own(x.shape)
             for _ in range(self.pick(0, 1, 1, 2)):
-                extra = self.number() * self.covered(self.late_term(x, own), own)
+                extra = self.number() * self.covered(self.late_term(x, own), own, always=True)  # in an action
                 x.site.action(x.tensor.tilde[(*own, self.t)] * extra)
 
     def late_term(self, x, own):
