@@ -104,7 +104,9 @@ class Drawn:
     def add_thing(self, n):
         site = self.pick(*self.sites)
         local = [x for x in self.things if x.site is site]
-        kind = self.pick("field", "field", "average", "average", "two times", "site definition", "definition", "response")
+        kind = self.pick(
+            "field", "field", "average", "average", "two times", "site definition", "definition", "response"
+        )
         if kind == "field" or not local:
             return self.add_field(n, site)
         if kind == "average":
@@ -373,7 +375,9 @@ class Drawn:
             summed = next(i for i in self.index[axis] if i not in own)
             y = self.pick(*same)
             if first is not None:
-                return ds.past(self.s, summed)(C[first, self.t, summed, self.s] * self.function()(y.tensor[summed, self.s]))
+                return ds.past(self.s, summed)(
+                    C[first, self.t, summed, self.s] * self.function()(y.tensor[summed, self.s])
+                )
         return ds.past(self.s)(self.kernel(C, shape, own) * self.past_factor(local, own))
 
     # --- noise ----------------------------------------------------------------------------------------------------
