@@ -15,7 +15,7 @@ square root at each step for white ones, mean + standard deviation·n for initia
 
 import math
 import re
-from functools import cache
+from functools import cache, reduce
 from itertools import product
 
 import numpy as np
@@ -58,7 +58,7 @@ class Evaluator:
         size_of = lambda axis: int(axis.size) if axis.size.isdigit() else values.get(axis.size)
         self.sizes = {a.name: steps if a.is_time else size_of(a) for a in self.action.axes}
         self.sites = {site.name: _SiteTerms(site) for site in self.action.sites}
-        self.known, self.pending, self.bumps = {}, set(), {}
+        self.known, self.pending, self.bumps, self.written = {}, set(), {}, {}
         self.noises = {name: _Noise(self, site) for name, site in self.sites.items()}
         self.definitions = {d.tensor.name: d for d in self.action.definitions}
         self.local = {d.tensor.name: d for site in self.action.sites for d in site.definitions}
@@ -217,63 +217,85 @@ class Evaluator:
 
     def value(self, expr, at, bumps):
         """An expression with all its indices given."""
+        if expr not in self.written:
+            self.written[expr] = self._write(expr)
+        return self.written[expr](at, bumps)
+
+    def _write(self, expr):
+        """The expression as a function of the values of its indices, and of the complex steps."""
         if expr.is_Number or expr.is_NumberSymbol:
-            return float(expr)
-        if expr.is_Add:
-            return sum(self.value(a, at, bumps) for a in expr.args)
-        if expr.is_Mul:
-            return self._product(expr, at, bumps)
+            number = float(expr)
+            return lambda at, bumps: number
         match expr:
             case Entry():
-                return self.entry(expr.tensor, tuple(self.index(i, at) for i in expr.indices), bumps)
+                return self._write_entry(expr)
             case Index():
-                return at[expr] * (self.dt if expr.is_time else 1)
+                unit = self.dt if expr.is_time else 1
+                return lambda at, bumps: at[expr] * unit
             case Parameter():
-                return self.numbers[expr.name]
+                return lambda at, bumps: self.numbers[expr.name]
             case Size():
-                return self.sizes[expr.axis.name]
+                return lambda at, bumps: self.sizes[expr.axis.name]
             case ActivationValue():
-                inner = self.value(expr.argument, at, bumps)
-                return self.value(expr.activation.body(expr.order), {ARGUMENT: inner}, ())
+                formula = expr.activation.body(expr.order)
+                return lambda at, bumps: self.value(formula, {ARGUMENT: self.value(expr.argument, at, bumps)}, ())
             case Symbol():
-                return at[expr]
+                return lambda at, bumps: at[expr]
             case IndexSum():
-                return sum(self.value(expr.body, inner, bumps) for inner in self.ranges(expr.bound, at))
+                return lambda at, bumps: sum(self.value(expr.body, i, bumps) for i in self.ranges(expr.bound, at))
             case PastSum() | FutureSum():
                 raise AssertionError(f"{expr} was not written out as a term")
-        parts = [self.value(a, at, bumps) for a in expr.args]
-        return _applied(expr, parts)
+        if expr.is_Add:
+            parts = [self._write(a) for a in expr.args]
+            return lambda at, bumps: sum(part(at, bumps) for part in parts)
+        if expr.is_Mul:
+            return self._write_product(expr)
+        parts, rule = [self._write(a) for a in expr.args], _rule(expr)
+        return lambda at, bumps: rule(*[part(at, bumps) for part in parts])
 
-    def _product(self, expr, at, bumps):
+    def _write_entry(self, entry):
+        tensor, places = entry.tensor, [_split(i) for i in entry.indices]
+
+        def value(at, bumps):
+            return self.entry(tensor, tuple(k if i is None else at[i] + k for i, k in places), bumps)
+
+        return value
+
+    def _write_product(self, expr):
         """Response functions first: where causality makes one zero, nothing is asked of what it multiplies."""
         first = [a for a in expr.args if isinstance(a, Entry) and a.tensor.name in self.responses]
-        total = 1.0
-        for factor in first:
-            total = total * self.value(factor, at, bumps)
-        if first and total == 0:
-            return 0.0
-        for factor in expr.args:
-            if factor not in first:
-                total = total * self.value(factor, at, bumps)
-        return total
+        early, late = [self._write(a) for a in first], [self._write(a) for a in expr.args if a not in first]
+
+        def value(at, bumps):
+            total = 1.0
+            for factor in early:
+                total = total * factor(at, bumps)
+            if early and total == 0:
+                return 0.0
+            for factor in late:
+                total = total * factor(at, bumps)
+            return total
+
+        return value
 
 
-def _applied(expr, parts):
+def _rule(expr):
+    """The function of NumPy for the head of an expression."""
+    if expr.is_Pow and expr.exp.is_Integer:
+        power = int(expr.exp)
+        return lambda base, exponent: base**power
     if expr.is_Pow:
-        return parts[0] ** (int(parts[1]) if expr.exp.is_Integer else parts[1])
+        return lambda base, exponent: base**exponent
     match expr:
         case KroneckerDelta():
-            return float(parts[0] == parts[1])
+            return lambda one, other: float(one == other)
         case Heaviside():
-            return np.heaviside(np.real(parts[0]), parts[1])
+            return lambda argument, middle: np.heaviside(np.real(argument), middle)
     name = expr.func.__name__
     if name in ("Max", "Min"):
-        choose = (lambda a, b: np.real(a) >= np.real(b)) if name == "Max" else (lambda a, b: np.real(a) <= np.real(b))
-        result = parts[0]
-        for part in parts[1:]:
-            result = np.where(choose(result, part), result, part)
-        return result
-    return FUNCTIONS[name](*parts)
+        above = (lambda a, b: np.real(a) >= np.real(b)) if name == "Max" else (lambda a, b: np.real(a) <= np.real(b))
+        return lambda *parts: reduce(lambda a, b: np.where(above(a, b), a, b), parts)
+    return FUNCTIONS[name]
 
 
 @cache
