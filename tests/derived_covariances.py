@@ -64,7 +64,8 @@ class DerivedCovariances:
         return result
 
     def _entry(self, block, at):
-        value = self.paths.value(block.own, at, ()) + sum(self.paths.total(t, at, ()) for t in block.explicit)
+        value = self.paths.value(block.own, at, ())
+        value += sum(self.paths.total(t, _free(at, t), ()) for t in block.explicit)
         for site in block.sites:
             total = sum(self.average(t, at, site.site) for t in site.joint)
             total -= sum(self.average(a, at, site.site) * self.average(b, at, site.site) for a, b in site.apart)
@@ -98,10 +99,10 @@ class DerivedCovariances:
             body = body / response
         if responses and not [e for e in entries_of(body) if e.tensor.site]:
             return 0.0
-        weights, total = self.paths.weights[site], 0.0
+        weights, total, at = self.paths.weights[site], 0.0, _free(at, term)
         if not responses:
             return float(np.sum(weights * self.paths.total(term, at, ())))
-        for inner in self.paths.ranges([i for i in term.bound if i not in at], at):
+        for inner in self.paths.ranges(term.bound, at):
             ends = [(r.tensor, tuple(self.paths.index(i, inner) for i in r.indices)) for r in responses]
             bump = self._bump(site, ends)
             value = self.paths.total(Term(body, (), term.constraints), inner, (bump,)) if bump else 0.0
@@ -140,6 +141,11 @@ class DerivedCovariances:
             spatial = iter(spatial)
             result[field.name, tuple(time if i.is_time else next(spatial) for i in field.indices)] = value
         return result
+
+
+def _free(at, term):
+    """The values of the free indices of a term, whose bound ones may have the name of an index of the other end."""
+    return {index: value for index, value in at.items() if index not in term.bound}
 
 
 def _unit(size, one, other):

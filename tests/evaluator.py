@@ -164,6 +164,8 @@ class Evaluator:
         there = tuple(self.index(i, dict(zip(q.indices, place, strict=True))) for i in conjugate.indices)
         coefficient, rest = 0.0, 0.0
         for _, factor, term in _derivatives(self.action.pair_terms, conjugate.tensor):
+            if entries_of(term.body, "conjugate"):
+                continue  # vanishes at the saddle point, whatever it multiplies
             at = matched(factor.indices, there, {})
             own = next((f for f in term.factors if isinstance(f, Entry) and f.tensor == q), None)
             if at is not None and own is not None and matched(own.indices, place, at) == at:

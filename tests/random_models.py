@@ -30,11 +30,17 @@ class Thing:
 
 @dataclass
 class Drawn:
-    """A random model with its data and parameters. `broadcast`: terms may lack indices of what they add to."""
+    """A random model with its data and parameters.
+
+    `broadcast`: terms may lack indices of what they add to; `clock`: functions of time stand in it; `fluctuating`: one
+    whose derived Hessian can be evaluated on sample paths (see `derived_covariances.py`) with explicit terms between
+    conjugates, small, in discrete time or without sums over the past.
+    """
 
     seed: int
     broadcast: bool = True
     clock: bool = True
+    fluctuating: bool = False
     data: dict = field(default_factory=dict)
     parameters: dict = field(default_factory=dict)
 
@@ -50,9 +56,9 @@ class Drawn:
         self.declare_data()
         self.phi = m.activation("phi", self.pick("tanh", "sin", "erf", "relu", "hard_tanh", "tanh(2*h)/2", "gelu"))
         self.things, self.kernels, self.noisy = [], [], []
-        self.wide = self.chance(0.5)  # mostly fields and averages on pairs
+        self.wide = self.chance(0.5) and not self.fluctuating  # mostly fields and averages on pairs
         self.sites = [m.site(f"site{n}") for n in range(self.pick(1, 1, 2))]
-        for n in range(int(self.random.integers(4, 9))):
+        for n in range(int(self.random.integers(4, 7 if self.fluctuating else 9))):
             self.add_thing(n)
         self.add_late_terms()
         self.finish()
@@ -104,9 +110,8 @@ class Drawn:
     def add_thing(self, n):
         site = self.pick(*self.sites)
         local = [x for x in self.things if x.site is site]
-        kind = self.pick(
-            "field", "field", "average", "average", "two times", "site definition", "definition", "response"
-        )
+        kinds = ("field", "field", "average", "average", "two times", "site definition", "definition", "response")
+        kind = self.pick(*(kinds[:-1] if self.fluctuating else kinds))
         if kind == "field" or not local:
             return self.add_field(n, site)
         if kind == "average":
@@ -150,7 +155,7 @@ class Drawn:
 
     def add_two_times(self, n, site, local):
         """C[.., t, .., s] of one thing with itself (positive), or of two."""
-        plain = [x for x in local if len(x.shape) < 2]
+        plain = [x for x in local if len(x.shape) < (1 if self.fluctuating else 2)]
         if not plain:
             return None
         x = self.pick(*plain)
@@ -183,7 +188,7 @@ class Drawn:
         formula = self.pick(tanh(value), value**2 / 2, 1 / (1 + value**2), exp(-(value**2)), value * self.beta)
         if self.chance(0.3):
             formula = formula + self.number() * self.read(self.pick(*known), own, self.lag())
-        if self.kernels and self.chance(0.4):
+        if self.kernels and self.chance(0.4) and not (self.fluctuating and self.continuous):
             C, shape_C, *_ = self.pick(*self.kernels)
             kernel = self.kernel(C, shape_C, own)
             formula = formula + self.number() * ds.past(self.s, inclusive=self.chance(0.5))(tanh(kernel))
@@ -334,6 +339,8 @@ class Drawn:
 
     def add_late_terms(self):
         """Memories and lags: they may read everything, whatever its place in the order of a step."""
+        if self.fluctuating and self.continuous:
+            return  # the derivative of an integral of an order parameter is a density
         for x in [y for y in self.things if y.tensor.kind == "field"]:
             own = self.own(x.shape)
             for _ in range(self.pick(0, 1, 1, 2)):
@@ -395,7 +402,7 @@ class Drawn:
         if kind == "exchanged" and x.shape == ("token", "token"):
             site.noise(here, late, 1)
             site.noise(here, tensor[own[1], own[0], self.pick(self.s, self.s)], Rational(1, 2))
-        elif kind == "amplitude" and len(x.shape) < 2 and not x.moving:
+        elif kind == "amplitude" and len(x.shape) < 2 and not x.moving and not self.fluctuating:
             self.add_amplitude(x, K)
         elif kind == "cross":
             self.add_cross(x, own, two, K)
@@ -449,7 +456,7 @@ class Drawn:
             if not site.terms:
                 x = site.field(f"rest_{site.name}", self.t)
                 site.equation(x[self.t], 0)
-        if not self.chance(0.3):
+        if not self.chance(0.7 if self.fluctuating else 0.3):
             return
         home = {q: s for s in self.sites for q in pairs if any(term.has(q.hat) for term in s.terms)}
         share = {s: Rational(1, 3) if n else Rational(2, 3) for n, s in enumerate(self.sites)}
@@ -460,4 +467,13 @@ class Drawn:
             if earlier and self.chance(0.6):
                 extra = self.number() * tanh(self.pick(*earlier)[q.indices])
             total += -share[home[q]] * q.hat[q.indices] * q[q.indices] + q.hat[q.indices] * extra
+            total += self.between_conjugates(q, pairs)
         m.action = total
+
+    def between_conjugates(self, q, pairs):
+        """Fluctuations of their own: terms of second order in conjugates, which leave the means alone."""
+        if not self.fluctuating or not self.chance(0.4):
+            return Integer(0)
+        p = self.pick(*[p for p in pairs if p.indices == q.indices])
+        amount = self.pick(Rational(1, 2), Rational(1, 3), 1 + q[q.indices] ** 2)
+        return amount * q.hat[q.indices] * p.hat[p.indices]
