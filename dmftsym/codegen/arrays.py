@@ -81,19 +81,23 @@ def view(entry: Entry, now: Index, constraints: tuple[Before, ...], xp: str = "n
     slots = zip(entry.tensor.indices, entry.indices, strict=True)
     codes = [slot_code(slot, argument, now, constraints, where) for slot, argument in slots]
     kept = tuple(a for a, code in zip(entry.indices, codes, strict=True) if ":" in code)
+    whole = f"{entry.tensor.name}[{', '.join(codes)}]"
+    before = lagged and f"{now.name} - 1" in codes
+    if before:
+        whole = before_start(whole, now)
     if len(set(kept)) < len(kept):
-        return _diagonal(entry, codes, kept, xp)
-    if lagged and f"{now.name} - 1" in codes:
-        return View(before_start(f"{entry.tensor.name}[{', '.join(codes)}]", now), kept)
+        return _diagonal(whole, kept, xp)
+    if before:
+        return View(whole, kept)
     subscript = "" if all(code == ":" for code in codes) else f"[{', '.join(codes)}]"
     return View(f"{entry.tensor.name}{subscript}", kept, entry.tensor.name, tuple(codes))
 
 
-def _diagonal(entry: Entry, codes: list[str], kept: tuple[Index, ...], xp: str) -> View:
+def _diagonal(code: str, kept: tuple[Index, ...], xp: str) -> View:
     letters = {index: chr(ord("a") + k) for k, index in enumerate(dict.fromkeys(kept))}
     source = "".join(letters[i] for i in kept)
     target = "".join(letters.values())
-    return View(f'{xp}.einsum("{source}->{target}", {entry.tensor.name}[{", ".join(codes)}])', tuple(letters))
+    return View(f'{xp}.einsum("{source}->{target}", {code})', tuple(letters))
 
 
 def aligned(found: View, target: tuple[Index, ...]) -> str:

@@ -205,8 +205,8 @@ class Model:
                         often.setdefault(index, term.body)
         for index in (i for i in order if strict and i in often and i not in once):
             raise LanguageError(
-                f"{strict}: index {index} stands more than once in {often[index]}; name the indices before the formula, "
-                f"or sum with sum_over({index})(...)"
+                f"{strict}: index {index} stands more than once in {often[index]}; name the indices before the "
+                f"formula, or sum with sum_over({index})(...)"
             )
         return sorted(once, key=lambda i: (i.is_time, order.index(i)))
 
