@@ -2,15 +2,19 @@
 derivation cannot differ. What is evaluated, and what it means for a finite sample, stands in `derived_covariances.py`.
 """
 
+import re
+
 import numpy as np
 import pytest
 from derived_covariances import DerivedCovariances
 from evaluator import Evaluator
 from fluctuating_models import CASES, KX, compiled_case, interpreted, prepared
+from random_models import Drawn
 from sympy import Rational, sin, tanh
 from test_fluctuation_code import covariances, distance
 
 import dmftsym as ds
+from dmftsym.language.action import read_action
 
 STEPS = 3
 QUICK = ("white", "lagged_mean", "explicit", "follower", "inner sum")
@@ -102,3 +106,31 @@ def test_weights_of_sites(weight):
     whole = DerivedCovariances(plain, Evaluator(plain, *same_paths, STEPS)).covariances(["f", "g"])
     found = covariances(module, (*same_paths, STEPS))
     assert distance({k: found[k] * float(weight) for k in whole}, whole) < TOLERANCE
+
+
+# --- random models --------------------------------------------------------------------------------------------------
+
+# models with averages that feed back, whose Hessian is evaluated in about a second; the first ones run by default
+SEEDS = (
+    86, 65, 144, 51, 101, 10, 224, 63, 46, 50, 32, 100, 62, 181, 204, 221, 166, 220, 117, 89, 121, 163, 199, 113,
+    190, 104, 160, 193, 210, 83, 215, 124, 194, 135, 172, 161, 42, 186, 139, 131, 20, 232, 107, 94, 45, 108, 141,
+    0, 151, 187, 52, 17, 87, 217, 47, 13, 226, 43, 6, 125,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "seed", [s if k < 12 else pytest.param(s, marks=pytest.mark.slow) for k, s in enumerate(SEEDS)]
+)
+def test_random_models(seed):
+    drawn = Drawn(seed, fluctuating=True)
+    names = tuple(q.name for q in drawn.model.tensors.values() if q.kind == "order parameter")
+    module = interpreted(ds.compile_model(drawn.model, ds.Options(covariance=names)).source.text)
+    data = {name: array for name, array in drawn.data.items() if name in module.DATA}
+    check(drawn.model, module, {n: v for n, v in drawn.parameters.items() if n in module.PARAMETERS}, data)
+
+
+def test_random_models_hold_what_matters():
+    """Terms between conjugates, weights, two times, noise with a covariance that fluctuates, lags and memories."""
+    texts = {s: read_action(Drawn(s, fluctuating=True).model).text() for s in SEEDS[:12]}
+    for pattern, least in ((r"hat\[[^]]*\]\S*hat\[", 3), (r"log_Z\(\w+\)/3", 3), (r"- 1\]", 3), ("past", 6)):
+        assert sum(bool(re.search(pattern, text)) for text in texts.values()) >= least, pattern
