@@ -135,6 +135,8 @@ class DerivedCovariances:
         """{(field, place): dL n} for a covariance that grows by one at the two ends."""
         keys = [next(k for k in noise.sources if k[0].name == tensor.name and k[1] != "static") for tensor, _ in ends]
         assert all(k[2] == Integer(1) for k in keys), "noise with an amplitude"
+        if any(noise.is_unread(key) for key in keys):
+            return {}
         group, members = noise.group_of(keys[0])
         places = [(k, p) for k in members for p in noise._places(k)]
         rows = []

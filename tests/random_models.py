@@ -476,8 +476,8 @@ class Drawn:
 
     def between_conjugates(self, q, pairs):
         """Fluctuations of their own: terms of second order in conjugates, which leave the means alone."""
-        if not self.fluctuating or not self.chance(0.4):
-            return Integer(0)
+        if not self.fluctuating or not self.chance(0.4) or len(q.time_slots) > 1:
+            return Integer(0)  # two times: refused, in words
         p = self.pick(*[p for p in pairs if p.indices == q.indices])
         amount = self.pick(Rational(1, 2), Rational(1, 3), 1 + q[q.indices] ** 2)
         return amount * q.hat[q.indices] * p.hat[p.indices]
