@@ -31,6 +31,10 @@ FUNCTIONS = {
     "min": Min,
     "Min": Min,
     "heaviside": lambda x: Heaviside(x),
+    "Heaviside": lambda x: Heaviside(x),
+    "sinc": sympy.sinc,
+    "floor": sympy.floor,
+    "ceiling": sympy.ceiling,
 }
 CONSTANTS = {"pi": sympy.pi, "E": sympy.E}
 MAX_LENGTH, MAX_DEPTH, MAX_EXPONENT, MAX_DIGITS, MAX_BITS = 500, 40, 20, 30, 1000
@@ -64,6 +68,17 @@ def parse_expression(text: str, variables: tuple[str, ...]) -> Expr:
     if not real or expression.has(sympy.nan, sympy.oo, -sympy.oo, sympy.zoo, sympy.I):
         raise LanguageError(f"'{text}' is not a finite real formula: it evaluates to {expression}")
     return expression
+
+
+def names_in_formula(text: str) -> tuple[str, ...]:
+    """The names that a formula uses as variables, in order; none if it is no formula."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return ()
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    found = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in called]
+    return tuple(dict.fromkeys(name for name in found if name not in CONSTANTS))
 
 
 class _Reader:

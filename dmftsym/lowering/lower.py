@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, sign
+from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, ceiling, floor, sign
 
 from dmftsym.derivation.averages import SourceDerivative
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation
-from dmftsym.derivation.responses import ResponseFunction
+from dmftsym.derivation.responses import ResponseFunction, separate_responses
 from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
@@ -15,10 +15,11 @@ from dmftsym.language.action import Action, Start
 from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.assemble import history_arrays, kernels_of
+from dmftsym.lowering.clock import CLOCK, clock, with_clock
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
 from dmftsym.lowering.equal_time import restrict_to_equal_time
 from dmftsym.lowering.gaussian import Closure, close_linear_sites
-from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
+from dmftsym.lowering.ir import Array, Evaluate, Program, SourceGroup
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
@@ -53,7 +54,10 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     the user's symbols) and averages of response fields.
     """
     _check_conjugates_vanish(equations.saddle_point)
-    equations, closure = close_linear_sites(equations)
+    written, _ = separate_responses(equations.saddle_point.equations)
+    untimed = replace(equations, saddle_point=replace(equations.saddle_point, equations=written))
+    timed = with_clock(untimed)
+    equations, closure = close_linear_sites(timed)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
     more = reads_of_recalls(recalls, processes) | reads_of_responses(equations) | reads_of_constraints(equations)
@@ -66,6 +70,8 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
         impulse = scheme.white_variance if action.is_continuous else Integer(1)
         sites = tuple(with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites)
     builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1), closure.sites)
+    if timed != untimed:
+        builder.arrays[CLOCK] = Array(clock(action.time), "clock")
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
     starts: list[Start] = []
     for group in groups:
@@ -84,7 +90,6 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_function(definition.tensor, definition.terms, line)
     schedule = build_causal_schedule(builder.nodes)
-    _check_first_step(schedule)
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 
@@ -145,17 +150,13 @@ def _add_site(
         if multiplier is not None:
             lever_value = builder.lower_terms(lever, process.site, equation.field.name)
             right = constraints.add_field(equation.field, right, lever_value, multiplier, equation.derivative)
-        lagged = _add_field(builder, equation, right, scheme)
         start = given.get(equation.field.name)
+        lagged = _add_field(builder, equation, right, scheme, start is not None)
         if start and not lagged:
             raise LoweringError(
                 f"field {equation.field} has an initial value but its equation does not continue from the previous time"
             )
-        if lagged and not start and not equation.derivative:
-            raise LoweringError(
-                f"field {equation.field} reads the previous time: give it an initial value, variance=..."
-            )
-        if lagged:
+        if start or equation.derivative:
             starts.append(start or Start(equation.field, Integer(0), Integer(0)))
     for definition in process.definitions:
         if definition.tensor.name in liveness.live:
@@ -165,14 +166,14 @@ def _add_site(
     return starts
 
 
-def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme) -> bool:
-    """Add the update of a field; whether it continues from the previous time."""
+def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme, given: bool) -> bool:
+    """Add the update of a field; whether it continues from the previous time (from a `given` initial value, or 0)."""
     field, now = equation.field, builder.now
     own = field[field.indices]
     line = f"{equation.left_side()} = {equation.right_side()}"
     if not equation.derivative:
         lagged = any(t == now - 1 for e in entries_of(right) for t in e.times)
-        builder.add_site_array(field, "field", right, line, starts=lagged)
+        builder.add_site_array(field, "field", right, line, starts=lagged and given)
         return lagged
     rate = Tensor(f"{field.name}_rate", "definition", field.indices, field.site)
     builder.add_site_array(rate, "rate", right, line)
@@ -203,14 +204,6 @@ def _add_order_parameters(
             builder.add_function(equation.tensor, equation.explicit, line)
             continue
         builder.add_average(equation.tensor, equation.averages, equation.explicit, line, equation.tensor in symmetric)
-
-
-def _check_first_step(schedule: Schedule) -> None:
-    for node in (*schedule.step, *schedule.epilogue):
-        starts = any(getattr(s, "starts", False) for s in node.statements)
-        lagged = [name for name, moment in node.reads if moment is not None and moment.value == "t-1"]
-        if lagged and not starts:
-            raise LoweringError(f"{node.label} needs {lagged[0]} before time 0; only fields with an initial value may")
 
 
 def program_of(lowered: Lowered) -> Program:
@@ -253,6 +246,6 @@ def _drawn_groups(groups, schedule: Schedule) -> tuple[SourceGroup, ...]:
 
 
 def _is_smooth(builder: QuantityBuilder) -> bool:
-    kinked = (Max, Min, Heaviside, Piecewise, Abs, sign)
+    kinked = (Max, Min, Heaviside, Piecewise, Abs, sign, floor, ceiling)
     bodies = [s.expression for n in builder.nodes.values() for s in n.statements if hasattr(s, "expression")]
     return not any(substitute_activations(b).has(*kinked) for b in bodies)

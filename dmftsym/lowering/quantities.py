@@ -215,7 +215,8 @@ class QuantityBuilder:
         """Sums over indices that stand inside a function become arrays of their own, at the time of their body."""
 
         def lower(node: IndexSum) -> Expr:
-            times = sorted({t for e in entries_of(node.body) for t in e.times if t != self.now}, key=str)
+            here = (self.now, self.now - 1)
+            times = sorted({t for e in entries_of(node.body) for t in e.times if t not in here}, key=str)
             if not times:
                 return self.lower_terms(flatten(node), site, target)
             if len(times) > 1 or node.has(self.now) or not isinstance(times[0], Index):
@@ -274,7 +275,9 @@ class QuantityBuilder:
             rank = counts[index.axis] = counts.get(index.axis, -1) + 1
             canonical[index] = same_axis[rank] if rank < len(same_axis) else index
         time_index, _ = split_index(time)
-        key = product.xreplace({time: self.now} if time_index else {Integer(0): self.now}).xreplace(canonical)
+        if time != self.now - 1:  # a function of zeros before time 0 is not zero: it is evaluated, not looked up
+            product = product.xreplace({time: self.now} if time_index else {Integer(0): self.now})
+        key = product.xreplace(canonical)
         if time_index is None:
             raise LoweringError(f"{product}: name this function of the initial state with site.define")
         if key not in self._factors:
@@ -282,7 +285,9 @@ class QuantityBuilder:
             tensor = Tensor(self.unique_name(readable(key) or "factor"), "definition", indices, site)
             self._factors[key] = tensor
             self.add_site_array(tensor, "factor", key, f"{tensor[indices]} = {key}")
-        return self._factors[key][(*own, time)]
+        tensor, back = self._factors[key], {canonical[i]: i for i in own}
+        at = self.now if time == self.now - 1 else time
+        return tensor[(*[back[i] for i in tensor.indices[:-1]], at)]
 
     # --- rows -------------------------------------------------------------------------------------
 
