@@ -23,3 +23,9 @@ class CodegenError(DmftsymError):
 
 class SolveError(DmftsymError):
     """The compiled model cannot be solved with the given parameters and data."""
+
+
+def out_of_memory(error: MemoryError) -> str:
+    """One line for what asked for more memory than there is."""
+    detail = f": {error}" if str(error) else ""
+    return f"the memory does not suffice{detail}; reduce steps or points, or raise the limit (ulimit, control group)"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dmftsym.errors import DmftsymError, SolveError
+from dmftsym.errors import DmftsymError, SolveError, out_of_memory
 from dmftsym.options import Options
 from dmftsym.version import __version__
 
@@ -41,6 +41,9 @@ def main() -> None:
         app()
     except DmftsymError as error:
         print(f"dmftsym: {error}", file=sys.stderr)
+        sys.exit(2)
+    except MemoryError as error:
+        print(f"dmftsym: {out_of_memory(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("dmftsym: interrupted", file=sys.stderr)

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import xarray as xr
 
-from dmftsym.errors import SolveError
+from dmftsym.errors import SolveError, out_of_memory
 from dmftsym.runtime.cache import load_module
 from dmftsym.runtime.progress import progress_bar
 from dmftsym.runtime.results import stopwatch, to_dataset
@@ -69,7 +69,7 @@ class Solver:
         options["dt"] = self.module.TIME_STEP if dt is None else dt
         fluctuating = hasattr(self.module, "fluctuations")
         if fluctuating:
-            self._check_covariance_options(options | {"points": covariance_points})
+            self._check_covariances(parameters or {}, data or {}, options | {"points": covariance_points})
         try:
             with progress_bar(self.module.MODEL, enabled=progress) as report:
                 arrays = self.module.solve(parameters or {}, data or {}, progress=report, **options, **single)
@@ -80,6 +80,8 @@ class Solver:
                 options["covariance_points"] = covariance_points
         except self.module.InputError as error:
             raise SolveError(str(error)) from None
+        except MemoryError as error:
+            raise SolveError(out_of_memory(error)) from None
         values = self.module.check_parameters(parameters or {})
         attributes = {
             "model": self.module.MODEL,
@@ -93,12 +95,13 @@ class Solver:
         }
         return to_dataset(self.module, arrays, attributes)
 
-    def _check_covariance_options(self, options: dict) -> None:
-        """What cannot be right is said before anything is computed."""
+    def _check_covariances(self, parameters, data, options: dict) -> None:
+        """What cannot be right, or takes more memory than there is, is said before anything is computed."""
         try:
-            self.module._check_options(*(options[k] for k in ("steps", "dt", "measure", "points", "seed")))
+            self.module.check_fluctuations(parameters, data, **options)
         except self.module.InputError as error:
-            raise SolveError(f"covariances: {error}") from None
+            message = str(error)
+            raise SolveError(message if "covariances" in message else f"covariances: {message}") from None
 
     def _fluctuations(self, parameters, data, options: dict) -> dict:
         """The covariances, or the reason why there are none: what was solved before is not lost."""
