@@ -1,15 +1,19 @@
 """The command line: compile, derive, solve, models, bench."""
 
+import signal
 import sys
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from dmftsym.errors import DmftsymError, SolveError, out_of_memory
+from dmftsym.errors import DmftsymError, SolveError, one_line, out_of_memory
 from dmftsym.options import Options
+from dmftsym.runtime import interrupts
 from dmftsym.version import __version__
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # type: ignore[assignment]  # of Click, which newer versions of Typer have inside
 
 app = typer.Typer(
     add_completion=False,
@@ -37,17 +41,30 @@ BackendOption = Annotated[Backend, typer.Option(help="Target of the generated co
 
 def main() -> None:
     """Run the command line; user errors end with status 2 and one line."""
-    try:
-        app()
-    except DmftsymError as error:
-        print(f"dmftsym: {error}", file=sys.stderr)
-        sys.exit(2)
-    except MemoryError as error:
-        print(f"dmftsym: {out_of_memory(error)}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("dmftsym: interrupted", file=sys.stderr)
-        sys.exit(130)
+    with interrupts.noted() as signals:
+        try:
+            status = app(standalone_mode=False)
+        except UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                print(error.format_message(), file=sys.stderr)
+                sys.exit(2)
+            _refuse(error.format_message())
+        except DmftsymError as error:
+            _refuse(str(error))
+        except MemoryError as error:
+            _refuse(out_of_memory(error))
+        except (typer.Abort, KeyboardInterrupt):
+            status = 130
+    if signals and status == 130:  # what Typer makes of every KeyboardInterrupt
+        how = "terminated" if signals[-1] == signal.SIGTERM else "interrupted"
+        _refuse(f"{how}, nothing was written", 128 + signals[-1])
+    if status:
+        sys.exit(status)
+
+
+def _refuse(message: str, status: int = 2) -> NoReturn:
+    print(f"dmftsym: {one_line(message)}", file=sys.stderr)
+    sys.exit(status)
 
 
 @app.callback(invoke_without_command=True)
@@ -148,30 +165,21 @@ def solve_command(
         print(f"backend {chosen}: {reason}", file=sys.stderr)
         if chosen != "numba":
             compiled = _compiled(model, settings, outputs, chosen, covariance, shapes, numbers)
-    result = compiled.solve(
-        numbers,
-        arrays,
-        steps=steps,
-        dt=dt,
-        measure=measure,
-        points=points,
-        seed=seed,
-        covariance_points=covariance_points,
-        precision=precision,
-        progress=sys.stderr.isatty(),
-    )
-    save(result, output)
-    print(f"{output}: {', '.join(result.data_vars)}")
-    print(f"{result.attrs['measure']}; estimated relative error {result.attrs['estimated_error']:.1e}")
-    if "rounding_error" in result.attrs:
-        print(f"single precision changes the result by {result.attrs['rounding_error']:.1e}, relative")
-    if "cov_measure" in result.attrs:
-        about = f"{result.attrs['cov_measure']}, {result.attrs['cov_modes']} modes"
-        print(f"covariances: {about}; estimated relative error {result.attrs['cov_estimated_error']:.1e}")
-    if result.attrs["status"] != "ok":
-        raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
-    if result.attrs.get("cov_status", "ok") != "ok":
-        raise SolveError(f"covariances {result.attrs['cov_status']}; the means are in {output}")
+    with interrupts.watched():  # also while the result is written
+        result = compiled.solve(
+            numbers,
+            arrays,
+            steps=steps,
+            dt=dt,
+            measure=measure,
+            points=points,
+            seed=seed,
+            covariance_points=covariance_points,
+            precision=precision,
+            progress=sys.stderr.isatty(),
+        )
+        save(result, output)
+    _report(result, output)
 
 
 @app.command("bench")
@@ -204,6 +212,22 @@ def models_command() -> None:
         on_request = [t.name for t in quantities if t.name not in model.outputs]
         more = f" (on request: {', '.join(on_request)})" if on_request else ""
         print(f"  results     {', '.join(model.outputs)}{more}")
+
+
+def _report(result, output: Path) -> None:
+    """Print what a run gave; raises `SolveError` if something is wrong with it."""
+    print(f"{output}: {', '.join(result.data_vars)}")
+    if not result.attrs["status"].startswith("interrupted"):
+        print(f"{result.attrs['measure']}; estimated relative error {result.attrs['estimated_error']:.1e}")
+    if "rounding_error" in result.attrs:
+        print(f"single precision changes the result by {result.attrs['rounding_error']:.1e}, relative")
+    if "cov_measure" in result.attrs:
+        about = f"{result.attrs['cov_measure']}, {result.attrs['cov_modes']} modes"
+        print(f"covariances: {about}; estimated relative error {result.attrs['cov_estimated_error']:.1e}")
+    if result.attrs["status"] != "ok":
+        raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
+    if result.attrs.get("cov_status", "ok") != "ok":
+        raise SolveError(f"covariances {result.attrs['cov_status']}; the means are in {output}")
 
 
 def _picture(figure, path: Path) -> bytes:

@@ -76,8 +76,8 @@ def stored_sources(program: Program, group: SourceGroup, target: Target) -> tupl
     size = times_size("steps", f"size_{group.name}")
     arrays = [Stored(f"factor_{group.name}", (size, size), f"{target.xp}.zeros(({size}, {size}))")]
     if any(isinstance(s, DrawVariation) and s.group.name == group.name for s in program.step):
-        shape = (COLUMNS.size, size, size)
-        arrays.append(Stored(f"d_factor_{group.name}", shape, f"{target.xp}.zeros(({', '.join(shape)}))"))
+        columns = (COLUMNS.size, size, size)
+        arrays.append(Stored(f"d_factor_{group.name}", columns, f"{target.xp}.zeros({tuple_code(columns)})"))
     if group.basis:
         shape = (size, f"paths_{group.basis}")
         made = zeros(shape, group.basis, target, True)
