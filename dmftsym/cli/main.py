@@ -4,7 +4,7 @@ import signal
 import sys
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -13,7 +13,7 @@ from dmftsym.options import Options
 from dmftsym.runtime import interrupts
 from dmftsym.version import __version__
 
-UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # type: ignore[assignment]  # of Click, which newer versions of Typer have inside
+UsageError: Any = typer.BadParameter.__mro__[1]  # of Click, which newer versions of Typer have inside
 
 app = typer.Typer(
     add_completion=False,
@@ -84,6 +84,9 @@ def compile_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The module to write.")] = Path("solver.py"),
 ) -> None:
     """Write a standalone solver module."""
+    from dmftsym.runtime.results import check_output
+
+    check_output(output)
     source = _compiled(model, settings, outputs, backend, covariance).source
     _write(output, source.text)
     print(f"{output}: {source.name}, {source.target}, {len(source.text.splitlines())} lines")
@@ -106,6 +109,10 @@ def derive_command(
     from dmftsym.derivation.document import code_page, document
     from dmftsym.lowering.ir_printer import fluctuation_text, program_text
 
+    if graph:
+        from dmftsym.runtime.results import check_output
+
+        check_output(graph)
     if show in ("schedule", "program", "code"):
         compiled = _compiled(model, settings, outputs, backend, covariance)
         if show == "schedule":
@@ -150,8 +157,9 @@ def solve_command(
     precision: Annotated[Precision, typer.Option(help="Of the sample paths; float32 needs cupy.")] = "float64",
 ) -> None:
     """Compile a model, solve it and write the result."""
-    from dmftsym.runtime.results import load_data, save
+    from dmftsym.runtime.results import check_output, load_data, save
 
+    check_output(output)
     arrays = load_data(data) if data else {}
     numbers = {name: _number(name, value) for name, value in _pairs("-p", parameter)}
     shapes = {name: array.shape for name, array in arrays.items()}
@@ -241,14 +249,13 @@ def _picture(figure, path: Path) -> bytes:
 
 
 def _write(path: Path, content: str | bytes) -> None:
-    from dmftsym.files import write_atomically
+    from dmftsym.files import replacing
 
     try:
-        if not path.parent.is_dir():
-            raise OSError(f"there is no folder {path.parent}")
-        write_atomically(path, content)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        raise SolveError(f"cannot write {path}: {error}") from None
+        raise SolveError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _parameter_text(parameter) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from dmftsym.errors import SolveError, out_of_memory
-from dmftsym.runtime.cache import load_module
+from dmftsym.files import UNWRITABLE, without_cache
+from dmftsym.runtime.cache import load_module, reload_uncached
 from dmftsym.runtime.interrupts import Watch, at_once, watched
 from dmftsym.runtime.progress import asking, progress_bar
 from dmftsym.runtime.results import stopwatch, to_dataset
@@ -72,7 +73,15 @@ class Solver:
         fluctuating = hasattr(self.module, "fluctuations")
         if fluctuating:
             self._check_covariances(parameters or {}, data or {}, options | {"points": covariance_points})
-        arrays = self._computed(parameters or {}, data or {}, options | single, covariance_points, progress)
+        given = (parameters or {}, data or {}, options | single, covariance_points, progress)
+        try:
+            arrays = self._computed(*given)
+        except OSError as error:  # of Numba, which writes what it has compiled
+            if error.errno not in UNWRITABLE:
+                raise
+            without_cache(str(error.filename or "folder"), error.strerror or str(error))
+            vars(self)["module"] = reload_uncached(self.module, self.text)
+            arrays = self._computed(*given)
         if fluctuating and any(name.startswith("cov_") for name in arrays):
             options["covariance_points"] = covariance_points
         values = self.module.check_parameters(parameters or {})
