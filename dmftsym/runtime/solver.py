@@ -13,6 +13,7 @@ from dmftsym.errors import SolveError, out_of_memory
 from dmftsym.files import UNWRITABLE, without_cache
 from dmftsym.runtime.cache import load_module, reload_uncached
 from dmftsym.runtime.interrupts import Watch, at_once, watched
+from dmftsym.runtime.parallel import alone, serial, threads_are_lost
 from dmftsym.runtime.progress import asking, progress_bar
 from dmftsym.runtime.results import stopwatch, to_dataset
 
@@ -99,9 +100,11 @@ class Solver:
 
     def _computed(self, parameters, data, options: dict, covariance_points, progress: bool) -> dict:
         """The means, then the covariances: all that is there when a signal comes."""
+        if threads_are_lost() and serial(self.text) != self.text:
+            vars(self)["module"] = load_module(self.name, serial(self.text))
         module = self.module
         try:
-            with watched() as watch:
+            with alone(), watched() as watch:
                 with progress_bar(module.MODEL, enabled=progress) as report:
                     arrays = module.solve(parameters, data, progress=asking(watch, report), **options)
                 if not hasattr(module, "fluctuations") or arrays["status"] != "ok":

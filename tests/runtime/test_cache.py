@@ -85,8 +85,12 @@ MODEL = "unit"
 from numba import njit
 
 @njit(cache=True)
-def twice(x):
+def _twice(x):
     return 2 * x
+
+@njit(cache=True)
+def twice(x):
+    return _twice(x)
 """
 
 
@@ -95,7 +99,7 @@ def twice(x):
 def test_compiled_code_that_was_cut_is_built_anew(suffix, kept, folder, capsys):
     module = load_module("unit", NUMBA)
     assert module.twice(3) == 6
-    (cut,) = (Path(module.__file__).parent / "__pycache__").glob(f"*.{suffix}")
+    (cut,) = (Path(module.__file__).parent / "__pycache__").glob(f"*.twice-*.{suffix}")
     forget(Path(module.__file__))
     assert load_module("unit", NUMBA).twice(4) == 8 and capsys.readouterr().err == ""
     forget(Path(module.__file__))
