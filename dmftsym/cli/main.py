@@ -55,9 +55,9 @@ def main() -> None:
             _refuse(out_of_memory(error))
         except (typer.Abort, KeyboardInterrupt):
             status = 130
-    if signals and status == 130:  # what Typer makes of every KeyboardInterrupt
-        how = "terminated" if signals[-1] == signal.SIGTERM else "interrupted"
-        _refuse(f"{how}, nothing was written", 128 + signals[-1])
+    if status == 130:  # what Typer makes of every KeyboardInterrupt
+        terminated = signals[-1:] == [signal.SIGTERM]
+        _refuse(f"{'terminated' if terminated else 'interrupted'}, nothing was written", 143 if terminated else 130)
     if status:
         sys.exit(status)
 
@@ -142,7 +142,7 @@ def solve_command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.nc", help="The netCDF file to write.")],
     settings: SetOption = [],  # noqa: B006
     parameter: Annotated[list[str], typer.Option("-p", metavar="NAME=VALUE", help="A parameter.")] = [],  # noqa: B006
-    data: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Arrays by name.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="Arrays by name: .npz, .nc or .csv.")] = None,
     steps: Annotated[int, typer.Option(help="Number of times, the initial one included.")] = 100,
     dt: Annotated[float | None, typer.Option(help="Time step; default: that of the model.")] = None,
     measure: Annotated[Measure, typer.Option(help="Averaging rule.")] = "auto",
@@ -157,7 +157,8 @@ def solve_command(
     precision: Annotated[Precision, typer.Option(help="Of the sample paths; float32 needs cupy.")] = "float64",
 ) -> None:
     """Compile a model, solve it and write the result."""
-    from dmftsym.runtime.results import check_output, load_data, save
+    from dmftsym.runtime.data import load_data
+    from dmftsym.runtime.results import check_output, save
 
     check_output(output)
     arrays = load_data(data) if data else {}
@@ -166,6 +167,9 @@ def solve_command(
     compiled = _compiled(
         model, settings, outputs, "numba" if backend == "auto" else backend, covariance, shapes, numbers
     )
+    if data and data.suffix == ".nc":  # which may hold more than data, as results do
+        known = [d.tensor.name for d in compiled.program.data]
+        arrays = {name: array for name, array in arrays.items() if name in known} or arrays
     if backend == "auto":
         from dmftsym.runtime.backends import choose_backend
 

@@ -87,26 +87,6 @@ def save(dataset: xr.Dataset, path: str | Path) -> None:
         raise SolveError(f"cannot write {path}: {error}") from None
 
 
-def load_data(path: str | Path) -> dict[str, np.ndarray]:
-    """Read an .npz file of plain arrays. Raises `SolveError` for anything else; pickled objects are never loaded."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise SolveError(f"{path} holds a single array; save named arrays with numpy.savez")
-            return {name: _plain(path, name, file) for name in file.files}
-    except SolveError:
-        raise
-    except Exception as error:  # a damaged archive raises errors of many libraries
-        raise SolveError(f"cannot read data from {path}: {error}") from None
-
-
-def _plain(path, name: str, file) -> np.ndarray:
-    try:
-        return file[name]
-    except ValueError:
-        raise SolveError(f"{path}: array '{name}' holds pickled objects, which are refused; store numbers") from None
-
-
 def stopwatch():
     """A function that tells the seconds since it was made."""
     begin = time.perf_counter()
