@@ -282,7 +282,10 @@ class SourceGroup:
 
 @dataclass(frozen=True)
 class Program:
-    """A discretised, scheduled model: what the code generator prints."""
+    """A discretised, scheduled model: what the code generator prints.
+
+    `order`: of the error in the time step, None for discrete time.
+    """
 
     name: str
     description: str
@@ -305,6 +308,7 @@ class Program:
     smooth: bool
     equations: tuple[str, ...]
     closure: tuple[tuple[str, str], ...] = ()
+    order: int | None = None
 
     def array(self, name: str) -> Array:
         """The array of that name."""

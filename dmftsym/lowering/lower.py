@@ -243,6 +243,7 @@ def program_of(lowered: Lowered) -> Program:
         _is_smooth(builder),
         lowered.equations,
         lowered.closure.reasons,
+        scheme.order if action.is_continuous else None,
     )
 
 

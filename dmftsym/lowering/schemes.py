@@ -14,7 +14,7 @@ VALUE, RATE = Symbol("value", real=True), Symbol("rate", real=True)
 class Scheme:
     """An explicit one-step rule for dx/dt = rate.
 
-    `advance` gives x(t + dt) from `VALUE`, `RATE` and `TIME_STEP`; an integral over the past is a sum with
+    The error at a fixed time is of order dt**`order`. `advance` gives x(t + dt) from `VALUE`, `RATE` and `TIME_STEP`; an integral over the past is a sum with
     `integral_weight`; white noise of covariance D δ(t - s) has variance D·`white_variance` at each step.
     """
 
