@@ -8,7 +8,7 @@ from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.errors import CodegenError
 from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.sums import Binding, IndexSum
-from dmftsym.language.symbols import KICKS, Axis, Entry, Index, Parameter, Size
+from dmftsym.language.symbols import KICKS, PASSES, Axis, Entry, Index, Parameter, Size
 from dmftsym.language.terms import Before, Term, entries_of, flatten, outermost, substitute_activations
 from dmftsym.lowering.times import When, when
 
@@ -39,8 +39,8 @@ def slot_code(slot: Index, argument: Expr, now: Index, constraints: tuple[Before
         if argument.is_Integer:
             return str(argument)
         return part_slice(slot.axis, argument.axis)
-    if isinstance(argument, Index) and argument.axis == KICKS:
-        return ":"
+    if isinstance(argument, Index) and argument.axis in (KICKS, PASSES):
+        return argument.name if argument.is_time else ":"
     moment = when(argument, now, constraints, where)
     return moment_code(moment, now)
 

@@ -8,14 +8,20 @@ from dmftsym.derivation.process import Source
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term
 from dmftsym.lowering.ir import COLUMNS, Draw, DrawVariation, SourceGroup
+from dmftsym.lowering.schemes import BACK
 
 
 class SourceWriter:
     """Writes what draws the sources of a program at a step."""
 
-    def __init__(self, now: Index, formula: ArrayFormula, target: Target):
-        """On a device, how many columns a factor has is not known on the host, where it is bounded by its rows."""
+    def __init__(self, now: Index, formula: ArrayFormula, target: Target, passes: int = 1):
+        """On a device, how many columns a factor has is not known on the host, where it is bounded by its rows.
+
+        With two `passes` a step a draw is repeated with the same normals; white noise is that of the step that the pass
+        before began.
+        """
         self.now, self.formula, self.target, self.on_device = now, formula, target, target.on_device
+        self.twice, self.white_time = passes > 1, now.name if passes == 1 else BACK.name
 
     def covariance(self, group: SourceGroup, lead: tuple[Index, ...] = ()) -> str:
         """The covariance of a group at one time, or its rows against all times up to now, as one matrix.
@@ -73,6 +79,8 @@ class SourceWriter:
         name = group.name
         size = f"size_{name}"
         lines = [f"# {statement.equation}"]
+        if group.kind == "evolving" and self.twice:
+            lines.append(f"factor_{name}[{now}*{size} :][:{size}] = 0.0")
         rows = f"factor_{name}[{now}*{size} :][:{size}, :rank_{name}]"
         drawn = f"drawn = {self.target.product(rows, f'normals_{name}[:rank_{name}]')}"
         if group.kind == "evolving" and self.on_device:
@@ -83,20 +91,22 @@ class SourceWriter:
                 drawn,
             ]
         elif group.kind == "evolving":
+            before = f"ranks_{name}[{now}]" if self.twice else f"rank_{name}"
+            null = f"({size} - opened)*({self.white_time} == {now})" if self.twice else f"{size} - opened"
             lines += [
                 f"row = {self.covariance(group)}",
-                f"opened = _extend_factor(factor_{name}, active_{name}, rank_{name}, row, {now})",
+                f"opened = _extend_factor(factor_{name}, active_{name}, {before}, row, {now})",
                 "if opened < 0:",
                 f'    status = f"failed: the covariance of {name} is not positive at step {{{now}}}"',
                 "    break",
-                f"rank_{name}, null_directions = rank_{name} + opened, null_directions + {size} - opened",
+                f"rank_{name}, null_directions = {before} + opened, null_directions + {null}",
                 f"ranks_{name}[{now} + 1] = rank_{name}",
                 drawn,
             ]
         else:
             lines += [
                 f'factor_{name} = _square_root({self.covariance(group)}, "{statement.equation}")',
-                f"drawn = {self.target.product(f'factor_{name}', f'normals_{name}[{now}]')}",
+                f"drawn = {self.target.product(f'factor_{name}', f'normals_{name}[{self.white_time}]')}",
             ]
         return lines + self.members(group)
 
@@ -110,13 +120,15 @@ class SourceWriter:
         lines = [f"# {statement.equation}", f"d_row = {changed}"]
         if group.kind == "evolving":
             columns = f"active_{name}, opened_{name}" if self.on_device else f"active_{name}[:rank_{name}]"
+            if self.twice:
+                lines.append(f"d_factor_{name}[:, {now}*size_{name} :][:, :size_{name}] = 0.0")
             lines += [
                 f"_vary_factor(factor_{name}, d_factor_{name}, {columns}, d_row, {now})",
                 f"drawn = d_factor_{name}[:, {now}*size_{name} :][:, :size_{name}, :rank_{name}]"
                 f" @ normals_{name}[:rank_{name}]",
             ]
         else:
-            lines += [f"drawn = _varied_square_root(factor_{name}, d_row) @ normals_{name}[{now}]"]
+            lines += [f"drawn = _varied_square_root(factor_{name}, d_row) @ normals_{name}[{self.white_time}]"]
         return lines + self.members(group, varied=True)
 
     def members(self, group: SourceGroup, varied: bool = False) -> list[str]:

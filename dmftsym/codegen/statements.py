@@ -45,7 +45,7 @@ class StatementWriter:
         self.xp = target.xp
         self.histories = frozenset(a.tensor.name for a in program.arrays if a.history)
         self.formula = ArrayFormula(program.now, target.xp)
-        self.sources = SourceWriter(program.now, self.formula, target)
+        self.sources = SourceWriter(program.now, self.formula, target, program.passes)
         self.kernels = {} if kernels is None else kernels
 
     def lines(self, statement: Statement) -> list[str]:
@@ -79,12 +79,19 @@ class StatementWriter:
         call = wrapped(f"{code.name}(", code.arguments, ")")
         if not kernel.assignments[0].starts:
             return [*lines, *call]
-        starts = [f"    {a.target.tensor.name}[...] = {self._start(a.target)}" for a in kernel.assignments]
+        starts = [f"    {a.target.tensor.name}[...] = {self._start(a)}" for a in kernel.assignments]
         return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
 
-    def _start(self, target: Entry) -> str:
-        role = self.program.array(target.tensor.name).role
-        return "0.0" if role in ("tangent", "variation") else f"{target.tensor.name}_start"
+    def _start(self, assign: Assign) -> str:
+        """The value of a site array at the first step: that of a field, or the same on every path."""
+        target, initial = assign.target.tensor, assign.initial
+        if isinstance(initial, Entry) and initial.tensor.kind == "field":
+            return f"{initial.tensor.name}_start"
+        if initial is not None:
+            free = tuple(i for i in target.indices if not i.is_time)
+            return f"({self.formula.expression(initial, free)})[..., None]"
+        role = self.program.array(target.name).role
+        return "0.0" if role in ("tangent", "variation") else f"{target.name}_start"
 
     def _apart(self, kernel: TangentKernel) -> list[str]:
         """The updates of a tangent kernel one after the other: elementwise ones as kernels, sums as array code."""
@@ -232,7 +239,7 @@ class StatementWriter:
         elif moment is When.INITIAL:
             code = f"{tensor.name}_history[0]"
         elif moment is When.LAG and tensor.name in self.histories:
-            code = f"{tensor.name}_history[{self.now.name} - 1]"
+            code = f"{tensor.name}_history[{time}]"
         slots = [(s, a) for s, a in zip(tensor.indices, entry.indices, strict=True) if not s.is_time]
         cuts = []
         for slot, argument in slots:
@@ -279,7 +286,8 @@ class StatementWriter:
         value = self.formula.sum_of_terms(statement.terms, free, statement.constraints)
         target, head = self._target(statement.target, statement.constraints), f"# {statement.equation}"
         if statement.starts:
-            return [head, f"{target} = {value} if {self.now.name} > 0 else 0.0"]
+            initial = "0.0" if statement.initial is None else self.formula.expression(statement.initial, free)
+            return [head, f"{target} = {value} if {self.now.name} > 0 else {initial}"]
         return [head, *self._after_start(statement.target, f"{target} {'+=' if statement.accumulate else '='} {value}")]
 
     # --- memory of random matrices -----------------------------------------------------------------

@@ -3,6 +3,7 @@
 import re
 
 from dmftsym.codegen.arrays import size_code
+from dmftsym.codegen.grid import grid_lines, is_of_grid
 from dmftsym.codegen.kernels import wrapped
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.statements import StatementWriter
@@ -38,6 +39,7 @@ def sweep_code(
     step = [writer.lines(s) for s in program.step]
     epilogue = [writer.lines(s) for s in program.epilogue]
     allocate, views = _allocations(program, writer.target)
+    allocate += grid_lines(program, writer.xp, [*step, *epilogue])
     before = [line for c in program.constants for line in constant_lines(c, writer)]
     before += _initial_values(program, writer)
     checked = ("order parameter", "function")
@@ -47,6 +49,8 @@ def sweep_code(
     evolving = [g for g in program.groups if g.kind == "evolving"]
     return {
         "name": name,
+        "passes": program.passes,
+        "breaks": any(line.lstrip() == "break" for block in step for line in block),
         "arrays": [a for a in arguments if a in ARRAYS],
         "checked": finite,
         "evolving": [g.name for g in evolving],
@@ -73,7 +77,7 @@ def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]
         allocate.append(f"paths_{site} = len(weight_{site})")
     if not on_device and any(is_variation(a.tensor) for a in program.arrays):
         allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sites]
-    for array in (a for a in program.arrays if not a.site and a.tensor.time_slots):
+    for array in (a for a in program.arrays if not a.site and a.tensor.time_slots and not is_of_grid(a.role)):
         if array.given:
             varied = is_variation(array.tensor)
             name = array.tensor.name.removeprefix("d_").removesuffix("_change") if varied else array.tensor.name

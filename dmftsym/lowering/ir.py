@@ -24,6 +24,14 @@ ROLES = {
     "memory": "a sum over the past or over indices, one value per sample path",
     "tangent": "the change of a field that an impulse in a source makes, one value per sample path",
     "impulse": "a unit impulse at every time",
+    "double impulse": "a unit impulse at every time, twice a unit at the first, where a step has only one side",
+    "second time": "one at the second time, zero at others",
+    "onset": "one at the time of an impulse, zero at others",
+    "half onset": "half at the time of an impulse, where an integral over what it does begins, one at others",
+    "echo": "two where an impulse has had half its effect, at its own time, one elsewhere",
+    "past weight": "the weights of an integral over the past at its earlier times",
+    "end weight": "the weights of an integral over the past at its upper end",
+    "base": "where the passes of a step start from, one value per sample path",
     "order parameter": "a site average",
     "slope": "the partial derivative of an update, one value per sample path",
     "variation": "the first-order change of a quantity, one value per column",
@@ -62,13 +70,14 @@ class Array:
 class Assign:
     """Elementwise update of a site array: target[indices] = expression, for every sample path.
 
-    `starts`: at the first step the target takes its initial value instead.
+    `starts`: at the first step the target takes its initial value instead: `initial`, or what its role says.
     """
 
     target: Entry
     expression: Expr
     equation: str
     starts: bool = False
+    initial: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """target = Σ terms, a function of quantities without sample paths; with `starts` it is zero at the first step."""
+    """target = Σ terms, a function of quantities without sample paths; with `starts` it is `initial` (or 0) at first."""
 
     target: Entry
     terms: tuple[Term, ...]
@@ -117,6 +126,7 @@ class Evaluate:
     constraints: tuple[Before, ...] = ()
     starts: bool = False
     accumulate: bool = False
+    initial: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -284,7 +294,7 @@ class SourceGroup:
 class Program:
     """A discretised, scheduled model: what the code generator prints.
 
-    `order`: of the error in the time step, None for discrete time.
+    `order`: of the error in the time step, None for discrete time; `passes`: how often a step is evaluated.
     """
 
     name: str
@@ -309,6 +319,7 @@ class Program:
     equations: tuple[str, ...]
     closure: tuple[tuple[str, str], ...] = ()
     order: int | None = None
+    passes: int = 1
 
     def array(self, name: str) -> Array:
         """The array of that name."""

@@ -22,10 +22,12 @@ from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
+from dmftsym.lowering.motion import add_motion, rate_of, waits_of
+from dmftsym.lowering.passes import check_passes
 from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.lowering.responses import add_responses, reads_of_responses
 from dmftsym.lowering.schedule import Schedule, build_causal_schedule
-from dmftsym.lowering.schemes import RATE, VALUE, Scheme
+from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import group_sources
 
 
@@ -53,19 +55,23 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     the user's symbols) and averages of response fields.
     """
     _check_conjugates_vanish(equations.saddle_point)
+    check_passes(equations, scheme)
     equations, closure = close_linear_sites(equations)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
     more = reads_of_recalls(recalls, processes) | reads_of_responses(equations) | reads_of_constraints(equations)
     liveness = find_live(action, processes, saddle, wanted, more)
-    recalls = tuple(r for r in recalls if r.tensor.name in liveness.live)
+    # a correction has felt the sources of its own time
+    recalls = tuple(
+        replace(r, instant=r.instant or scheme.passes > 1) for r in recalls if r.tensor.name in liveness.live
+    )
     lines = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
     saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
     responses = tuple(r for r in equations.responses if r.tensor.name in liveness.live)
     if kicked:
         impulse = scheme.white_variance if action.is_continuous else Integer(1)
         sites = tuple(with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites)
-    builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1), closure.sites)
+    builder = QuantityBuilder(action, scheme, equations.responses, closure.sites)
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
     starts: list[Start] = []
     for group in groups:
@@ -168,17 +174,14 @@ def _add_site(
 def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme) -> bool:
     """Add the update of a field; whether it continues from the previous time."""
     field, now = equation.field, builder.now
-    own = field[field.indices]
     line = f"{equation.left_side()} = {equation.right_side()}"
     if not equation.derivative:
         lagged = any(t == now - 1 for e in entries_of(right) for t in e.times)
         builder.add_site_array(field, "field", right, line, starts=lagged)
         return lagged
-    rate = Tensor(f"{field.name}_rate", "definition", field.indices, field.site)
-    builder.add_site_array(rate, "rate", right, line)
-    before = {now: now - 1}
-    step = scheme.advance.xreplace({VALUE: own.xreplace(before), RATE: rate[rate.indices].xreplace(before)})
-    builder.add_site_array(field, "field", step, f"{own} = {step}  ({scheme.name})", starts=True)
+    rate = rate_of(field)
+    builder.add_site_array(rate, "rate", right, line, after=waits_of(field, scheme))
+    add_motion(builder, scheme, field, "field")
     return True
 
 
@@ -244,6 +247,7 @@ def program_of(lowered: Lowered) -> Program:
         lowered.equations,
         lowered.closure.reasons,
         scheme.order if action.is_continuous else None,
+        scheme.passes,
     )
 
 

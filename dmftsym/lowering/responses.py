@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sympy import Expr, KroneckerDelta, Mul
+from sympy import Expr, Integer, KroneckerDelta, Mul
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.responses import ResponseFunction, Tangent, change_of_observable, tangents
@@ -10,8 +10,9 @@ from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.ir import Array
+from dmftsym.lowering.motion import add_motion, rate_of, waits_of
 from dmftsym.lowering.quantities import QuantityBuilder
-from dmftsym.lowering.schemes import RATE, VALUE, Scheme
+from dmftsym.lowering.schemes import Scheme
 
 
 def reads_of_responses(equations: Derivation) -> dict[str, list[Entry]]:
@@ -61,6 +62,9 @@ class _ResponseWriter:
         self.process = next(p for p in equations.process if p.site == response.site)
         self.kick = builder.kick
         self.end = {i: self.kick if i.is_time else builder.primed(i) for i in self._primed()}
+        self.restarts = scheme.passes > 1 and any(
+            e.derivative and t.kicked for t in self.tangents for e in self.process.equations if e.field == t.of
+        )
         self.shared = self._find_shared()
         self.tensors = {t.tensor.name: self._tensor(t) for t in self.tangents}
 
@@ -104,8 +108,23 @@ class _ResponseWriter:
                 spatial = [i for i in own if not (i.atoms(Index) and _is_time(i))]
                 (time,) = (i for i in own if i.is_Integer or _is_time(i))
                 kicked = [i for i in end if i != self.kick]
-                replaced[entry] = self.tensors[entry.tensor.name][(*spatial, *kicked, self.kick, time)]
+                tensor = self.tensors[entry.tensor.name]
+                if self.restarts and time != self.builder.now:
+                    tensor = self._halved(tensor)
+                replaced[entry] = tensor[(*spatial, *kicked, self.kick, time)]
         return expr.xreplace(replaced)
+
+    def _halved(self, tensor: Tensor) -> Tensor:
+        """A tangent as it stands in integrals, which begin at the time of the impulse: half its value counts there."""
+        builder, half = self.builder, Tensor(f"half_{tensor.name}", "definition", tensor.indices, tensor.site)
+        if half.name not in builder.arrays:
+            value = self._grid("half onset")[self.kick, builder.now] * tensor[tensor.indices]
+            line = f"{half[half.indices]} = {value}"
+            if tensor.site:
+                builder.add_site_array(half, "tangent", value, line)
+            else:
+                builder.add_function(half, (Term(value),), line, auxiliary=True)
+        return half
 
     # --- updates ----------------------------------------------------------------------------------
 
@@ -113,14 +132,14 @@ class _ResponseWriter:
         tensor = self.tensors[tangent.tensor.name]
         formula = (lambda body: body) if tensor.site else substitute_activations
         terms = tuple(replace(t, body=self._lowered(formula(t.body))) for t in tangent.terms)
-        if tangent.kicked:
+        if tangent.kicked and not self.restarts:
             terms = (*terms, Term(self._impulse(tangent)))
         equation = next((e for e in self.process.equations if e.field == tangent.of), None)
         dot = ".dot" if equation is not None and equation.derivative else ""
         places = ", ".join(map(str, tensor.indices))
         line = f"{tensor.name}{dot}[{places}] = {as_expression(terms)}"
         if equation is not None and equation.derivative:
-            self._add_moving(tensor, terms, line)
+            self._add_moving(tensor, terms, line, self._jump(tangent))
         elif not tensor.site:
             self.builder.add_function(tensor, terms, line, auxiliary=True)
         else:
@@ -128,32 +147,44 @@ class _ResponseWriter:
             self.builder.add_site_array(tensor, "tangent", value, line)
 
     def _impulse(self, tangent: Tangent) -> Expr:
-        """1 where x, its indices and its time are those of the source (a density in continuous time)."""
-        now = self.builder.now
-        own = [i for i in tangent.of.indices if not i.is_time]
-        deltas = [
-            KroneckerDelta(i, j) for i, j in zip(own, [i for i in self.end.values() if i != self.kick], strict=True)
-        ]
-        impulse = Tensor("impulse", "data", (self.kick, now))
-        self.builder.arrays.setdefault("impulse", Array(Tensor("impulse", "definition", (self.kick, now)), "impulse"))
-        return Mul(impulse[self.kick, now], *deltas)
+        """1 where x, its indices and its time are those of the source (a density in continuous time).
 
-    def _add_moving(self, tensor: Tensor, terms: tuple[Term, ...], line: str) -> None:
-        """A tangent with an equation of motion: zero at the start, then one step of the scheme after the other."""
-        builder, now = self.builder, self.builder.now
-        rate = Tensor(f"{tensor.name}_rate", "definition", tensor.indices, tensor.site)
-        before = {now: now - 1}
-        step = self.scheme.advance.xreplace(
-            {VALUE: tensor[tensor.indices].xreplace(before), RATE: rate[rate.indices].xreplace(before)}
-        )
-        moved = f"{tensor[tensor.indices]} = {step}  ({self.scheme.name})"
+        With two passes a step an impulse acts half at its time and half on the next one; at the start, where there is no
+        time before, it counts twice.
+        """
+        role = "impulse" if self.scheme.passes == 1 else "double impulse"
+        return Mul(self._grid(role)[self.kick, self.builder.now], *self._deltas(tangent))
+
+    def _jump(self, tangent: Tangent) -> Expr | None:
+        """What an impulse does to a moving tangent at its time, if tangents start there; else None."""
+        if not self.restarts:
+            return None
+        onset = self._grid("onset")[self.kick, self.builder.now]
+        return Mul(onset, *self._deltas(tangent)) if tangent.kicked else Integer(0)
+
+    def _deltas(self, tangent: Tangent) -> list[Expr]:
+        own = [i for i in tangent.of.indices if not i.is_time]
+        return [KroneckerDelta(i, j) for i, j in zip(own, [i for i in self.end.values() if i != self.kick], strict=True)]
+
+    def _grid(self, role: str) -> Tensor:
+        """An array of numbers that the time grid fixes: times of impulses, times."""
+        indices, name = (self.kick, self.builder.now), role.replace(" ", "_")
+        self.builder.arrays.setdefault(name, Array(Tensor(name, "definition", indices), role))
+        return Tensor(name, "data", indices)
+
+    def _add_moving(self, tensor: Tensor, terms: tuple[Term, ...], line: str, jump: Expr | None) -> None:
+        """A tangent with an equation of motion: zero at the start, then one step of the scheme after the other.
+
+        `jump`: its value at the time of the impulse, where it starts.
+        """
+        builder, rate, waits = self.builder, rate_of(tensor), waits_of(tensor, self.scheme)
         if not tensor.site:
-            builder.add_function(rate, terms, line, auxiliary=True)
-            builder.add_function(tensor, tuple(Term(a) for a in step.expand().args), moved, auxiliary=True, starts=True)
+            builder.add_function(rate, terms, line, auxiliary=True, after=waits)
         else:
             value = builder.lower_terms(terms, rate.site, tensor.name)
-            builder.add_site_array(rate, "rate", value, line)
-            builder.add_site_array(tensor, "tangent", step, moved, starts=True)
+            builder.add_site_array(rate, "rate", value, line, after=waits)
+        restart = None if jump is None else (self._grid("onset")[self.kick, builder.now], jump)
+        add_motion(builder, self.scheme, tensor, "tangent", restart)
 
     def _add_average(self) -> None:
         response, builder = self.response, self.builder
@@ -167,6 +198,8 @@ class _ResponseWriter:
         moved = []
         for term in terms:
             body = self._lowered(term.body.xreplace({**end, later: builder.now}))
+            if self.scheme.passes > 1 and not (response.instant or self.restarts):
+                body *= self._grid("echo")[self.kick, builder.now]
             moved.append(replace(term, body=body * response.coefficient))
         target = response.tensor[response.tensor.indices].xreplace({**end, later: builder.now})
         local = any(e.tensor.site == response.site for t in moved for e in entries_of(t.body))

@@ -94,7 +94,10 @@ class TangentWriter:
             case Evaluate():
                 target = self._target(statement.target)
                 terms = self.vary(statement.terms)
-                return Evaluate(target, terms, f"{target} = {as_expression(terms)}", statement.constraints)
+                line = f"{target} = {as_expression(terms)}"
+                return Evaluate(
+                    target, terms, line, statement.constraints, statement.starts, statement.accumulate
+                )
             case Draw():
                 return self._draw(statement)
         raise TypeError(f"unknown statement {statement!r}")
