@@ -11,7 +11,7 @@ class Options:
 
     backend: "numba" or "cupy". outputs: quantities to compute besides the default results. covariance: quantities whose
     finite-width covariances are computed. scheme: time discretisation of
-    continuous models ("euler").
+    continuous models, "euler" (first order) or "heun" (second order).
     """
 
     backend: str = "numba"
@@ -22,6 +22,8 @@ class Options:
     def __post_init__(self):
         if self.backend not in BACKENDS:
             raise DmftsymError(f"unknown backend '{self.backend}'; available: {', '.join(BACKENDS)}")
+        if self.scheme not in SCHEMES:
+            raise DmftsymError(f"unknown scheme '{self.scheme}'; available: {', '.join(SCHEMES)}")
 
     def as_dict(self) -> dict:
         """Options by name, for headers and hashes."""
@@ -29,3 +31,4 @@ class Options:
 
 
 BACKENDS = ("numba", "cupy")
+SCHEMES = ("euler", "heun")
