@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from dmftsym.errors import DmftsymError
+from dmftsym.lowering.schemes import scheme_named
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,7 @@ class Options:
     def __post_init__(self):
         if self.backend not in BACKENDS:
             raise DmftsymError(f"unknown backend '{self.backend}'; available: {', '.join(BACKENDS)}")
-        if self.scheme not in SCHEMES:
-            raise DmftsymError(f"unknown scheme '{self.scheme}'; available: {', '.join(SCHEMES)}")
+        scheme_named(self.scheme)
 
     def as_dict(self) -> dict:
         """Options by name, for headers and hashes."""
@@ -31,4 +31,3 @@ class Options:
 
 
 BACKENDS = ("numba", "cupy")
-SCHEMES = ("euler", "heun")

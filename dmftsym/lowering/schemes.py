@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sympy import Expr, Integer, Rational, Symbol
+from sympy import Expr, Rational, Symbol
 
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import PASSES, Index
@@ -21,25 +21,31 @@ BLEND = Symbol("blend", nonnegative=True)
 class Scheme:
     """An explicit rule for dx/dt = rate whose error at a fixed time is of order dt**`order`.
 
-    `advance` gives the value of a pass from `VALUE` and `RATE` of the pass before, `ahead` that of the next pass from
-    those of this one. With one pass a step `VALUE` is x itself; with two it is a base, which `carried` advances in
-    every pass. An integral over the past is a sum with `integral_weight`, by the trapezoidal rule if there are two
-    passes; white noise of covariance D δ(t - s) has variance D·`white_variance` at each step.
+    `advance` gives x(t + dt) from `VALUE`, `RATE` and `TIME_STEP`; an integral over the past is a sum with
+    `integral_weight`; white noise of covariance D δ(t - s) has variance D·`white_variance` at each step.
+    A step with two passes has `carried`: then `advance` gives x in a pass from the rate of the pass before and from a
+    base as `VALUE`, which `carried` advances in every pass; `following` is `advance` for the pass after, and integrals
+    follow the trapezoidal rule, with weights of their own.
     """
 
     name: str
     order: int
     advance: Expr
-    ahead: Expr
-    carried: Expr | None
     integral_weight: Expr
     white_variance: Expr
     reference: str
+    carried: Expr | None = None
+    following: Expr | None = None
 
     @property
     def passes(self) -> int:
         """How often the equations of a step are evaluated."""
         return 1 if self.carried is None else 2
+
+    @property
+    def ahead(self) -> Expr:
+        """The value of the next pass from `VALUE` and `RATE` of this one."""
+        return self.following or self.advance
 
     def previous(self, now: Index) -> Expr:
         """The time of the pass before."""
@@ -51,8 +57,6 @@ SCHEMES = {
         "euler",
         1,
         VALUE + TIME_STEP * RATE,
-        VALUE + TIME_STEP * RATE,
-        None,
         TIME_STEP,
         1 / TIME_STEP,
         "Euler-Maruyama, Itô; Kloeden & Platen (1992), chapter 9.1",
@@ -62,11 +66,11 @@ SCHEMES = {
         "heun",
         2,
         VALUE + REACH * RATE,
-        VALUE + (Rational(3, 2) * TIME_STEP - REACH) * RATE,
-        VALUE + TIME_STEP / 2 * RATE,
-        Integer(1),
+        TIME_STEP,
         1 / TIME_STEP,
         "Heun, weak order 2 for additive noise; Kloeden & Platen (1992), chapter 15.1",
+        VALUE + TIME_STEP / 2 * RATE,
+        VALUE + (Rational(3, 2) * TIME_STEP - REACH) * RATE,
     ),
 }
 
