@@ -5,11 +5,9 @@ import re
 from dmftsym.lowering.ir import Program
 
 _LINES = {
-    "double impulse": ("{n} = {xp}.eye(steps)/dt", "{n}[0, 0] = 2.0/dt"),
     "onset": ("{n} = {xp}.eye(steps)",),
     "half onset": ("{n} = 1.0 - {xp}.eye(steps)/2", "{n}[0, 0] = 1.0"),
     "second time": ("{n} = {xp}.zeros(steps)", "{n}[1:2] = 1.0"),
-    "echo": ("{n} = 1.0 + {xp}.eye(steps)", "{n}[0, 0] = 1.0"),
     "past weight": ("{n} = {xp}.full(steps, dt)", "{n}[0] = dt/2"),
     "end weight": ("{n} = {xp}.full(steps, dt/2)", "{n}[0] = 0.0"),
 }

@@ -83,13 +83,10 @@ class StatementWriter:
         return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
 
     def _start(self, assign: Assign) -> str:
-        """The value of a site array at the first step: that of a field, or the same on every path."""
+        """The value of a site array at the first step."""
         target, initial = assign.target.tensor, assign.initial
-        if isinstance(initial, Entry) and initial.tensor.kind == "field":
-            return f"{initial.tensor.name}_start"
         if initial is not None:
-            free = tuple(i for i in target.indices if not i.is_time)
-            return f"({self.formula.expression(initial, free)})[..., None]"
+            return f"{initial.tensor.name}_start"
         role = self.program.array(target.name).role
         return "0.0" if role in ("tangent", "variation") else f"{target.name}_start"
 

@@ -238,7 +238,7 @@ class ProgramWriter:
     def _following(self, functions: list[Node]) -> list[Node]:
         """The functions that the requested ones need; those of the passes of a step cannot follow afterwards."""
         wanted = set(self.requested)
-        needed = []
+        needed: list[Node] = []
         for node in reversed(functions):
             if node.name in wanted:
                 wanted |= {name for name, _ in node.reads}

@@ -2,14 +2,14 @@
 
 With one pass a step the integral is a sum over s < t with weight dt. With two it follows the trapezoidal rule,
 
-    int_0^t f(t, s) ds = sum over s < t of w(s) f(t, s) + e(t) f(t, t),   w = dt (dt/2 at s = 0),  e = dt/2 (0 at t = 0),
+    int_0^t f(t, s) ds = sum over s < t of w(s) f(t, s) + e(t) f(t, t),
 
-where f(t, t) is the limit from below, s -> t.
+w = dt (dt/2 at s = 0), e = dt/2 (0 at t = 0), where f(t, t) is the limit from below, s -> t.
 """
 
 from dataclasses import dataclass, replace
 
-from sympy import Expr, Mul
+from sympy import Expr, Integer, Mul
 
 from dmftsym.derivation.responses import ResponseFunction
 from dmftsym.errors import LoweringError
@@ -39,6 +39,10 @@ class Integrals:
             return coefficient * self.weight, limit
         return coefficient * self.past[limit.time], Before(limit.time, limit.upper)
 
+    def end_weight(self, time: Expr) -> Expr:
+        """The weight of the upper end of an integral."""
+        return Integer(0) if self.end is None else self.end[time]
+
     def last(self, expression: Expr, limit: Before) -> Expr:
         """An expression at the upper end of the integral."""
         return expression.xreplace({limit.time: limit.upper})
@@ -60,7 +64,7 @@ class Integrals:
         others = (c for c in term.constraints if c != limit)
         moved = tuple(Before(self.last(c.time, limit), self.last(c.upper, limit), c.inclusive) for c in others)
         bound = tuple(i for i in term.bound if i != limit.time)
-        end = self.last(term.body, limit) * self.end[limit.upper]
+        end = self.last(term.body, limit) * self.end_weight(limit.upper)
         return replace(term, body=body, constraints=kept), Term(end, bound, moved)
 
     def check(self, term: Term) -> None:

@@ -24,11 +24,9 @@ ROLES = {
     "memory": "a sum over the past or over indices, one value per sample path",
     "tangent": "the change of a field that an impulse in a source makes, one value per sample path",
     "impulse": "a unit impulse at every time",
-    "double impulse": "a unit impulse at every time, twice a unit at the first, where a step has only one side",
     "second time": "one at the second time, zero at others",
     "onset": "one at the time of an impulse, zero at others",
     "half onset": "half at the time of an impulse, where an integral over what it does begins, one at others",
-    "echo": "two where an impulse has had half its effect, at its own time, one elsewhere",
     "past weight": "the weights of an integral over the past at its earlier times",
     "end weight": "the weights of an integral over the past at its upper end",
     "base": "where the passes of a step start from, one value per sample path",
@@ -70,14 +68,14 @@ class Array:
 class Assign:
     """Elementwise update of a site array: target[indices] = expression, for every sample path.
 
-    `starts`: at the first step the target takes its initial value instead: `initial`, or what its role says.
+    `starts`: at the first step the target takes its initial value instead, or that of the field `initial`.
     """
 
     target: Entry
     expression: Expr
     equation: str
     starts: bool = False
-    initial: Expr | None = None
+    initial: Entry | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """target = Σ terms, a function of quantities without sample paths; with `starts` it is `initial` (or 0) at first."""
+    """target = Σ terms, a function of quantities without sample paths; if it `starts`, it is `initial` (or 0) at 0."""
 
     target: Entry
     terms: tuple[Term, ...]

@@ -12,7 +12,6 @@ from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
-from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.assemble import history_arrays, kernels_of
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
@@ -90,7 +89,8 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_function(definition.tensor, definition.terms, line)
     schedule = build_causal_schedule(builder.nodes)
-    _check_first_step(schedule)
+    if scheme.passes == 1:
+        _check_first_step(schedule)
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 

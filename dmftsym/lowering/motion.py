@@ -50,11 +50,13 @@ def _add(
     builder: QuantityBuilder, scheme: Scheme, tensor: Tensor, role: str, step: Expr, initial, restart, after=()
 ) -> None:
     if restart:
-        where, initial = restart
-        step = step * (1 - where) + initial
+        where, value = restart
+        step = step * (1 - where) + value
     line = f"{tensor[tensor.indices]} = {step}  ({scheme.name})"
     if tensor.site:
-        builder.add_site_array(tensor, role, step, line, after=after, starts=True, initial=initial)
+        # site arrays are zero before the first step, so what restarts needs no value of its own there
+        builder.add_site_array(tensor, role, step, line, after=after, starts=restart is None, initial=initial)
     else:
         terms = tuple(Term(a) for a in step.expand().args)
-        builder.add_function(tensor, terms, line, auxiliary=True, starts=True, initial=initial, after=after)
+        first = restart[1] if restart else None
+        builder.add_function(tensor, terms, line, auxiliary=True, starts=True, initial=first, after=after)

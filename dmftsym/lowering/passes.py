@@ -15,12 +15,18 @@ def check_passes(equations: Derivation, scheme: Scheme) -> None:
     action = equations.action
     if not action.is_continuous:
         raise LoweringError(f"scheme {scheme.name}: {action.name} has discrete time, there is nothing to discretise")
+    responses = {r.tensor for r in equations.responses}
     for where, term in _terms(equations):
         for entry in entries_of(term.body):
             if any(isinstance(t, Add) for t in entry.times):
                 raise LoweringError(
-                    f"scheme {scheme.name}: {where} reads {entry} one step earlier, which is of first order in the time "
-                    f"step; use scheme euler"
+                    f"scheme {scheme.name}: {where} reads {entry}, one step earlier, which is right to first order in "
+                    f"the time step; use scheme euler"
+                )
+            if entry.tensor in responses and len(set(entry.times)) < 2:
+                raise LoweringError(
+                    f"scheme {scheme.name}: {where} reads {entry}, a response at equal times, which is 0 (Itô) where a "
+                    f"source acts on the next step only; use scheme euler"
                 )
     for process in equations.process:
         for equation in process.equations:

@@ -107,7 +107,7 @@ class QuantityBuilder:
         initial: Expr | None = None,
         after: tuple[Entry, ...] = (),
     ) -> None:
-        """A function of order parameters and data (a definition, an observable, a coefficient); see `add_site_array`."""
+        """A function of order parameters and data (a definition, an observable, a coefficient)."""
         self.arrays[tensor.name] = Array(tensor, "function")
         statements = []
         for exchanged in (False, True) if len(tensor.time_slots) == 2 else (False,):
@@ -211,7 +211,7 @@ class QuantityBuilder:
             return Integer(0)
         front, inside = (self.integrals.last(e, limit) for e in (coefficient, path))
         rest = tuple(i for i in bound if i != limit.time)
-        return self._sum(front * self.integrals.end[limit.upper], inside, rest, (), site, target)
+        return self._sum(front * self.integrals.end_weight(limit.upper), inside, rest, (), site, target)
 
     def _memory(self, coefficient, path, term: Term, free, past, site: str, target: str) -> Expr:
         tensor = Tensor(self.unique_name(f"memory_{target}"), "definition", (*free, self.now), site)

@@ -2,15 +2,16 @@
 
 from dataclasses import replace
 
-from sympy import Expr, Integer, KroneckerDelta, Mul
+from sympy import Expr
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.responses import ResponseFunction, Tangent, change_of_observable, tangents
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of, substitute_activations
-from dmftsym.lowering.ir import Array
+from dmftsym.lowering.ir import TIME_STEP
 from dmftsym.lowering.motion import add_motion, rate_of, waits_of
+from dmftsym.lowering.onsets import Onsets, at_source, grid_array
 from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.lowering.schemes import Scheme
 
@@ -62,11 +63,12 @@ class _ResponseWriter:
         self.process = next(p for p in equations.process if p.site == response.site)
         self.kick = builder.kick
         self.end = {i: self.kick if i.is_time else builder.primed(i) for i in self._primed()}
-        self.restarts = scheme.passes > 1 and any(
-            e.derivative and t.kicked for t in self.tangents for e in self.process.equations if e.field == t.of
-        )
         self.shared = self._find_shared()
         self.tensors = {t.tensor.name: self._tensor(t) for t in self.tangents}
+        self.source = [i for i in self.end.values() if i != self.kick]
+        moving = {e.field for e in self.process.equations if e.derivative}
+        onsets = Onsets(builder, self.tangents, self.tensors, self.source, moving, self._place)
+        self.onsets = onsets if scheme.passes > 1 else None
 
     def add(self) -> None:
         """Add the tangents (unless another response function needed them before) and the average."""
@@ -103,28 +105,20 @@ class _ResponseWriter:
         replaced = {}
         for entry in entries_of(expr):
             if entry.tensor.name in self.tensors and entry.tensor.kind == "definition":
-                count = len(entry.tensor.indices) - len(self.end)
-                own, end = entry.indices[:count], [self.end.get(i, i) for i in entry.indices[count:]]
-                spatial = [i for i in own if not (i.atoms(Index) and _is_time(i))]
-                (time,) = (i for i in own if i.is_Integer or _is_time(i))
-                kicked = [i for i in end if i != self.kick]
-                tensor = self.tensors[entry.tensor.name]
-                if self.restarts and time != self.builder.now:
-                    tensor = self._halved(tensor)
-                replaced[entry] = tensor[(*spatial, *kicked, self.kick, time)]
+                places, tensor = self._place(entry), self.tensors[entry.tensor.name]
+                if self.onsets and places[-1] != self.builder.now:
+                    tensor = self.onsets.halved(tensor)
+                replaced[entry] = tensor[places]
         return expr.xreplace(replaced)
 
-    def _halved(self, tensor: Tensor) -> Tensor:
-        """A tangent as it stands in integrals, which begin at the time of the impulse: half its value counts there."""
-        builder, half = self.builder, Tensor(f"half_{tensor.name}", "definition", tensor.indices, tensor.site)
-        if half.name not in builder.arrays:
-            value = self._grid("half onset")[self.kick, builder.now] * tensor[tensor.indices]
-            line = f"{half[half.indices]} = {value}"
-            if tensor.site:
-                builder.add_site_array(half, "tangent", value, line)
-            else:
-                builder.add_function(half, (Term(value),), line, auxiliary=True)
-        return half
+    def _place(self, entry: Entry) -> tuple[Expr, ...]:
+        """The arguments of the array of a tangent: indices of x, of the source, impulse, time of x."""
+        count = len(entry.tensor.indices) - len(self.end)
+        own, end = entry.indices[:count], [self.end.get(i, i) for i in entry.indices[count:]]
+        spatial = [i for i in own if not (i.atoms(Index) and _is_time(i))]
+        (time,) = (i for i in own if i.is_Integer or _is_time(i))
+        kicked = [i for i in end if i != self.kick]
+        return (*spatial, *kicked, self.kick, time)
 
     # --- updates ----------------------------------------------------------------------------------
 
@@ -132,14 +126,14 @@ class _ResponseWriter:
         tensor = self.tensors[tangent.tensor.name]
         formula = (lambda body: body) if tensor.site else substitute_activations
         terms = tuple(replace(t, body=self._lowered(formula(t.body))) for t in tangent.terms)
-        if tangent.kicked and not self.restarts:
+        if tangent.kicked and not self.onsets:
             terms = (*terms, Term(self._impulse(tangent)))
         equation = next((e for e in self.process.equations if e.field == tangent.of), None)
         dot = ".dot" if equation is not None and equation.derivative else ""
         places = ", ".join(map(str, tensor.indices))
         line = f"{tensor.name}{dot}[{places}] = {as_expression(terms)}"
         if equation is not None and equation.derivative:
-            self._add_moving(tensor, terms, line, self._jump(tangent))
+            self._add_moving(tensor, terms, line, self.onsets.restart(tangent) if self.onsets else None)
         elif not tensor.site:
             self.builder.add_function(tensor, terms, line, auxiliary=True)
         else:
@@ -147,43 +141,17 @@ class _ResponseWriter:
             self.builder.add_site_array(tensor, "tangent", value, line)
 
     def _impulse(self, tangent: Tangent) -> Expr:
-        """1 where x, its indices and its time are those of the source (a density in continuous time).
+        """1 where x, its indices and its time are those of the source (a density in continuous time)."""
+        return grid_array(self.builder, "impulse") * at_source(tangent, self.source)
 
-        With two passes a step an impulse acts half at its time and half on the next one; at the start, where there is no
-        time before, it counts twice.
-        """
-        role = "impulse" if self.scheme.passes == 1 else "double impulse"
-        return Mul(self._grid(role)[self.kick, self.builder.now], *self._deltas(tangent))
-
-    def _jump(self, tangent: Tangent) -> Expr | None:
-        """What an impulse does to a moving tangent at its time, if tangents start there; else None."""
-        if not self.restarts:
-            return None
-        onset = self._grid("onset")[self.kick, self.builder.now]
-        return Mul(onset, *self._deltas(tangent)) if tangent.kicked else Integer(0)
-
-    def _deltas(self, tangent: Tangent) -> list[Expr]:
-        own = [i for i in tangent.of.indices if not i.is_time]
-        return [KroneckerDelta(i, j) for i, j in zip(own, [i for i in self.end.values() if i != self.kick], strict=True)]
-
-    def _grid(self, role: str) -> Tensor:
-        """An array of numbers that the time grid fixes: times of impulses, times."""
-        indices, name = (self.kick, self.builder.now), role.replace(" ", "_")
-        self.builder.arrays.setdefault(name, Array(Tensor(name, "definition", indices), role))
-        return Tensor(name, "data", indices)
-
-    def _add_moving(self, tensor: Tensor, terms: tuple[Term, ...], line: str, jump: Expr | None) -> None:
-        """A tangent with an equation of motion: zero at the start, then one step of the scheme after the other.
-
-        `jump`: its value at the time of the impulse, where it starts.
-        """
+    def _add_moving(self, tensor: Tensor, terms: tuple[Term, ...], line: str, restart) -> None:
+        """A tangent with an equation of motion: zero at the start, then one step of the scheme after the other."""
         builder, rate, waits = self.builder, rate_of(tensor), waits_of(tensor, self.scheme)
         if not tensor.site:
             builder.add_function(rate, terms, line, auxiliary=True, after=waits)
         else:
             value = builder.lower_terms(terms, rate.site, tensor.name)
             builder.add_site_array(rate, "rate", value, line, after=waits)
-        restart = None if jump is None else (self._grid("onset")[self.kick, builder.now], jump)
         add_motion(builder, self.scheme, tensor, "tangent", restart)
 
     def _add_average(self) -> None:
@@ -191,6 +159,9 @@ class _ResponseWriter:
         if any(t.bound for t in response.terms):
             raise LoweringError(f"response function {response.tensor}: its observable holds a sum; name it with define")
         terms = change_of_observable(response, self.tangents)
+        if self.onsets and response.instant:
+            at_once = grid_array(builder, "onset") / TIME_STEP
+            terms = (*terms, *(t.times(at_once) for t in self.onsets.at_impulse(terms)))
         end = {i: self.end[j] for i, j in zip(response.responder.indices, self._primed(), strict=True)}
         later = response.tensor.indices[response.time_slots[0]]
         right = self.equations.saddle_point.equation(response.tensor.name).right_side()
@@ -198,8 +169,6 @@ class _ResponseWriter:
         moved = []
         for term in terms:
             body = self._lowered(term.body.xreplace({**end, later: builder.now}))
-            if self.scheme.passes > 1 and not (response.instant or self.restarts):
-                body *= self._grid("echo")[self.kick, builder.now]
             moved.append(replace(term, body=body * response.coefficient))
         target = response.tensor[response.tensor.indices].xreplace({**end, later: builder.now})
         local = any(e.tensor.site == response.site for t in moved for e in entries_of(t.body))
