@@ -95,9 +95,7 @@ class TangentWriter:
                 target = self._target(statement.target)
                 terms = self.vary(statement.terms)
                 line = f"{target} = {as_expression(terms)}"
-                return Evaluate(
-                    target, terms, line, statement.constraints, statement.starts, statement.accumulate
-                )
+                return Evaluate(target, terms, line, statement.constraints, statement.starts, statement.accumulate)
             case Draw():
                 return self._draw(statement)
         raise TypeError(f"unknown statement {statement!r}")
