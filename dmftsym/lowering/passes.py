@@ -30,13 +30,11 @@ def check_passes(equations: Derivation, scheme: Scheme) -> None:
                 )
     for process in equations.process:
         for equation in process.equations:
-            for source in (s for s in equation.sources if s.kind == "white"):
-                if not equation.derivative or entries_of(source.amplitude, "field", "definition"):
-                    raise LoweringError(
-                        f"scheme {scheme.name}: the white noise of {equation.field} is multiplied by fields "
-                        f"(amplitude {source.amplitude}) or drives no time derivative; predicting and correcting would "
-                        f"change its meaning from Itô to Stratonovich: use scheme euler"
-                    )
+            if not equation.derivative and any(s.kind == "white" for s in equation.sources):
+                raise LoweringError(
+                    f"scheme {scheme.name}: the white noise of {equation.field} drives no time derivative; where it "
+                    f"multiplies a field, prediction and correction would turn Itô into Stratonovich: use scheme euler"
+                )
 
 
 def _terms(equations: Derivation):
