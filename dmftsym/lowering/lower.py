@@ -23,7 +23,7 @@ from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
 from dmftsym.lowering.motion import add_motion, rate_of, waits_of
 from dmftsym.lowering.passes import check_passes
-from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.lowering.quantities import Node, QuantityBuilder
 from dmftsym.lowering.responses import add_responses, reads_of_responses
 from dmftsym.lowering.schedule import Schedule, build_causal_schedule
 from dmftsym.lowering.schemes import Scheme
@@ -88,9 +88,11 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
         if definition.tensor.name in liveness.live:
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_function(definition.tensor, definition.terms, line)
-    schedule = build_causal_schedule(builder.nodes)
     if scheme.passes == 1:
+        schedule = build_causal_schedule(builder.nodes)
         _check_first_step(schedule)
+    else:  # what moves comes first, so that a value and its base share a loop
+        schedule = build_causal_schedule(dict(sorted(builder.nodes.items(), key=lambda item: not _starts(item[1]))))
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 
@@ -208,11 +210,14 @@ def _add_order_parameters(
         builder.add_average(equation.tensor, equation.averages, equation.explicit, line, equation.tensor in symmetric)
 
 
+def _starts(node: Node) -> bool:
+    return any(getattr(s, "starts", False) for s in node.statements)
+
+
 def _check_first_step(schedule: Schedule) -> None:
     for node in (*schedule.step, *schedule.epilogue):
-        starts = any(getattr(s, "starts", False) for s in node.statements)
         lagged = [name for name, moment in node.reads if moment is not None and moment.value == "t-1"]
-        if lagged and not starts:
+        if lagged and not _starts(node):
             raise LoweringError(f"{node.label} needs {lagged[0]} before time 0; only fields with an initial value may")
 
 
