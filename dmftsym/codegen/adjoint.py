@@ -59,8 +59,16 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
         + "}, "
         + "{"
         + ", ".join(f'"{kick}": pairing_{kick}' for kick in printer.kicks)
-        + "}",
+        + "}"
+        + _drives(influences),
     }
+
+
+def _drives(influences: Influences) -> str:
+    """The derivatives with respect to order parameters that have noise of their own, as a result of the sweep."""
+    names = dict.fromkeys(n.first.tensor.name for n in influences.noise)
+    table = ", ".join(f'"{name}": adj_{name}' for name in names)
+    return f", {{{table}}}" if names else ""
 
 
 class AdjointPrinter:

@@ -70,14 +70,21 @@ def part_slice(whole: Axis, part: Axis) -> str:
     return f"{start}:{f'{start} + ' if start else ''}{size_code(part)}"
 
 
-def view(entry: Entry, now: Index, constraints: tuple[Before, ...], xp: str = "np") -> View:
-    """An entry without sample paths as a sliced array."""
+def before_start(code: str, now: Index) -> str:
+    """Source of values at the previous time, which are zero before time 0."""
+    return f"_before({code}, {now.name})"
+
+
+def view(entry: Entry, now: Index, constraints: tuple[Before, ...], xp: str = "np", lagged: bool = True) -> View:
+    """An entry without sample paths as a sliced array; `lagged`: the previous time may be that before time 0."""
     where = str(entry)
     slots = zip(entry.tensor.indices, entry.indices, strict=True)
     codes = [slot_code(slot, argument, now, constraints, where) for slot, argument in slots]
     kept = tuple(a for a, code in zip(entry.indices, codes, strict=True) if ":" in code)
     if len(set(kept)) < len(kept):
         return _diagonal(entry, codes, kept, xp)
+    if lagged and f"{now.name} - 1" in codes:
+        return View(before_start(f"{entry.tensor.name}[{', '.join(codes)}]", now), kept)
     subscript = "" if all(code == ":" for code in codes) else f"[{', '.join(codes)}]"
     return View(f"{entry.tensor.name}{subscript}", kept, entry.tensor.name, tuple(codes))
 
@@ -130,7 +137,9 @@ def number_symbol(number: Parameter | Size) -> Symbol:
 class ArrayFormula:
     """Prints functions of order parameters, data and parameters as array expressions."""
 
-    def __init__(self, now: Index, xp: str = "np"):
+    def __init__(self, now: Index, xp: str = "np", lagged: bool = True):
+        """`lagged`: formulas that read the previous time are evaluated at time 0 too, where it counts as zero."""
+        self.lagged = lagged
         self.now, self.xp, self.printer = now, xp, FormulaPrinter(array=True, xp=xp)
 
     def expression(self, body: Expr, target: tuple[Index, ...], constraints: tuple[Before, ...] = ()) -> str:
@@ -144,7 +153,7 @@ class ArrayFormula:
             first, second = delta.args
             replaced[delta] = Symbol(aligned(View(f"{self.xp}.eye({size_code(first.axis)})", (first, second)), target))
         for entry in entries_of(body):
-            replaced[entry] = Symbol(aligned(view(entry, self.now, constraints, self.xp), target), real=True)
+            replaced[entry] = Symbol(aligned(self._view(entry, constraints), target), real=True)
         for atom in body.atoms(Parameter, Size):
             replaced[atom] = number_symbol(atom)
         return self.printer.formula(body.xreplace(replaced))
@@ -171,9 +180,12 @@ class ArrayFormula:
             parts.append(self._einsum(term, target, limits) or self._broadcast_sum(term, target, limits))
         return " + ".join(parts).replace("+ -", "- ") or "0.0"
 
+    def _view(self, entry: Entry, constraints) -> View:
+        return view(entry, self.now, constraints, self.xp, self.lagged)
+
     def _operand(self, factor: Expr, constraints) -> View:
         if isinstance(factor, Entry):
-            return view(factor, self.now, constraints, self.xp)
+            return self._view(factor, constraints)
         found = sorted(factor.atoms(Index) - {self.now}, key=lambda i: (i.is_time, i.name))
         return View(self.expression(factor, tuple(found), constraints), tuple(found))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dmftsym.codegen.adjoint import influence_code
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
+from dmftsym.codegen.explicit import explicit_tables
 from dmftsym.codegen.fluctuations import fluctuation_code
 from dmftsym.codegen.sobol import sobol_table
 from dmftsym.codegen.sources import group_size, times_size
@@ -38,18 +39,19 @@ def generate_source(
     """
     writer, host = StatementWriter(program, target=TARGETS[target]), StatementWriter(program)
     sweeps = [sweep_code(program, writer)]
+    covariances = _fluctuations(fluctuations, writer, sweeps)
+    swept = [*sweeps, *([covariances["adjoint"]] if covariances["adjoint"] else [])]
     context = {
         **_header(program, model_hash, options),
         **_tables(program),
         **_data(program, host.formula),
         **_sampling(program, host),
         **_memory(program, writer.target.on_device),
-        **_fluctuations(fluctuations, writer, sweeps),
+        **covariances,
         "sweeps": sweeps,
         "xp": writer.xp,
-        "matrices": any(
-            "_eigenvalue(" in line or "_projector(" in line for s in sweeps for b in s["step"] for line in b
-        ),
+        "matrices": _calls(sweeps, "_eigenvalue(", "_projector("),
+        "lagged": _calls(swept, "_before("),
         "kernels": list(writer.kernels.values()),
     }
     return Source(program.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
@@ -57,10 +59,19 @@ def generate_source(
 
 def _fluctuations(fluctuations: Fluctuations | Influences | None, writer: StatementWriter, sweeps: list[dict]) -> dict:
     """The keys of the templates that compute covariances, forward or backward in time."""
-    nothing = {"fluctuating": None, "influencing": None, "adjoint": None}
+    nothing: dict = {"fluctuating": None, "influencing": None, "adjoint": None, "explicit": None}
+    if fluctuations is not None and fluctuations.noise:
+        program = fluctuations.adjoint if isinstance(fluctuations, Influences) else fluctuations.tangent
+        nothing["explicit"] = explicit_tables(fluctuations, program, writer.target.on_device)
     if isinstance(fluctuations, Influences):
         return nothing | influence_code(fluctuations, writer, sweeps)
     return nothing | fluctuation_code(fluctuations, writer, sweeps)
+
+
+def _calls(sweeps: list[dict], *functions: str) -> bool:
+    """Whether a line of a sweep calls one of some functions of the module."""
+    lines = [line for s in sweeps for part in ("step", "epilogue") for block in s.get(part, ()) for line in block]
+    return any(f in line for line in lines for f in functions)
 
 
 def _header(program: Program, model_hash: str, options: dict) -> dict:

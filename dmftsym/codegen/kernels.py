@@ -1,7 +1,6 @@
 """Elementwise kernels: what one sample path does, with loops over the other indices."""
 
 from dataclasses import dataclass
-from itertools import groupby
 
 from sympy import Expr, Function, KroneckerDelta, Symbol
 
@@ -9,6 +8,7 @@ from dmftsym.codegen.arrays import number_symbol, part_slice, slot_code
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
+from dmftsym.lowering.accesses import crossed
 from dmftsym.lowering.ir import TIME_STEP, Assign, Kernel
 from dmftsym.lowering.schemes import BLEND, REACH
 from dmftsym.lowering.times import When, when
@@ -57,9 +57,19 @@ def kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> Kernel
 
 
 def loops_of(kernel: Kernel) -> list[tuple[tuple[Index, ...], list[Assign]]]:
-    """The updates of a kernel in order, neighbours over the same indices together."""
-    over = lambda assign: tuple(i for i in assign.target.indices if not i.is_time)
-    return [(indices, list(group)) for indices, group in groupby(kernel.assignments, key=over)]
+    """The updates of a kernel in order, neighbours over the same indices together where they read element by element.
+
+    An update that reads another one's target at exchanged, repeated or fixed indices needs a loop of its own: the
+    element that it reads is written at another turn of the loop.
+    """
+    groups: list[tuple[tuple[Index, ...], list[Assign]]] = []
+    for assign in kernel.assignments:
+        over = tuple(i for i in assign.target.indices if not i.is_time)
+        if groups and groups[-1][0] == over and not any(crossed(assign, other) for other in groups[-1][1]):
+            groups[-1][1].append(assign)
+        else:
+            groups.append((over, [assign]))
+    return groups
 
 
 def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, str]) -> Loop:

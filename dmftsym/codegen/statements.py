@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dmftsym.codegen.arrays import PATH, ArrayFormula, moment_code, part_slice, size_code, slot_code
+from dmftsym.codegen.arrays import PATH, ArrayFormula, before_start, moment_code, part_slice, size_code, slot_code
 from dmftsym.codegen.kernels import KernelCode, wrapped
 from dmftsym.codegen.sources import SourceWriter
 from dmftsym.codegen.tangent_kernels import TangentKernelCode, tangent_kernel_code
@@ -45,6 +45,7 @@ class StatementWriter:
         self.xp = target.xp
         self.histories = frozenset(a.tensor.name for a in program.arrays if a.history)
         self.formula = ArrayFormula(program.now, target.xp)
+        self.later = ArrayFormula(program.now, target.xp, lagged=False)  # formulas that wait for the second time
         self.sources = SourceWriter(program.now, self.formula, target, program.passes)
         self.kernels = {} if kernels is None else kernels
 
@@ -76,11 +77,17 @@ class StatementWriter:
     def _kernel(self, kernel: Kernel) -> list[str]:
         code = self._registered(self.target.kernel(kernel, self.now, self.histories))
         lines = [f"# {a.equation}" for a in kernel.assignments]
-        call = wrapped(f"{code.name}(", code.arguments, ")")
-        if not kernel.assignments[0].starts:
+        starting = kernel.assignments[0].starts
+        call = wrapped(f"{code.name}(", code.arguments if starting else self._lagged(code.arguments), ")")
+        if not starting:
             return [*lines, *call]
         starts = [f"    {a.target.tensor.name}[...] = {self._start(a)}" for a in kernel.assignments]
         return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
+
+    def _lagged(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """What a kernel takes that runs at the first time as well."""
+        previous = f"{self.now.name} - 1"
+        return tuple(before_start(a, self.now) if previous in a else a for a in arguments)
 
     def _start(self, assign: Assign) -> str:
         """The value of a site array at the first step."""
@@ -113,7 +120,7 @@ class StatementWriter:
         code = self._registered(tangent_kernel_code(kernel, self.now, self.histories))
         lines = [f"# {u.equation}" for u in kernel.updates]
         lines += [f"{name} = {self.xp}.zeros((blocks_{kernel.site}, {shape}))" for name, shape, _ in code.sums]
-        call = wrapped(f"{code.name}(", code.arguments, ")")
+        call = wrapped(f"{code.name}(", code.arguments if kernel.starts else self._lagged(code.arguments), ")")
         if kernel.starts:
             zeros = [f"    {u.target.tensor.name}[...] = 0.0" for u in kernel.updates]
             lines += [f"if {self.now.name} == 0:", *zeros, "else:", *[f"    {line}" for line in call]]
@@ -203,6 +210,8 @@ class StatementWriter:
         code, subscript = self.path_operand(operand, piece.constraints, letters)
         names = {letter: index for index, letter in letters.items()}
         axes = [names[letter] for letter in subscript.removesuffix(PATH)]
+        if len(set(axes)) < len(axes):
+            return None  # a diagonal
         summed = [i for i in axes if i not in free]
         own = self.coefficient_indices(piece, free)
         kept = [i for i in own if i not in summed]
@@ -236,7 +245,8 @@ class StatementWriter:
         elif moment is When.INITIAL:
             code = f"{tensor.name}_history[0]"
         elif moment is When.LAG and tensor.name in self.histories:
-            code = f"{tensor.name}_history[{time}]"
+            earlier = f"{tensor.name}_history[{time}]"
+            code = earlier if self.program.passes > 1 else before_start(earlier, self.now)
         slots = [(s, a) for s, a in zip(tensor.indices, entry.indices, strict=True) if not s.is_time]
         cuts = []
         for slot, argument in slots:
@@ -280,7 +290,8 @@ class StatementWriter:
 
     def _evaluate(self, statement: Evaluate) -> list[str]:
         free = self._free(statement.target, statement.constraints)
-        value = self.formula.sum_of_terms(statement.terms, free, statement.constraints)
+        formula = self.later if statement.starts else self.formula
+        value = formula.sum_of_terms(statement.terms, free, statement.constraints)
         target, head = self._target(statement.target, statement.constraints), f"# {statement.equation}"
         if statement.starts:
             initial = "0.0" if statement.initial is None else self.formula.expression(statement.initial, free)

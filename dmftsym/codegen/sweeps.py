@@ -78,6 +78,9 @@ def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]
     if not on_device and any(is_variation(a.tensor) for a in program.arrays):
         allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sites]
     for array in (a for a in program.arrays if not a.site and a.tensor.time_slots and not is_of_grid(a.role)):
+        if array.role == "shift":
+            allocate.append(f'{array.tensor.name} = modes["{array.tensor.name}"]')
+            continue
         if array.given:
             varied = is_variation(array.tensor)
             name = array.tensor.name.removeprefix("d_").removesuffix("_change") if varied else array.tensor.name
@@ -86,6 +89,10 @@ def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]
         shape = tuple_code([size_code(i.axis) for i in array.tensor.indices])
         if array.role == "impulse":
             allocate.append(f"{array.tensor.name} = {xp}.eye(steps){'/dt' if program.continuous else ''}")
+            continue
+        if array.role == "clock":
+            step = "dt*" if program.continuous else ""
+            allocate.append(f"{array.tensor.name} = {step}{xp}.arange(steps, dtype=float)")
             continue
         allocate.append(f"{array.tensor.name} = {xp}.full({shape}, {xp}.nan)")
     for array in (a for a in program.arrays if a.site):

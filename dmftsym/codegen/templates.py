@@ -1,5 +1,6 @@
 """Loader of the templates: undeclared keys and unused keys are errors."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError, meta
@@ -19,7 +20,19 @@ def template_folder(target: str) -> Path:
 
 def render(target: str, name: str, context: dict) -> str:
     """Fill the template `name` of a target. Raises `CodegenError` for keys that are missing or that nothing uses."""
-    folder = template_folder(target)
+    environment, used = _environment(template_folder(target))
+    missing, surplus = sorted(used - set(context)), sorted(set(context) - used)
+    if missing or surplus:
+        raise CodegenError(f"templates/{target}: missing keys {missing}, unused keys {surplus}")
+    try:
+        return environment.get_template(name).render(context)
+    except UndefinedError as error:
+        raise CodegenError(f"templates/{target}/{name}: {error}") from None
+
+
+@lru_cache(maxsize=8)
+def _environment(folder: Path) -> tuple[Environment, frozenset[str]]:
+    """The templates of a folder, each parsed once, and the keys that they use."""
     loader = FileSystemLoader([folder, folder.parent])  # a template of one target may include one of another
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     used: set[str] = set()
@@ -31,11 +44,4 @@ def render(target: str, name: str, context: dict) -> str:
             tree = environment.parse(loader.get_source(environment, current)[0])
             used |= meta.find_undeclared_variables(tree)
             waiting += [name for name in meta.find_referenced_templates(tree) if name]
-    used -= {"kernel", "sweep"}  # loop variables of the module template
-    missing, surplus = sorted(used - set(context)), sorted(set(context) - used)
-    if missing or surplus:
-        raise CodegenError(f"templates/{target}: missing keys {missing}, unused keys {surplus}")
-    try:
-        return environment.get_template(name).render(context)
-    except UndefinedError as error:
-        raise CodegenError(f"templates/{target}/{name}: {error}") from None
+    return environment, frozenset(used - {"kernel", "sweep"})  # loop variables of the module template

@@ -6,8 +6,14 @@ from functools import cached_property
 from dmftsym.derivation.hessian import Hessian, derive_hessian
 from dmftsym.derivation.process import Processes, derive_processes
 from dmftsym.derivation.propagator import Propagator, derive_propagator
-from dmftsym.derivation.responses import ResponseFunction, find_responses, with_causal_memory
-from dmftsym.derivation.saddle_point import SaddlePoint, derive_saddle_point
+from dmftsym.derivation.responses import (
+    ResponseFunction,
+    find_responses,
+    reaches,
+    separate_responses,
+    with_causal_memory,
+)
+from dmftsym.derivation.saddle_point import Reach, SaddlePoint, derive_order_parameters, derive_saddle_point
 from dmftsym.language.action import Action, read_action
 from dmftsym.language.display import Displayed
 from dmftsym.language.model import Model
@@ -21,11 +27,12 @@ class Derivation(Displayed):
     process: Processes
     saddle_point: SaddlePoint
     responses: tuple[ResponseFunction, ...] = ()
+    causal: tuple[Reach, ...] = ()
 
     @cached_property
     def hessian(self) -> Hessian:
         """Second derivatives of the action over all order parameters and conjugates, at the saddle point."""
-        return derive_hessian(self.action, self.saddle_point)
+        return derive_hessian(self.action, self.saddle_point, self.causal)
 
     @cached_property
     def propagator(self) -> Propagator:
@@ -49,6 +56,9 @@ def derive(model: Model) -> Derivation:
     Cost: well under a second. Source: Martin-Siggia-Rose-De Dominicis-Janssen; Helias & Dahmen, arXiv:1901.10416.
     """
     action = read_action(model)
-    processes, saddle = derive_processes(action), derive_saddle_point(action)
-    responses = find_responses(saddle, processes)
-    return Derivation(action, with_causal_memory(processes, responses), saddle, responses)
+    processes = derive_processes(action)
+    equations, sums = separate_responses(derive_order_parameters(action))
+    responses = find_responses(equations, processes, sums)
+    causal = reaches(responses, sums)
+    saddle = derive_saddle_point(action, causal)
+    return Derivation(action, with_causal_memory(processes, causal), saddle, responses, causal)

@@ -6,13 +6,22 @@ Which blocks vanish is found term by term, by causality and normalisation, and s
 """
 
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 
 from sympy import Add, Eq, Expr, Function, Integer, KroneckerDelta, Mul, Symbol, Tuple, latex
 
 from dmftsym.derivation.averages import Average, SourceDerivative, source_of
 from dmftsym.derivation.functional import functional_derivative
-from dmftsym.derivation.saddle_point import CausalTerm, SaddlePoint, is_before, pair_fate, site_fate, split_own_term
+from dmftsym.derivation.saddle_point import (
+    CausalTerm,
+    Reach,
+    SaddlePoint,
+    expanded,
+    is_before,
+    pair_fate,
+    site_fate,
+    split_own_term,
+)
 from dmftsym.language.action import Action, SiteAction
 from dmftsym.language.display import Displayed
 from dmftsym.language.sums import SiteSymbol
@@ -107,8 +116,8 @@ class Hessian(Displayed):
         return lines
 
 
-def derive_hessian(action: Action, saddle: SaddlePoint) -> Hessian:
-    """The Hessian at the saddle point, conjugates that vanish there set to zero.
+def derive_hessian(action: Action, saddle: SaddlePoint, causal: tuple[Reach, ...] = ()) -> Hessian:
+    """The Hessian at the saddle point, conjugates that vanish there set to zero; `causal` as for the saddle point.
 
     Exact at N → ∞ up to the order kept (fluctuations of relative size 1/√N). Raises `DerivationError` as the saddle
     point does. Cost: quadratic in the number of order parameters. Source: Helias & Dahmen, arXiv:1901.10416.
@@ -117,7 +126,40 @@ def derive_hessian(action: Action, saddle: SaddlePoint) -> Hessian:
     own = [q.hat for q in action.order_parameters if action.conjugate(q).tensor == q.hat]
     variables = (*own, *action.order_parameters)
     pairs = combinations_with_replacement(variables, 2)
-    return Hessian(action.order_parameters, tuple(_block(action, gone, *pair) for pair in pairs))
+    return Hessian(action.order_parameters, tuple(_block(action, gone, causal, *pair) for pair in pairs))
+
+
+@dataclass(frozen=True)
+class ExplicitNoise:
+    """What explicit terms add to the block κ(first, second) of two order parameters: Σ terms."""
+
+    first: Entry
+    second: Entry
+    terms: Terms
+
+
+def explicit_noise(action: Action, saddle: SaddlePoint) -> tuple[ExplicitNoise, ...]:
+    """The parts of κ that explicit terms of second order in conjugates give: ½ q̂ M q̂ is noise of covariance M on q.
+
+    Both orders of two different order parameters are listed. Cost: negligible unless the action has such terms.
+    """
+    if not any(len(_conjugate_factors(t)) > 1 for t in action.pair_terms):
+        return ()
+    gone = {c.conjugate.tensor for c in saddle.conjugates if c.vanishes}
+    found = []
+    own = [q for q in action.order_parameters if action.conjugate(q).tensor == q.hat and not action.is_multiplier(q)]
+    for first, second in product(own, own):
+        row, column = first.hat[first.indices], second.hat[primed(second)]
+        terms = _second_derivative(action.pair_terms, row, column, action)
+        scale = split_own_term(action, first)[0] * split_own_term(action, second)[0]
+        kept = tuple(t.times(1 / scale) for t in terms if not _conjugates(t) & gone)
+        if kept:
+            found.append(ExplicitNoise(first[first.indices], second[primed(second)], kept))
+    return tuple(found)
+
+
+def _conjugate_factors(term: Term) -> list[Expr]:
+    return [f for f in term.factors if entries_of(f, "conjugate")]
 
 
 def primed(tensor: Tensor) -> tuple[Index, ...]:
@@ -125,7 +167,7 @@ def primed(tensor: Tensor) -> tuple[Index, ...]:
     return tuple(Index(f"{i.name}'", i.axis) for i in tensor.indices)
 
 
-def _block(action: Action, gone: set[Tensor], first: Tensor, second: Tensor) -> HessianBlock:
+def _block(action: Action, gone: set[Tensor], causal: tuple[Reach, ...], first: Tensor, second: Tensor) -> HessianBlock:
     row, column = first[first.indices], second[primed(second)]
     explicit, vanishing = [], []
     for term in _second_derivative(action.pair_terms, row, column, action):
@@ -137,7 +179,7 @@ def _block(action: Action, gone: set[Tensor], first: Tensor, second: Tensor) -> 
     own, others = _take_own(action, row, column, explicit)
     sites = []
     for site in action.sites:
-        found, dropped = _site_block(action, site, gone, row, column)
+        found, dropped = _site_block(action, site, gone, causal, row, column)
         vanishing += dropped
         if found.expression != 0:
             sites.append(found)
@@ -160,22 +202,24 @@ def _take_own(action: Action, row: Entry, column: Entry, explicit: list[Term]) -
     return own, tuple(t for t in explicit if t not in mine)
 
 
-def _site_block(action: Action, site: SiteAction, gone: set[Tensor], row: Entry, column: Entry):
+def _site_block(
+    action: Action, site: SiteAction, gone: set[Tensor], causal: tuple[Reach, ...], row: Entry, column: Entry
+):
     """The connected vertex average of one site; terms that vanish are returned with their reasons."""
     first, second = (_vertex(action, site, gone, e) for e in (row, column))
     joint, apart, dropped = [], [], []
     together = [multiply((a, b)) for a in first for b in second]
     curvature = _second_derivative(site.terms, row, column, action)
     together += [t for t in curvature if not _conjugates(t) & gone]
-    for term in together:
-        fate = site_fate(term, site.name, site.weight, action)
+    for term in expanded(tuple(together)):
+        fate = site_fate(term, site.name, site.weight, action, causal)
         if fate.vanishes:
             dropped.append(fate)
         else:
             joint.append(term)
     for a in first:
         for b in second:
-            if not any(site_fate(t, site.name, site.weight, action).vanishes for t in (a, b)):
+            if not any(site_fate(t, site.name, site.weight, action, causal).vanishes for t in (a, b)):
                 apart.append((a, b))
     total = as_expression(tuple(_averaged(t, site.name, action) for t in joint))
     for a, b in apart:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from sympy import Add, Expr, Mul
 
 from dmftsym.derivation.functional import strictly_before, variation
+from dmftsym.derivation.parts import Equations, SumOfResponses, separate
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation, Processes
-from dmftsym.derivation.saddle_point import SaddlePoint
+from dmftsym.derivation.saddle_point import Reach
 from dmftsym.language.action import Action
 from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Before, Term, entries_of
@@ -54,16 +55,23 @@ class Tangent:
     kicked: bool
 
 
-def find_responses(saddle: SaddlePoint, processes: Processes) -> tuple[ResponseFunction, ...]:
+def separate_responses(equations: Equations) -> tuple[Equations, tuple[SumOfResponses, ...]]:
+    """The equations with sums of response functions as functions of elementary ones, and these sums."""
+    return separate(equations, lambda e: _read(e) is not None)
+
+
+def find_responses(
+    equations: Equations, processes: Processes, sums: tuple[SumOfResponses, ...] = ()
+) -> tuple[ResponseFunction, ...]:
     """The order parameters that are response functions of one source, with their reach.
 
     Whether a response at equal times exists is the least solution of: O feels at once what its fields read at the
     same time, and a memory kernel passes on at once only if it has an equal-time part itself (theory.md §4).
     """
-    found = [r for e in saddle.equations if (r := _read(e)) is not None]
+    found = [r for e in equations if (r := _read(e)) is not None]
     while True:
-        instant = {r.tensor for r in found if r.instant}
-        grown = [r.tensor for r in found if not r.instant and _feels_at_once(r, found, instant, processes)]
+        known = reaches(tuple(found), sums)
+        grown = [r.tensor for r in found if not r.instant and _feels_at_once(r, known, processes)]
         if not grown:
             return tuple(found)
         found = [replace(r, instant=r.instant or r.tensor in grown) for r in found]
@@ -101,7 +109,7 @@ def _factored(coefficient: Expr, terms: list[Term]) -> tuple[Expr, tuple[Term, .
     return common, tuple(t.times(c / common) for c, t in split)
 
 
-def _feels_at_once(response: ResponseFunction, known, instant: set[Tensor], processes: Processes) -> bool:
+def _feels_at_once(response: ResponseFunction, known: tuple[Reach, ...], processes: Processes) -> bool:
     process = next(p for p in processes if p.site == response.site)
     later = response.tensor.indices[response.time_slots[0]]
     start = [e.tensor for t in response.terms for e in entries_of(t.body) if e.tensor.site and later in e.times]
@@ -112,7 +120,7 @@ def _feels_at_once(response: ResponseFunction, known, instant: set[Tensor], proc
         if tensor in seen:
             continue
         seen.add(tensor)
-        queue += _read_at_once(tensor, process, known, instant)
+        queue += _read_at_once(tensor, process, known)
     return any(f.name == response.responder.tensor.name for f in seen) and not _moves(response, process)
 
 
@@ -121,7 +129,7 @@ def _moves(response: ResponseFunction, process: EffectiveProcess) -> bool:
     return next(e.derivative for e in process.equations if e.field.name == response.responder.tensor.name)
 
 
-def _read_at_once(tensor: Tensor, process: EffectiveProcess, known, instant: set[Tensor]) -> list[Tensor]:
+def _read_at_once(tensor: Tensor, process: EffectiveProcess, known: tuple[Reach, ...]) -> list[Tensor]:
     for definition in process.definitions:
         if definition.tensor == tensor:
             return [e.tensor for t in definition.terms for e in entries_of(t.body) if e.tensor.site]
@@ -131,14 +139,14 @@ def _read_at_once(tensor: Tensor, process: EffectiveProcess, known, instant: set
     now = tensor.indices[tensor.time_slots[0]]
     result = []
     for term in equation.terms:
-        limits = (*term.constraints, *_limits(term, now, known, instant))
+        limits = (*term.constraints, *_limits(term, now, known))
         for entry in entries_of(term.body):
             if entry.tensor.site and not all(strictly_before(s, now, limits) for s in entry.times):
                 result.append(entry.tensor)
     return result
 
 
-def _limits(term: Term, now: Index, known, instant: set[Tensor]) -> tuple[Before, ...]:
+def _limits(term: Term, now: Index, known: tuple[Reach, ...]) -> tuple[Before, ...]:
     """The limits that causality puts on the unconstrained times of a memory term."""
     constrained = {c.time for c in term.constraints}
     kernels = {r.tensor: r for r in known}
@@ -147,25 +155,39 @@ def _limits(term: Term, now: Index, known, instant: set[Tensor]) -> tuple[Before
         response = kernels.get(entry.tensor)
         if response is None:
             continue
-        later, earlier = (entry.indices[k] for k in response.time_slots)
+        later, earlier = entry.indices[response.later], entry.indices[response.earlier]
         if later == now and earlier in term.bound and earlier not in constrained:
-            result.append(Before(earlier, now, entry.tensor in instant))
+            result.append(Before(earlier, now, response.instant))
     return tuple(result)
 
 
-def with_causal_memory(processes: Processes, responses: tuple[ResponseFunction, ...]) -> Processes:
-    """The processes with every memory term limited to the times at which its response function does not vanish."""
-    instant = {r.tensor for r in responses if r.instant}
+def with_causal_memory(processes: Processes, known: tuple[Reach, ...]) -> Processes:
+    """The processes with every memory term limited to the times at which its response function does not vanish.
+
+    A time derivative feels only what is strictly earlier.
+    """
+    strict = tuple(replace(r, instant=False) for r in known)
 
     def limited(equation: FieldEquation) -> FieldEquation:
         now = equation.field.indices[equation.field.time_slots[0]]
         terms = []
         for term in equation.terms:
-            limits = _limits(term, now, responses, set() if equation.derivative else instant)
+            limits = _limits(term, now, strict if equation.derivative else known)
             terms.append(replace(term, constraints=(*term.constraints, *limits)))
         return replace(equation, terms=tuple(terms))
 
     return Processes(replace(p, equations=tuple(map(limited, p.equations))) for p in processes)
+
+
+def reaches(responses: tuple[ResponseFunction, ...], sums: tuple[SumOfResponses, ...]) -> tuple[Reach, ...]:
+    """How far back response functions and their sums reach: R(t, s) is zero unless s < t, or s ≤ t."""
+    known = {r.tensor: Reach(r.tensor, *r.time_slots, r.instant) for r in responses}
+    found = list(known.values())
+    for total in sums:
+        if all(part in known for part in total.parts):
+            instant = any(known[part].instant for part in total.parts)
+            found.append(Reach(total.tensor, total.later, total.earlier, instant))
+    return tuple(found)
 
 
 def tangents(process: EffectiveProcess, source: Tensor, action: Action) -> tuple[Tangent, ...]:

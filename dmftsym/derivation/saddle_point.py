@@ -1,6 +1,6 @@
 """The saddle point: δS/δq̂ = 0 gives the order parameters, δS/δq = 0 shows which conjugates causality removes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sympy import Add, Eq, Expr, latex
 
@@ -55,6 +55,21 @@ class CausalTerm:
     expression: Expr
     vanishes: bool
     reason: str
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A response function is zero unless `earlier` < `later` (slots of its times), or ≤ if it is `instant`."""
+
+    tensor: Tensor
+    later: int
+    earlier: int
+    instant: bool
+
+    def limit(self, entry: Entry) -> tuple[Before, ...]:
+        """What it says on the times of an entry of it."""
+        late, early = entry.indices[self.later], entry.indices[self.earlier]
+        return (Before(early, late, self.instant),) if isinstance(early, Index) else ()
 
 
 @dataclass(frozen=True)
@@ -125,19 +140,24 @@ def _own(constraint: Constraint) -> Entry:
     return constraint.multiplier[constraint.multiplier.indices]
 
 
-def derive_saddle_point(action: Action) -> SaddlePoint:
-    """Derive the saddle-point equations (theory.md §2).
+def derive_saddle_point(action: Action, causal: tuple[Reach, ...] = ()) -> SaddlePoint:
+    """Derive the saddle-point equations (theory.md §2); `causal` says which order parameters are response functions.
 
     Raises `DerivationError` if an order parameter does not enter its own equation linearly.
     """
     conjugates = {q: action.conjugate(q) for q in action.order_parameters}
     return SaddlePoint(
-        tuple(_order_parameter_equation(action, q) for q in action.order_parameters if not action.is_multiplier(q)),
+        derive_order_parameters(action),
         action.definitions,
-        tuple(_conjugate_equation(action, q) for q, c in conjugates.items() if c.tensor == q.hat),
+        tuple(_conjugate_equation(action, q, causal) for q, c in conjugates.items() if c.tensor == q.hat),
         tuple((q[q.indices], c) for q, c in conjugates.items() if c.tensor != q.hat),
         tuple(_constraint(action, q) for q in action.order_parameters if action.is_multiplier(q)),
     )
+
+
+def derive_order_parameters(action: Action) -> tuple[OrderParameterEquation, ...]:
+    """The equations of the order parameters alone, from δS/δq̂ = 0. Raises as `derive_saddle_point` does."""
+    return tuple(_order_parameter_equation(action, q) for q in action.order_parameters if not action.is_multiplier(q))
 
 
 def _constraint(action: Action, q: Tensor) -> Constraint:
@@ -176,15 +196,15 @@ def _order_parameter_equation(action: Action, q: Tensor) -> OrderParameterEquati
     return OrderParameterEquation(q, tuple(averages), rest)
 
 
-def _conjugate_equation(action: Action, q: Tensor) -> ConjugateEquation:
+def _conjugate_equation(action: Action, q: Tensor, causal: tuple[Reach, ...]) -> ConjugateEquation:
     terms: list[CausalTerm] = []
     own = q.hat[q.indices]
     for term in functional_derivative(action.pair_terms, q, q.indices, action):
         if not term.body.has(own) or term.bound:
             terms.append(pair_fate(term))
     for site in action.sites:
-        for term in functional_derivative(site.terms, q, q.indices, action):
-            terms.append(site_fate(term, site.name, site.weight, action))
+        for term in expanded(functional_derivative(site.terms, q, q.indices, action)):
+            terms.append(site_fate(term, site.name, site.weight, action, causal))
     return ConjugateEquation(own, tuple(terms))
 
 
@@ -195,8 +215,11 @@ def pair_fate(term: Term) -> CausalTerm:
     return CausalTerm(as_expression((term,)), False, "explicit term, does not vanish")
 
 
-def site_fate(term: Term, site: str, weight: Expr, action: Action) -> CausalTerm:
-    """Decide by causality whether ⟨term⟩ vanishes; a response field must be the latest factor (Itô)."""
+def site_fate(term: Term, site: str, weight: Expr, action: Action, causal: tuple[Reach, ...] = ()) -> CausalTerm:
+    """Decide by causality whether ⟨term⟩ vanishes; a response field must be the latest factor (Itô).
+
+    Where a term holds a response function, its times are ordered as its reach says: elsewhere it is zero.
+    """
     averaged = weight * as_expression((Term(average(term.body, site), term.bound, term.constraints),))
     if entries_of(term.body, "conjugate"):
         return CausalTerm(averaged, True, "proportional to a conjugate; all vanish together")
@@ -207,9 +230,26 @@ def site_fate(term: Term, site: str, weight: Expr, action: Action) -> CausalTerm
     if not local:
         shown = as_expression((term,))
         return CausalTerm(shown, True, "an average of response fields alone vanishes")
-    if all(is_before(e, responses, term.constraints, action) for e in local):
+    constraints = (*term.constraints, *limits_of(term, causal))
+    if all(is_before(e, responses, constraints, action) for e in local):
         return CausalTerm(averaged, True, "a response field is the latest factor, so the average vanishes")
     return CausalTerm(averaged, False, "the latest factor need not be a response field, does not vanish")
+
+
+def expanded(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """Terms with sums multiplied out that hold response fields, so that each one can be judged by causality."""
+    result = []
+    for term in terms:
+        hidden = any(f.is_Add and entries_of(f, "response field") for f in term.factors)
+        parts = Add.make_args(term.body.expand()) if hidden else (term.body,)
+        result += [replace(term, body=part) for part in parts]
+    return tuple(result)
+
+
+def limits_of(term: Term, causal: tuple[Reach, ...]) -> tuple[Before, ...]:
+    """How the response functions in a term order its times."""
+    entries = entries_of(term.body, "order parameter")
+    return tuple(limit for r in causal for e in entries if e.tensor == r.tensor for limit in r.limit(e))
 
 
 def _has_equation_of_motion(field: Tensor, action: Action) -> bool:
@@ -240,8 +280,11 @@ def _too_late(field: Tensor, at: Expr, response: Entry, constraints: tuple[Befor
         return True
     if not not_after(at, time, constraints):
         return False
-    # in continuous time x(t) does not yet feel what enters dx/dt at t (Itô)
-    return _has_equation_of_motion(field, action) or response.tensor.name not in _felt_at_once(field, action)
+    # in continuous time nothing feels at t what enters dx/dt at t (Itô)
+    source = next(f for s in action.sites for f in s.fields if f.name == response.tensor.name)
+    if _has_equation_of_motion(source, action) or _has_equation_of_motion(field, action):
+        return True
+    return response.tensor.name not in _felt_at_once(field, action)
 
 
 def _felt_at_once(field: Tensor, action: Action) -> set[str]:

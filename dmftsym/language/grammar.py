@@ -66,6 +66,17 @@ def parse_expression(text: str, variables: tuple[str, ...]) -> Expr:
     return expression
 
 
+def names_in_formula(text: str) -> tuple[str, ...]:
+    """The names that a formula uses as variables, in order; none if it is no formula."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return ()
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    found = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in called]
+    return tuple(dict.fromkeys(name for name in found if name not in CONSTANTS))
+
+
 class _Reader:
     def __init__(self, text: str, variables: dict[str, Symbol]):
         self.text, self.variables = text, variables

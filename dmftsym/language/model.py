@@ -8,8 +8,8 @@ import sympy
 from sympy import Expr, Integer
 
 from dmftsym.errors import LanguageError
-from dmftsym.language.activations import Activation, make_activation
-from dmftsym.language.grammar import exact
+from dmftsym.language.activations import NAMED, Activation, make_activation
+from dmftsym.language.grammar import exact, names_in_formula, parse_expression
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, log_Z
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Tensor
@@ -19,7 +19,7 @@ from dmftsym.language.terms import count_indices, flatten
 RESERVED = frozenset(
     "time status measure paths path seed steps dt points estimated_error step data parameters normals weights factors "
     "values progress row found drawn failed null_directions covariance_jitter sweep solve main "
-    "recalled impulse columns modes averages changes BLOCK fluctuations opened site moving static signs "
+    "recalled impulse times columns modes averages changes BLOCK fluctuations opened site moving static signs "
     "np math range len min max abs float int tuple list dict print njit prange".split()
 )
 RESERVED_PREFIXES = (
@@ -118,10 +118,24 @@ class Model:
         return tuple(result) if len(result) > 1 else result[0]
 
     def activation(self, name: str, function) -> Activation:
-        """Declare an activation by name ("relu"), formula ("tanh(0.4*h)/0.4"), SymPy function or callable."""
+        """Declare an activation by name ("relu"), formula ("tanh(0.4*h)/0.4"), SymPy function or callable.
+
+        Other names than h in a formula are parameters, which are declared by that: "tanh(beta*h)/beta".
+        """
         self._check_name(name)
+        if isinstance(function, str) and function.strip() not in NAMED:
+            formula = self._formula_of_activation(function)
+            function = lambda _: formula
         self.activations[name] = make_activation(name, function)
         return self.activations[name]
+
+    def _formula_of_activation(self, text: str) -> Expr:
+        names = [n for n in names_in_formula(text) if n != "h"]
+        formula = parse_expression(text, ("h", *names) if "h" in names_in_formula(text) else ("h",))
+        for name in names:
+            if name not in self.parameter_symbols:
+                self.parameters(name)
+        return formula.xreplace({sympy.Symbol(n, real=True): self.parameter_symbols[n] for n in names})
 
     # --- arrays -----------------------------------------------------------------------------------
 
@@ -169,12 +183,19 @@ class Model:
         if isinstance(formula, Index):
             raise LanguageError(f"{kind} {name}: the formula is missing after its indices")
         formula = exact(formula)
-        if not indices:
-            once = {i for term in flatten(formula) for i, n in count_indices(term.body).items() if n == 1}
-            indices = sorted(once, key=lambda i: (i.is_time, list(self.index_symbols.values()).index(i)))
+        indices = indices or self.indices_of_formula(formula)
         tensor = self._declare(name, kind, indices, latex)
         self.definitions[name] = formula
         return tensor
+
+    def indices_of_formula(self, formula: Expr) -> list[Index]:
+        """The indices that a named formula carries: those that stand once in some term, and times; times last."""
+        order = list(self.index_symbols.values())
+        once: set[Index] = set()
+        for term in flatten(formula):
+            counts = count_indices(term.body)
+            once |= {i for i, n in counts.items() if i not in term.bound and (n == 1 or i.is_time)}
+        return sorted(once, key=lambda i: (i.is_time, order.index(i)))
 
     def _declare(self, name: str, kind: str, indices, latex: str) -> Tensor:
         self._check_name(name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sympy
-from sympy import Expr, Integer
+from sympy import Add, Expr, Integer
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.grammar import exact
+from dmftsym.language.sums import sum_over
 from dmftsym.language.symbols import Entry, Index, Tensor, TimeDerivative
+from dmftsym.language.terms import count_indices
 
 
 class Site:
@@ -42,10 +44,16 @@ class Site:
         return self.tensors[name]
 
     def define(self, name: str, *indices_and_formula, latex: str = "") -> Tensor:
-        """Name a function of this site's fields: ``g = site.define("g", mu, t, phi.d(1)(h[mu, t])*z[t])``."""
+        """Name a function of this site's fields: ``g = site.define("g", mu, t, phi.d(1)(h[mu, t])*z[t])``.
+
+        Without indices, those that stand once in some term of the formula are its indices, and its time.
+        """
         self.model._check_name(name)
         *indices, formula = indices_and_formula
-        if not indices or isinstance(formula, Index):
+        if isinstance(formula, Index):
+            raise LanguageError(f"definition {name} of site {self.name}: the formula is missing after its indices")
+        indices = indices or self.model.indices_of_formula(exact(formula))
+        if not indices:
             raise LanguageError(f"definition {name} of site {self.name}: give its indices, then the formula")
         self.tensors[name] = self._tensor(name, "definition", indices, latex)
         self.definitions[name] = exact(formula)
@@ -60,7 +68,7 @@ class Site:
         entry = left.entry if isinstance(left, TimeDerivative) else left
         if not isinstance(entry, Entry) or entry.tensor.kind != "field":
             raise LanguageError(f"site {self.name}: the left side of an equation is a field, not {left}")
-        self.terms.append(-entry.tensor.tilde[entry.indices] * (left - exact(right)))
+        self._add(-entry.tensor.tilde[entry.indices], left - exact(right), entry)
 
     def noise(self, one: Entry, other: Entry, covariance: Expr) -> None:
         """Add Gaussian noise with ⟨u_one u_other⟩ = covariance to the right-hand sides of two fields (or of one)."""
@@ -68,15 +76,28 @@ class Site:
             if not isinstance(entry, Entry) or entry.tensor.kind != "field":
                 raise LanguageError(f"site {self.name}: noise acts on fields, not on {entry}")
         factor = sympy.Rational(1, 2) if one.tensor == other.tensor else Integer(1)
-        self.terms.append(
-            factor * one.tensor.tilde[one.indices] * exact(covariance) * other.tensor.tilde[other.indices]
-        )
+        ends = one.tensor.tilde[one.indices] * other.tensor.tilde[other.indices]
+        self._add(factor * ends, exact(covariance), one, other)
 
     def observe(self, order_parameter: Entry, observable: Expr) -> None:
         """Add q̂·O: the order parameter is the site average of the observable."""
         if not isinstance(order_parameter, Entry) or order_parameter.tensor.kind != "order parameter":
             raise LanguageError(f"site {self.name}: {order_parameter} is not an order parameter")
-        self.terms.append(order_parameter.tensor.hat[order_parameter.indices] * exact(observable))
+        self._add(order_parameter.tensor.hat[order_parameter.indices], exact(observable), order_parameter)
+
+    def _add(self, factor: Expr, rest: Expr, *ends: Entry) -> None:
+        """Add factor·rest, term by term, with sums over indices of `ends` that stand nowhere else in a term.
+
+        An equation x[mu, t] = v[t] holds for every mu, so in the action mu is summed although v has none.
+        """
+        own = [i for e in ends for i in e.indices if isinstance(i, Index) and not i.is_time]
+        parts: dict[tuple[Index, ...], Expr] = {}
+        for part in Add.make_args(rest):
+            counts = count_indices(factor * part)
+            alone = tuple(dict.fromkeys(i for i in own if counts[i] == 1))
+            parts[alone] = parts.get(alone, Integer(0)) + part
+        for alone, part in parts.items():
+            self.terms.append(sum_over(*alone)(factor * part) if alone else factor * part)
 
     def _tensor(self, name: str, kind: str, indices, latex: str) -> Tensor:
         for index in indices:

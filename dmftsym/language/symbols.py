@@ -85,7 +85,6 @@ class Index(_Named):
     """An index symbol that runs over an axis; `t - 1` is the previous time."""
 
     __slots__ = ("axis",)
-    is_integer = True
 
     def __new__(cls, name: str, axis: Axis):
         obj = AtomicExpr.__new__(cls)
@@ -94,6 +93,12 @@ class Index(_Named):
 
     def _details(self):
         return (self.axis.key(),)
+
+    def _eval_is_integer(self):
+        return None if self.axis.continuous else True  # sin(pi*t) is 0 at steps, not at times
+
+    def _eval_is_nonnegative(self):
+        return True
 
     @property
     def size(self) -> "Size":

@@ -74,6 +74,13 @@ class ConstraintWriter:
     def add_field(self, field: Tensor, drift: Expr, lever: Expr, multiplier: Entry, derivative: bool) -> Expr:
         """The right side of a field's equation, drift + multiplier·lever, with what the constraint needs noted."""
         builder, own = self.builder, field[field.indices]
+        if not derivative and any(
+            t == builder.now - 1 for part in (drift, lever) for e in entries_of(part) for t in e.times
+        ):
+            raise LoweringError(
+                f"the equation of {field} holds the multiplier {multiplier} beside values of the previous time, which "
+                f"is not supported in discrete time; name {field} at the previous time with a field of its own"
+            )
         free, push = (
             Tensor(f"{stem}_{field.name}", "definition", field.indices, field.site) for stem in ("free", "push")
         )

@@ -47,15 +47,15 @@ class Feedback(Displayed):
         return [rf"\text{{{line}}}".replace("_", r"\_") for line in self.text().splitlines()]
 
 
-def find_feedback(lowered: Lowered, requested: tuple[str, ...]) -> Feedback:
-    """Sort the quantities of a lowered model by their part in its fluctuations.
+def find_feedback(lowered: Lowered, requested: tuple[str, ...], noisy: tuple[str, ...] = ()) -> Feedback:
+    """Sort the quantities of a lowered model by their part in its fluctuations; `noisy` ones have noise of their own.
 
     Raises `LoweringError` for a requested quantity that does not depend on any site average.
     """
     nodes = {n.name: n for n in (*lowered.schedule.step, *lowered.schedule.epilogue)}
     reads = {name: [r for r, _ in node.reads if r in nodes] for name, node in nodes.items()}
     responses = {r.tensor.name for r in lowered.responses}
-    averages = [name for name, node in nodes.items() if _is_average(node) or name in responses]
+    averages = [name for name, node in nodes.items() if _is_average(node) or name in responses or name in noisy]
     fluctuating = _closure(averages, _reversed(reads))
     for name in requested:
         if name not in fluctuating:

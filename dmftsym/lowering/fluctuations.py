@@ -10,10 +10,11 @@ from itertools import combinations_with_replacement
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.functional import variation
+from dmftsym.derivation.hessian import ExplicitNoise, explicit_noise
 from dmftsym.errors import LoweringError
 from dmftsym.language.matrices import LargestEigenvalue
 from dmftsym.language.symbols import Index, Tensor
-from dmftsym.language.terms import Term, as_expression
+from dmftsym.language.terms import Term, as_expression, entries_of
 from dmftsym.lowering.adjoint import transpose
 from dmftsym.lowering.assemble import history_arrays, kernels_of
 from dmftsym.lowering.feedback import Feedback, find_feedback, is_function
@@ -49,7 +50,10 @@ def linearise(
     requested = tuple(dict.fromkeys(requested))
     _check_result_names(requested)
     lowered = lower(equations, scheme, requested, kicked=True)
-    feedback = find_feedback(lowered, requested)
+    noise = _explicit_noise(equations)
+    noisy = tuple(dict.fromkeys(n.first.tensor.name for n in noise))
+    feedback = find_feedback(lowered, requested, noisy)
+    noise = tuple(n for n in noise if {n.first.tensor.name, n.second.tensor.name} <= set(feedback.active))
     _check_differentiable(lowered, requested)
     _check_responses(lowered, feedback)
     program = program_of(lowered)
@@ -59,10 +63,12 @@ def linearise(
                 f"covariances of {', '.join(requested)}: those of models with response functions or linear sites need "
                 f"scheme euler"
             )
-        return transpose(lowered, program, feedback, requested), feedback
-    writer = ProgramWriter(lowered, feedback.active, requested)
+        return replace(transpose(lowered, program, feedback, requested), noise=noise), feedback
+    writer = ProgramWriter(lowered, feedback.active, requested, noisy)
     tangent = writer.program(program)
-    direct = ProgramWriter(lowered, feedback.following, requested).program(program) if feedback.observed else None
+    direct = (
+        ProgramWriter(lowered, feedback.following, requested, noisy).program(program) if feedback.observed else None
+    )
     heads = {t.name: t for t in program.outputs} | {n: lowered.builder.arrays[n].tensor for n in feedback.averages}
     varied = lambda names: tuple((heads[name], writer.tangent.varied_tensor(heads[name])) for name in names)
     following = tuple(name for name in requested if name in feedback.following)
@@ -78,8 +84,28 @@ def linearise(
         following,
         tuple((s.name, s.weight) for s in lowered.action.sites),
         tuple(writer.tangent.jumps),
+        noise,
     )
     return result, feedback
+
+
+def _explicit_noise(equations: Derivation) -> tuple[ExplicitNoise, ...]:
+    """What explicit terms of second order in conjugates add to κ; raises `LoweringError` where it is not available."""
+    for site in equations.action.sites:
+        for term in site.terms:
+            if len([f for f in term.factors if entries_of(f, "conjugate")]) > 1:
+                raise LoweringError(
+                    f"covariances: the term {term} of site {site.name} is of second order in conjugates; write its "
+                    f"explicit part, 1/2 q.hat M q.hat, in the action of the model"
+                )
+    noise = explicit_noise(equations.action, equations.saddle_point)
+    for part in noise:
+        if max(len(e.tensor.time_slots) for e in (part.first, part.second)) > 1:
+            raise LoweringError(
+                f"covariances: explicit terms of second order in conjugates are available for order parameters with "
+                f"one time, not for {part.first} and {part.second}"
+            )
+    return noise
 
 
 def _needs_influences(lowered: Lowered, program: Program) -> bool:
@@ -136,8 +162,10 @@ def _check_differentiable(lowered: Lowered, requested: tuple[str, ...]) -> None:
 class ProgramWriter:
     """Puts together the programs whose sweeps give the covariances."""
 
-    def __init__(self, lowered: Lowered, active: tuple[str, ...], requested: tuple[str, ...]):
-        self.tangent = TangentWriter(lowered, active)
+    def __init__(
+        self, lowered: Lowered, active: tuple[str, ...], requested: tuple[str, ...], noisy: tuple[str, ...] = ()
+    ):
+        self.tangent = TangentWriter(lowered, active, noisy)
         self.requested = requested
         self.excess: dict[str, Tensor] = {}
 
@@ -222,6 +250,7 @@ class ProgramWriter:
                     arrays[tensor.name] = Array(tensor, "variation" if node in changes else "function")
         arrays |= {t.name: Array(t, "excess") for t in self.excess.values()}
         arrays |= {a.tensor.name: a for a in self.tangent.builder.integrals.arrays()}
+        arrays |= {name: a for name, a in self.tangent.builder.arrays.items() if a.role == "clock"}
         statements = tuple(s for n in (*functions, *changes) for s in n.statements)
         return replace(
             program,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from sympy import Expr, Integer, Mul
 
-from dmftsym.derivation.responses import ResponseFunction
+from dmftsym.derivation.saddle_point import Reach
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Index, Tensor
 from dmftsym.language.terms import Before, Term, entries_of
@@ -26,7 +26,7 @@ class Integrals:
     weight: Expr
     past: Tensor | None = None
     end: Tensor | None = None
-    responses: tuple[ResponseFunction, ...] = ()
+    causal: tuple[Reach, ...] = ()
 
     def arrays(self) -> tuple[Array, ...]:
         """The weights as arrays."""
@@ -73,12 +73,12 @@ class Integrals:
             return
         summed = {c.time: c.upper for c in term.constraints if c.time in term.bound}
         late = [c for c in term.constraints if c.upper in term.bound and c.time not in term.bound]
-        kernels = {r.tensor: r for r in self.responses}
+        kernels = {r.tensor: r for r in self.causal}
         for entry in entries_of(term.body, "order parameter"):
             response = kernels.get(entry.tensor)
             if response is None:
                 continue
-            later, earlier = (entry.indices[k] for k in response.time_slots)
+            later, earlier = entry.indices[response.later], entry.indices[response.earlier]
             if earlier in summed and response.instant:
                 raise LoweringError(
                     f"scheme heun: the integral {term} holds {entry}, which jumps to infinity at equal times (its "
@@ -93,11 +93,11 @@ class Integrals:
             )
 
 
-def integrals_of(scheme: Scheme, continuous: bool, now: Index, names, responses) -> Integrals:
-    """The rule of a scheme; `names` gives unused names."""
+def integrals_of(scheme: Scheme, continuous: bool, now: Index, names, causal: tuple[Reach, ...]) -> Integrals:
+    """The rule of a scheme; `names` gives unused names, `causal` are the response functions and their sums."""
     if not continuous:
         return Integrals(Mul())
     if scheme.passes == 1:
         return Integrals(scheme.integral_weight)
     past, end = (Tensor(names(name), "data", (now,)) for name in ("past_weight", "end_weight"))
-    return Integrals(scheme.integral_weight, past, end, tuple(responses))
+    return Integrals(scheme.integral_weight, past, end, causal)

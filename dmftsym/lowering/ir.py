@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sympy import Expr, Symbol
 
+from dmftsym.derivation.hessian import ExplicitNoise
 from dmftsym.derivation.process import Covariance, Source
 from dmftsym.language.action import Data, Start
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Tensor
@@ -31,6 +32,7 @@ ROLES = {
     "end weight": "the weights of an integral over the past at its upper end",
     "base": "where the passes of a step start from, one value per sample path",
     "order parameter": "a site average",
+    "clock": "the times of all steps",
     "slope": "the partial derivative of an update, one value per sample path",
     "variation": "the first-order change of a quantity, one value per column",
     "excess": "what fluctuations of its arguments add to the mean of a function, times N",
@@ -39,6 +41,7 @@ ROLES = {
     "assigned adjoint": "the same, written in one piece at every step",
     "running adjoint": "the same for a sum that grows from step to step",
     "influence": "the derivative of given quantities with respect to the weight of a path, one value per column",
+    "shift": "what noise of its own adds to an order parameter, one value per column",
     "mode": "relative changes of the path weights, one value per column and sample path",
     "sketch": "random combinations of observables, one value per column and sample path",
     "function": "a definition, observable or coefficient: a function of order parameters and data",
@@ -61,7 +64,7 @@ class Array:
     @property
     def given(self) -> bool:
         """Whether the caller provides the array."""
-        return self.role in ("mode", "given")
+        return self.role in ("mode", "given", "shift")
 
 
 @dataclass(frozen=True)
@@ -338,7 +341,8 @@ class Fluctuations:
     is nothing else). `sketch` combines the observables of the averages at random, to find the directions that matter;
     `chain` passes the changes of the averages on to functions of them. `covariances` are the requested quantities with
     their changes, `averages` all that fluctuate, `following` the requested ones that `direct` computes; `weights` give
-    the relative size ν of every site; `jumps` are the updates that jump, so that `tangent` misses a part.
+    the relative size ν of every site; `jumps` are the updates that jump, so that `tangent` misses a part; `noise` is
+    what explicit terms add to κ.
     """
 
     plain: Program
@@ -352,6 +356,7 @@ class Fluctuations:
     following: tuple[str, ...]
     weights: tuple[tuple[str, Expr], ...]
     jumps: tuple[str, ...]
+    noise: tuple[ExplicitNoise, ...] = ()
 
     def __str__(self) -> str:
         from dmftsym.lowering.ir_printer import fluctuation_text  # which imports this module
@@ -377,6 +382,7 @@ class Influences:
     jumps: tuple[str, ...]
     duals: tuple[tuple[SourceGroup, SourceGroup], ...]
     symmetric: tuple[str, ...]
+    noise: tuple[ExplicitNoise, ...] = ()
 
     def __str__(self) -> str:
         from dmftsym.lowering.ir_printer import fluctuation_text  # which imports this module

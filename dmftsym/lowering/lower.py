@@ -7,17 +7,18 @@ from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, sign
 from dmftsym.derivation.averages import SourceDerivative
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation
-from dmftsym.derivation.responses import ResponseFunction
+from dmftsym.derivation.responses import ResponseFunction, separate_responses
 from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.assemble import history_arrays, kernels_of
+from dmftsym.lowering.clock import CLOCK, clock, with_clock
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
 from dmftsym.lowering.equal_time import restrict_to_equal_time
 from dmftsym.lowering.gaussian import Closure, close_linear_sites
-from dmftsym.lowering.ir import Evaluate, Program, SourceGroup
+from dmftsym.lowering.ir import Array, Evaluate, Program, SourceGroup
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
@@ -55,7 +56,10 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     """
     _check_conjugates_vanish(equations.saddle_point)
     check_passes(equations, scheme)
-    equations, closure = close_linear_sites(equations)
+    written, _ = separate_responses(equations.saddle_point.equations)
+    untimed = replace(equations, saddle_point=replace(equations.saddle_point, equations=written))
+    timed = with_clock(untimed)
+    equations, closure = close_linear_sites(timed)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
     more = reads_of_recalls(recalls, processes) | reads_of_responses(equations) | reads_of_constraints(equations)
@@ -70,7 +74,9 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     if kicked:
         impulse = scheme.white_variance if action.is_continuous else Integer(1)
         sites = tuple(with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites)
-    builder = QuantityBuilder(action, scheme, equations.responses, closure.sites)
+    builder = QuantityBuilder(action, scheme, equations.causal, closure.sites)
+    if timed != untimed:
+        builder.arrays[CLOCK] = Array(clock(action.time), "clock")
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
     starts: list[Start] = []
     for group in groups:
@@ -88,11 +94,10 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
         if definition.tensor.name in liveness.live:
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_function(definition.tensor, definition.terms, line)
-    if scheme.passes == 1:
-        schedule = build_causal_schedule(builder.nodes)
-        _check_first_step(schedule)
-    else:  # what moves comes first, so that a value and its base share a loop
-        schedule = build_causal_schedule(dict(sorted(builder.nodes.items(), key=lambda item: not _starts(item[1]))))
+    nodes = builder.nodes
+    if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
+        nodes = dict(sorted(nodes.items(), key=lambda item: not _starts(item[1])))
+    schedule = build_causal_schedule(nodes)
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 
@@ -153,17 +158,13 @@ def _add_site(
         if multiplier is not None:
             lever_value = builder.lower_terms(lever, process.site, equation.field.name)
             right = constraints.add_field(equation.field, right, lever_value, multiplier, equation.derivative)
-        lagged = _add_field(builder, equation, right, scheme)
         start = given.get(equation.field.name)
+        lagged = _add_field(builder, equation, right, scheme, start is not None)
         if start and not lagged:
             raise LoweringError(
                 f"field {equation.field} has an initial value but its equation does not continue from the previous time"
             )
-        if lagged and not start and not equation.derivative:
-            raise LoweringError(
-                f"field {equation.field} reads the previous time: give it an initial value, variance=..."
-            )
-        if lagged:
+        if start or equation.derivative:
             starts.append(start or Start(equation.field, Integer(0), Integer(0)))
     for definition in process.definitions:
         if definition.tensor.name in liveness.live:
@@ -173,13 +174,13 @@ def _add_site(
     return starts
 
 
-def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme) -> bool:
-    """Add the update of a field; whether it continues from the previous time."""
+def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme, given: bool) -> bool:
+    """Add the update of a field; whether it continues from the previous time (from a `given` initial value, or 0)."""
     field, now = equation.field, builder.now
     line = f"{equation.left_side()} = {equation.right_side()}"
     if not equation.derivative:
         lagged = any(t == now - 1 for e in entries_of(right) for t in e.times)
-        builder.add_site_array(field, "field", right, line, starts=lagged)
+        builder.add_site_array(field, "field", right, line, starts=lagged and given)
         return lagged
     rate = rate_of(field)
     builder.add_site_array(rate, "rate", right, line, after=waits_of(field, scheme))
@@ -212,13 +213,6 @@ def _add_order_parameters(
 
 def _starts(node: Node) -> bool:
     return any(getattr(s, "starts", False) for s in node.statements)
-
-
-def _check_first_step(schedule: Schedule) -> None:
-    for node in (*schedule.step, *schedule.epilogue):
-        lagged = [name for name, moment in node.reads if moment is not None and moment.value == "t-1"]
-        if lagged and not _starts(node):
-            raise LoweringError(f"{node.label} needs {lagged[0]} before time 0; only fields with an initial value may")
 
 
 def program_of(lowered: Lowered) -> Program:

@@ -15,7 +15,7 @@ def check_passes(equations: Derivation, scheme: Scheme) -> None:
     action = equations.action
     if not action.is_continuous:
         raise LoweringError(f"scheme {scheme.name}: {action.name} has discrete time, there is nothing to discretise")
-    responses = {r.tensor for r in equations.responses}
+    responses = {r.tensor for r in equations.causal}
     for where, term in _terms(equations):
         for entry in entries_of(term.body):
             if any(isinstance(t, Add) for t in entry.times):

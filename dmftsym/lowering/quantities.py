@@ -9,6 +9,7 @@ from functools import cached_property
 
 from sympy import Expr, Integer, KroneckerDelta, Mul
 
+from dmftsym.derivation.saddle_point import Reach
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
 from dmftsym.language.sums import IndexSum
@@ -48,7 +49,7 @@ class Node:
 class QuantityBuilder:
     """Collects arrays and schedule nodes while the equations of a model are lowered; `linear` sites stay linear."""
 
-    def __init__(self, action: Action, scheme: Scheme, responses=(), linear: tuple[str, ...] = ()):
+    def __init__(self, action: Action, scheme: Scheme, causal: tuple[Reach, ...] = (), linear: tuple[str, ...] = ()):
         self.action, self.now = action, action.time
         self.arrays: dict[str, Array] = {}
         self.nodes: dict[str, Node] = {}
@@ -61,7 +62,7 @@ class QuantityBuilder:
         self._names |= {d.tensor.name for d in action.data} | {d.tensor.name for d in action.definitions}
         self._names |= {q.name for q in action.order_parameters} | {p.name for p in action.parameters}
         self._names |= {i.name for i in action.indices} | {a.size for a in action.axes} | {s.name for s in action.sites}
-        self.integrals = integrals_of(scheme, action.is_continuous, self.now, self.unique_name, responses)
+        self.integrals = integrals_of(scheme, action.is_continuous, self.now, self.unique_name, causal)
         self.arrays |= {a.tensor.name: a for a in self.integrals.arrays()}
 
     # --- public: one method a kind of quantity ----------------------------------------------------
@@ -236,7 +237,8 @@ class QuantityBuilder:
         """Sums over indices that stand inside a function become arrays of their own, at the time of their body."""
 
         def lower(node: IndexSum) -> Expr:
-            times = sorted({t for e in entries_of(node.body) for t in e.times if t != self.now}, key=str)
+            here = (self.now, self.now - 1)
+            times = sorted({t for e in entries_of(node.body) for t in e.times if t not in here}, key=str)
             if not times:
                 return self.lower_terms(flatten(node), site, target)
             if len(times) > 1 or node.has(self.now) or not isinstance(times[0], Index):
@@ -295,7 +297,9 @@ class QuantityBuilder:
             rank = counts[index.axis] = counts.get(index.axis, -1) + 1
             canonical[index] = same_axis[rank] if rank < len(same_axis) else index
         time_index, _ = split_index(time)
-        key = product.xreplace({time: self.now} if time_index else {Integer(0): self.now}).xreplace(canonical)
+        if time != self.now - 1:  # a function of zeros before time 0 is not zero: it is evaluated, not looked up
+            product = product.xreplace({time: self.now} if time_index else {Integer(0): self.now})
+        key = product.xreplace(canonical)
         if time_index is None:
             raise LoweringError(f"{product}: name this function of the initial state with site.define")
         if key not in self._factors:
@@ -303,7 +307,9 @@ class QuantityBuilder:
             tensor = Tensor(self.unique_name(readable(key) or "factor"), "definition", indices, site)
             self._factors[key] = tensor
             self.add_site_array(tensor, "factor", key, f"{tensor[indices]} = {key}")
-        return self._factors[key][(*own, time)]
+        tensor, back = self._factors[key], {canonical[i]: i for i in own}
+        at = self.now if time == self.now - 1 else time
+        return tensor[(*[back[i] for i in tensor.indices[:-1]], at)]
 
     # --- rows -------------------------------------------------------------------------------------
 

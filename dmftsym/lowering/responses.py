@@ -132,13 +132,15 @@ class _ResponseWriter:
         dot = ".dot" if equation is not None and equation.derivative else ""
         places = ", ".join(map(str, tensor.indices))
         line = f"{tensor.name}{dot}[{places}] = {as_expression(terms)}"
+        # nothing drives an initial value
+        started = any(s.field == tangent.of for s in self.process.starts)
         if equation is not None and equation.derivative:
             self._add_moving(tensor, terms, line, self.onsets.restart(tangent) if self.onsets else None)
         elif not tensor.site:
-            self.builder.add_function(tensor, terms, line, auxiliary=True)
+            self.builder.add_function(tensor, terms, line, auxiliary=True, starts=started)
         else:
             value = self.builder.lower_terms(terms, tensor.site, tensor.name)
-            self.builder.add_site_array(tensor, "tangent", value, line)
+            self.builder.add_site_array(tensor, "tangent", value, line, starts=started)
 
     def _impulse(self, tangent: Tangent) -> Expr:
         """1 where x, its indices and its time are those of the source (a density in continuous time)."""
@@ -168,8 +170,8 @@ class _ResponseWriter:
         line = f"{response.tensor[response.tensor.indices]} = {right}"
         moved = []
         for term in terms:
-            body = self._lowered(term.body.xreplace({**end, later: builder.now}))
-            moved.append(replace(term, body=body * response.coefficient))
+            body = (term.body * response.coefficient).xreplace({**end, later: builder.now})
+            moved.append(replace(term, body=self._lowered(body)))
         target = response.tensor[response.tensor.indices].xreplace({**end, later: builder.now})
         local = any(e.tensor.site == response.site for t in moved for e in entries_of(t.body))
         builder.add_response(response.tensor, target, tuple(moved), response.site if local else "", line)

@@ -29,7 +29,9 @@ from dmftsym.lowering.times import latest
 class TangentWriter:
     """Writes the first-order change of every update, one column a direction, and the slopes that it needs."""
 
-    def __init__(self, lowered: Lowered, active: tuple[str, ...]):
+    def __init__(self, lowered: Lowered, active: tuple[str, ...], noisy: tuple[str, ...] = ()):
+        """`noisy` order parameters change by noise of their own, besides what their averages change."""
+        self.noisy = noisy
         self.lowered, self.builder, self.now, self.active = lowered, lowered.builder, lowered.builder.now, active
         self.column = Index(_free_name(lowered), COLUMNS)
         self.slopes: dict[str, list[Assign]] = {}
@@ -66,6 +68,15 @@ class TangentWriter:
         self.arrays[tensor.name] = Array(tensor, "mode")
         return tensor[self.column]
 
+    def _shift(self, target: Entry) -> tuple[Term, ...]:
+        """What noise of its own adds to an order parameter."""
+        if target.tensor.name not in self.noisy:
+            return ()
+        change = self._target(target)
+        tensor = Tensor(f"shift_{target.tensor.name}", "definition", change.tensor.indices)
+        self.arrays[tensor.name] = Array(tensor, "shift")
+        return (Term(tensor[change.indices]),)
+
     # --- one node ---------------------------------------------------------------------------------
 
     def node(self, node: Node) -> Node:
@@ -93,7 +104,7 @@ class TangentWriter:
                 return self._contract(statement)
             case Evaluate():
                 target = self._target(statement.target)
-                terms = self.vary(statement.terms)
+                terms = (*self.vary(statement.terms), *self._shift(statement.target))
                 line = f"{target} = {as_expression(terms)}"
                 return Evaluate(target, terms, line, statement.constraints, statement.starts, statement.accumulate)
             case Draw():
@@ -152,7 +163,7 @@ class TangentWriter:
                 mode = self.mode(piece.operands[0].tensor.site)
                 pieces.append(replace(piece, operands=(*piece.operands, mode)))
         target = self._target(contract.target)
-        explicit = self.vary(contract.explicit)
+        explicit = (*self.vary(contract.explicit), *self._shift(contract.target))
         return replace(
             contract,
             target=target,

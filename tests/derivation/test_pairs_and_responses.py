@@ -181,7 +181,7 @@ def test_what_moves_with_a_time_derivative_does_not_respond_at_once():
     for name, structure in (("p_spin", {}), ("recurrent", {}), ("recurrent", {"symmetric": True})):
         derivation = ds.derive(ds.build_model(name, **structure))
         assert [(r.tensor.name, r.instant) for r in derivation.responses] == [("R", False)]
-        assert find_responses(derivation.saddle_point, derivation.process) == derivation.responses
+        assert find_responses(derivation.saddle_point.equations, derivation.process) == derivation.responses
     deep = ds.derive(ds.build_model("mlp", depth=3))
     assert {r.tensor.name: r.instant for r in deep.responses} == {"A1": False, "A2": False, "B1": True, "B2": True}
     assert "int_{s<t}(phi(x[s])*R[t, s])" in derivation.process.text()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sympy import Rational, Symbol, exp
+from sympy import Integer, Rational, Symbol, exp
 
 import dmftsym as ds
 
@@ -207,7 +207,7 @@ ACTIONS = {
     "observing a field": (lambda p: p.hidden.observe(p.z[p.t], p.z[p.t]), "site hidden", "z[t]"),
     "data from an order parameter's entry": (lambda p: p.m.otherwise(p.f[p.mu, p.t], p.y[p.mu]), "f[mu, t]"),
     "definition without formula": (lambda p: p.m.define("D", p.mu, p.t), "definition D", "formula"),
-    "site definition without indices": (lambda p: p.hidden.define("g", p.z[p.t]), "definition g", "site hidden"),
+    "site definition without indices": (lambda p: p.hidden.define("g", Integer(1)), "definition g", "site hidden"),
 }
 
 

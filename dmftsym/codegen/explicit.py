@@ -1,0 +1,52 @@
+"""Noise that order parameters have of their own, from explicit terms of second order in conjugates, as source code."""
+
+from sympy import Integer
+
+from dmftsym.codegen.arrays import ArrayFormula, size_code
+from dmftsym.codegen.sweeps import tuple_code, unpack, values_of
+from dmftsym.derivation.hessian import ExplicitNoise
+from dmftsym.language.symbols import Index, Tensor
+from dmftsym.language.terms import Before, as_expression, entries_of
+from dmftsym.lowering.clock import CLOCK
+from dmftsym.lowering.ir import Fluctuations, Influences, Program
+
+LAST = "path_last"
+
+
+def explicit_tables(fluctuations: Fluctuations | Influences, program: Program, on_device: bool) -> dict:
+    """The keys of the template: for every noisy order parameter its axes, and the blocks of κ as lines of code."""
+    noise = fluctuations.noise
+    tensors = list(dict.fromkeys(n.first.tensor for n in noise))
+    lines = [line for n in noise for line in _block(n, program)]
+    read = {e.tensor for n in noise for t in n.terms for e in entries_of(t.body) if e.tensor.kind != "data"}
+    names = sorted(t.name for t in read)
+    clock = any(e.tensor.name == CLOCK for n in noise for t in n.terms for e in entries_of(t.body))
+    step, host = "dt*" if program.continuous else "", "cp.asnumpy" if on_device else ""
+    given = lambda name: f'{host}(arrays["{name}"])' if host else f'arrays["{name}"]'
+    return {
+        "noisy": {t.name: repr(tuple(i.axis.name for i in t.indices)) for t in tensors},
+        "columns": {t.name: _column(t) for t in tensors},
+        "lines": [f"{name} = {given(name)}" for name in names] + [f"{CLOCK} = {step}np.arange(steps)"] * clock + lines,
+        "unpack": unpack(values_of(program), [lines]),
+    }
+
+
+def _column(tensor: Tensor) -> int:
+    """Where the column stands among the axes of a change: before the first time."""
+    return tensor.time_slots[0] if tensor.time_slots else len(tensor.indices)
+
+
+def _block(noise: ExplicitNoise, program: Program) -> list[str]:
+    """One block of κ, all times at once."""
+    axis = program.now.axis
+    formula = ArrayFormula(Index(LAST, axis))
+    target = (*noise.first.indices, *noise.second.indices)
+    limits = tuple(Before(t, formula.now, True) for t in target if t.is_time)
+    code = formula.sum_of_terms(noise.terms, target, limits)
+    shape = tuple_code([size_code(i.axis) for i in target])
+    places = f'places["{noise.first.tensor.name}"], places["{noise.second.tensor.name}"]'
+    return [
+        f"# κ[{noise.first}; {noise.second}] holds {as_expression(noise.terms) or Integer(0)}",
+        f"block = np.broadcast_to({code}, {shape})",
+        f"kappa[np.ix_({places})] += block.reshape(len(places['{noise.first.tensor.name}']), -1)".replace("'", '"'),
+    ]

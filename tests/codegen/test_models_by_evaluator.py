@@ -1,0 +1,84 @@
+"""300 random models against the evaluator of `evaluator.py`, 60 of them by default: no wrong number, no false refusal.
+
+A model that the evaluator can order has to be compiled, and its generated code, interpreted, gives the same numbers on
+the same sample paths; one that it cannot order has to be refused. A few run on the stand-in for CuPy as well.
+"""
+
+import numpy as np
+import pytest
+from cupy_stand_in import COMPILER
+from evaluator import Evaluator, NotOrdered, agreement, own_paths
+from fluctuating_models import interpreted, prepared
+from random_models import Drawn
+from test_cupy import loaded
+
+import dmftsym as ds
+
+STEPS, PATHS, TOLERANCE = 3, 5, 1e-9
+DEFAULT, ALL = range(60), range(300)
+
+
+def can_be_ordered(drawn):
+    numbers = drawn.data | drawn.parameters | {"P": 2}
+    evaluator = own_paths(drawn.model, numbers, STEPS, PATHS, drawn.seed, drawn.model.time_step or 1.0)
+    try:
+        evaluator.all()
+    except NotOrdered:
+        return False
+    return True
+
+
+def compiled(drawn, **options):
+    """The generated text, or None where the model is rightly refused."""
+    try:
+        return ds.compile_model(drawn.model, ds.Options(**options)).source.text
+    except ds.DmftsymError as error:
+        assert not can_be_ordered(drawn), f"refused: {error}"
+        return None
+
+
+def paths_of(module, drawn):
+    data = {name: array for name, array in drawn.data.items() if name in module.DATA}
+    parameters = {name: value for name, value in drawn.parameters.items() if name in module.PARAMETERS}
+    return prepared(module, parameters, data, STEPS, {s: PATHS + k for k, s in enumerate(module.SITES)}, drawn.seed)
+
+
+@pytest.mark.parametrize("seed", [s if s in DEFAULT else pytest.param(s, marks=pytest.mark.slow) for s in ALL])
+def test_means(seed):
+    drawn = Drawn(seed)
+    text = compiled(drawn)
+    if text is not None:
+        module = interpreted(text)
+        error, *_ = agreement(drawn.model, module, STEPS, paths_of(module, drawn))
+        assert error < TOLERANCE
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels")
+@pytest.mark.parametrize("seed", [0, 7, *(pytest.param(s, marks=pytest.mark.slow) for s in range(300, 330))])
+def test_means_on_the_device(seed):
+    drawn = Drawn(seed)
+    text = compiled(drawn, backend="cupy")
+    if text is None:
+        return
+    module = loaded(text)
+    values, factors, normals, weights = paths_of(module, drawn)
+    on_device = (module._in_precision(arrays, "float64") for arrays in (normals, weights))
+    found, status, _ = module.sweep(values, factors, *on_device, STEPS, module.TIME_STEP, None)
+    assert status == "ok"
+    expected = Evaluator(drawn.model, values, factors, normals, weights, STEPS, module.TIME_STEP)
+    for name in module.OUTPUTS:
+        array = expected.array(name)
+        assert np.abs(np.asarray(found[name]) - array).max() < TOLERANCE * max(1, np.abs(array).max())
+
+
+def test_the_tolerance_notices_a_wrong_model():
+    """Data that differ in the fifth digit."""
+    drawn = Drawn(0)
+    text = compiled(drawn)
+    module = interpreted(text)
+    known = paths_of(module, drawn)
+    moved = [name for name in ("Ki", "W", "V", "y", "z", "beta") if name in known[0]]
+    changed = (known[0] | {name: known[0][name] * (1 + 1e-5) for name in moved}, *known[1:])
+    found, *_ = module.sweep(*known, STEPS, module.TIME_STEP, None)
+    expected = Evaluator(drawn.model, *changed, STEPS, module.TIME_STEP)
+    assert moved and max(np.abs(found[n] - expected.array(n)).max() for n in module.OUTPUTS) > 100 * TOLERANCE
