@@ -1,6 +1,6 @@
 """Entries as array source code: slices for indices and times, and axes lined up for broadcasting."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sympy import Expr, KroneckerDelta, Mul, Symbol
 
@@ -10,6 +10,7 @@ from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.sums import Binding, IndexSum
 from dmftsym.language.symbols import KICKS, PASSES, Axis, Entry, Index, Parameter, Size
 from dmftsym.language.terms import Before, Term, entries_of, flatten, outermost, substitute_activations
+from dmftsym.lowering.schemes import BACK
 from dmftsym.lowering.times import When, when
 
 PATH = "p"
@@ -75,6 +76,11 @@ def before_start(code: str, now: Index) -> str:
     return f"_before({code}, {now.name})"
 
 
+def is_earlier(code: str, now: Index) -> bool:
+    """Whether a subscript stands for the previous time, or the time of the pass before."""
+    return code in (f"{now.name} - 1", BACK.name)
+
+
 def view(entry: Entry, now: Index, constraints: tuple[Before, ...], xp: str = "np", lagged: bool = True) -> View:
     """An entry without sample paths as a sliced array; `lagged`: the previous time may be that before time 0."""
     where = str(entry)
@@ -82,8 +88,10 @@ def view(entry: Entry, now: Index, constraints: tuple[Before, ...], xp: str = "n
     codes = [slot_code(slot, argument, now, constraints, where) for slot, argument in slots]
     kept = tuple(a for a, code in zip(entry.indices, codes, strict=True) if ":" in code)
     if len(set(kept)) < len(kept):
-        return _diagonal(entry, codes, kept, xp)
-    if lagged and f"{now.name} - 1" in codes:
+        found = _diagonal(entry, codes, kept, xp)
+        early = lagged and any(is_earlier(code, now) for code in codes)
+        return replace(found, code=before_start(found.code, now)) if early else found
+    if lagged and any(is_earlier(code, now) for code in codes):
         return View(before_start(f"{entry.tensor.name}[{', '.join(codes)}]", now), kept)
     subscript = "" if all(code == ":" for code in codes) else f"[{', '.join(codes)}]"
     return View(f"{entry.tensor.name}{subscript}", kept, entry.tensor.name, tuple(codes))

@@ -1,5 +1,6 @@
 """Statements of the intermediate representation as lines of array code, each with its equation above."""
 
+import re
 from dataclasses import replace
 
 from dmftsym.codegen.arrays import PATH, ArrayFormula, before_start, moment_code, part_slice, size_code, slot_code
@@ -25,6 +26,7 @@ from dmftsym.lowering.ir import (
     Statement,
     TangentKernel,
 )
+from dmftsym.lowering.schemes import BACK
 from dmftsym.lowering.times import When, when
 
 
@@ -86,8 +88,8 @@ class StatementWriter:
 
     def _lagged(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """What a kernel takes that runs at the first time as well."""
-        previous = f"{self.now.name} - 1"
-        return tuple(before_start(a, self.now) if previous in a else a for a in arguments)
+        earlier = f"{self.now.name} - 1" + (rf"|\b{BACK.name}\b" if self.program.passes > 1 else "")
+        return tuple(before_start(a, self.now) if re.search(earlier, a) else a for a in arguments)
 
     def _start(self, assign: Assign) -> str:
         """The value of a site array at the first step."""

@@ -7,26 +7,33 @@ With one pass a step the integral is a sum over s < t with weight dt. With two i
 w = dt (dt/2 at s = 0), e = dt/2 (0 at t = 0), where f(t, t) is the limit from below, s -> t.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sympy import Expr, Integer, Mul
 
 from dmftsym.derivation.saddle_point import Reach
 from dmftsym.errors import LoweringError
+from dmftsym.language.action import Action
 from dmftsym.language.symbols import Index, Tensor
 from dmftsym.language.terms import Before, Term, entries_of
 from dmftsym.lowering.ir import Array
-from dmftsym.lowering.schemes import Scheme
+from dmftsym.lowering.schemes import BACK, Scheme
 
 
 @dataclass(frozen=True)
 class Integrals:
-    """The rule for integrals of a model; `past` and `end` are the weights w and e of the trapezoidal rule, if used."""
+    """The rule for integrals of a model; `past` and `end` are the weights w and e of the trapezoidal rule, if used.
+
+    `explicit`: where the upper end is the present time `now`, f is taken from the pass before; the error of one end,
+    dt times that of the pass, is of second order in a prediction and of third order in a correction.
+    """
 
     weight: Expr
     past: Tensor | None = None
     end: Tensor | None = None
     causal: tuple[Reach, ...] = ()
+    explicit: Index | None = None
 
     def arrays(self) -> tuple[Array, ...]:
         """The weights as arrays."""
@@ -45,7 +52,7 @@ class Integrals:
 
     def last(self, expression: Expr, limit: Before) -> Expr:
         """An expression at the upper end of the integral."""
-        return expression.xreplace({limit.time: limit.upper})
+        return expression.xreplace({limit.time: BACK if limit.upper == self.explicit else limit.upper})
 
     def split(self, term: Term) -> tuple[Term, ...]:
         """A term with its integrals over the past as weighted sums, and the contributions of their upper ends."""
@@ -62,7 +69,8 @@ class Integrals:
         body, strict = self.strict(term.body, limit)
         kept = tuple(strict if c == limit else c for c in term.constraints)
         others = (c for c in term.constraints if c != limit)
-        moved = tuple(Before(self.last(c.time, limit), self.last(c.upper, limit), c.inclusive) for c in others)
+        here = {limit.time: limit.upper}
+        moved = tuple(Before(c.time.xreplace(here), c.upper.xreplace(here), c.inclusive) for c in others)
         bound = tuple(i for i in term.bound if i != limit.time)
         end = self.last(term.body, limit) * self.end_weight(limit.upper)
         return replace(term, body=body, constraints=kept), Term(end, bound, moved)
@@ -93,11 +101,13 @@ class Integrals:
             )
 
 
-def integrals_of(scheme: Scheme, continuous: bool, now: Index, names, causal: tuple[Reach, ...]) -> Integrals:
+def integrals_of(
+    scheme: Scheme, action: Action, names: Callable[[str], str], causal: tuple[Reach, ...], explicit: bool
+) -> Integrals:
     """The rule of a scheme; `names` gives unused names, `causal` are the response functions and their sums."""
-    if not continuous:
+    if not action.is_continuous:
         return Integrals(Mul())
     if scheme.passes == 1:
         return Integrals(scheme.integral_weight)
-    past, end = (Tensor(names(name), "data", (now,)) for name in ("past_weight", "end_weight"))
-    return Integrals(scheme.integral_weight, past, end, causal)
+    past, end = (Tensor(names(name), "data", (action.time,)) for name in ("past_weight", "end_weight"))
+    return Integrals(scheme.integral_weight, past, end, causal, action.time if explicit else None)

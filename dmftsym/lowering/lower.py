@@ -26,7 +26,7 @@ from dmftsym.lowering.motion import add_motion, rate_of, waits_of
 from dmftsym.lowering.passes import check_passes
 from dmftsym.lowering.quantities import Node, QuantityBuilder
 from dmftsym.lowering.responses import add_responses, reads_of_responses
-from dmftsym.lowering.schedule import Schedule, build_causal_schedule
+from dmftsym.lowering.schedule import InstantaneousLoop, Schedule, build_causal_schedule
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import group_sources
 
@@ -48,6 +48,18 @@ class Lowered:
 
 
 def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked: bool = False) -> Lowered:
+    """See `_lower`; where an integral up to now would need itself, its upper end is taken from the pass before."""
+    try:
+        return _lower(equations, scheme, wanted, kicked)
+    except InstantaneousLoop:
+        if scheme.passes == 1:
+            raise
+        return _lower(equations, scheme, wanted, kicked, explicit=True)
+
+
+def _lower(
+    equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked: bool, explicit: bool = False
+) -> Lowered:
     """Discretise, prune, split into contractions and elementwise updates, and order the equations of a model.
 
     `wanted` names the quantities to compute; `kicked` adds impulses to the sources of sites that are closed exactly.
@@ -74,7 +86,7 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     if kicked:
         impulse = scheme.white_variance if action.is_continuous else Integer(1)
         sites = tuple(with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites)
-    builder = QuantityBuilder(action, scheme, equations.causal, closure.sites)
+    builder = QuantityBuilder(action, scheme, equations.causal, closure.sites, explicit)
     if timed != untimed:
         builder.arrays[CLOCK] = Array(clock(action.time), "clock")
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))

@@ -49,7 +49,14 @@ class Node:
 class QuantityBuilder:
     """Collects arrays and schedule nodes while the equations of a model are lowered; `linear` sites stay linear."""
 
-    def __init__(self, action: Action, scheme: Scheme, causal: tuple[Reach, ...] = (), linear: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        action: Action,
+        scheme: Scheme,
+        causal: tuple[Reach, ...] = (),
+        linear: tuple[str, ...] = (),
+        explicit: bool = False,
+    ):
         self.action, self.now = action, action.time
         self.arrays: dict[str, Array] = {}
         self.nodes: dict[str, Node] = {}
@@ -62,7 +69,7 @@ class QuantityBuilder:
         self._names |= {d.tensor.name for d in action.data} | {d.tensor.name for d in action.definitions}
         self._names |= {q.name for q in action.order_parameters} | {p.name for p in action.parameters}
         self._names |= {i.name for i in action.indices} | {a.size for a in action.axes} | {s.name for s in action.sites}
-        self.integrals = integrals_of(scheme, action.is_continuous, self.now, self.unique_name, causal)
+        self.integrals = integrals_of(scheme, action, self.unique_name, causal, explicit)
         self.arrays |= {a.tensor.name: a for a in self.integrals.arrays()}
 
     # --- public: one method a kind of quantity ----------------------------------------------------

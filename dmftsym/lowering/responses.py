@@ -161,17 +161,16 @@ class _ResponseWriter:
         if any(t.bound for t in response.terms):
             raise LoweringError(f"response function {response.tensor}: its observable holds a sum; name it with define")
         terms = change_of_observable(response, self.tangents)
-        if self.onsets and response.instant:
-            at_once = grid_array(builder, "onset") / TIME_STEP
-            terms = (*terms, *(t.times(at_once) for t in self.onsets.at_impulse(terms)))
         end = {i: self.end[j] for i, j in zip(response.responder.indices, self._primed(), strict=True)}
         later = response.tensor.indices[response.time_slots[0]]
         right = self.equations.saddle_point.equation(response.tensor.name).right_side()
         line = f"{response.tensor[response.tensor.indices]} = {right}"
-        moved = []
-        for term in terms:
-            body = (term.body * response.coefficient).xreplace({**end, later: builder.now})
-            moved.append(replace(term, body=self._lowered(body)))
+        here = {**end, later: builder.now}
+        terms = tuple(replace(t, body=(t.body * response.coefficient).xreplace(here)) for t in terms)
+        moved = [replace(t, body=self._lowered(t.body)) for t in terms]
+        if self.onsets and response.instant:
+            at_once = grid_array(builder, "onset") / TIME_STEP
+            moved += [t.times(at_once) for t in self.onsets.at_impulse(terms)]
         target = response.tensor[response.tensor.indices].xreplace({**end, later: builder.now})
         local = any(e.tensor.site == response.site for t in moved for e in entries_of(t.body))
         builder.add_response(response.tensor, target, tuple(moved), response.site if local else "", line)

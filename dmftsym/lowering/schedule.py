@@ -7,6 +7,10 @@ from dmftsym.language.display import Displayed
 from dmftsym.lowering.quantities import Node
 
 
+class InstantaneousLoop(LoweringError):
+    """A quantity needs itself at the same time."""
+
+
 @dataclass(frozen=True)
 class Schedule(Displayed):
     """Nodes that do not depend on time, nodes of a step in causal order, and sums over the past that end the step."""
@@ -48,7 +52,7 @@ def build_causal_schedule(nodes: dict[str, Node]) -> Schedule:
     while pending:
         ready = [n for n in pending.values() if not waits[n.name] & pending.keys()]
         if not ready:
-            raise LoweringError(f"instantaneous loop: {_cycle(pending, waits)}; a sum over the past would break it")
+            raise InstantaneousLoop(f"instantaneous loop: {_cycle(pending, waits)}; a sum over the past would break it")
         chosen = min(ready, key=lambda n: _distance(n, order[-1] if order else None))
         order.append(pending.pop(chosen.name))
     return Schedule(_sorted_constants(constants), tuple(order), epilogue)
