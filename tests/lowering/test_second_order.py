@@ -68,6 +68,20 @@ def past():
     return m
 
 
+def integral_equation():
+    """A field that is given by an integral over itself: h = u + J int <tanh h> h, whose end would need h(t) itself."""
+    m = ds.Model("integral")
+    t, s = m.times("t s", continuous=True, dt=0.1)
+    J = m.parameters("J")
+    M = m.order_parameter("M", t)
+    site = m.site("unit")
+    h = site.field("h", t)
+    site.equation(h[t], J * ds.past(s)(M[s] * h[s]))
+    site.noise(h[t], h[s], 1)
+    site.observe(M[t], 1 + tanh(h[t]) * h[t])
+    return m
+
+
 def growth():
     """A source that drives a field without a derivative, which multiplies the one that responds and remembers."""
     m = ds.Model("growth")
@@ -108,6 +122,7 @@ MODELS = {
     "static": static,
     "past": past,
     "growth": growth,
+    "integral": integral_equation,
     "particle": particle,
 }
 
@@ -209,6 +224,21 @@ def test_a_nonlinear_site_agrees_with_an_integration_of_its_nodes():
         ]
         pair = [errors(exact(20), r) for r in runs]
         assert all(abs(np.log2(pair[0][q] / pair[1][q]) - order) < 0.2 for q in pair[0]), (scheme, pair)
+
+
+def test_an_integral_equation_agrees_with_the_differential_equation():
+    """dh/dt = J M h, h(0) = u, for the nodes of a quadrature rule; ends of integrals come from the pass before."""
+    points, weights = np.polynomial.hermite_e.hermegauss(9)
+    weights = weights / weights.sum()
+    average = lambda h: weights @ (1 + np.tanh(h) * h)
+
+    def exact(intervals):
+        times = np.arange(intervals + 1) / intervals
+        rate = lambda t, h: 0.2 * average(h) * h
+        h = solve_ivp(rate, (0, 1), points, t_eval=times, rtol=1e-11, atol=1e-12, method="DOP853").y
+        return {"M": np.array([average(x) for x in h.T])}
+
+    assert_orders(orders("integral", {"J": 0.2}, 1.0, 60, exact, measure="hermite", points=9))
 
 
 # --- differences of three steps ---------------------------------------------------------------------------------------
