@@ -1,6 +1,6 @@
 """Entries as array source code: slices for indices and times, and axes lined up for broadcasting."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sympy import Expr, KroneckerDelta, Mul, Symbol
 
@@ -87,21 +87,23 @@ def view(entry: Entry, now: Index, constraints: tuple[Before, ...], xp: str = "n
     slots = zip(entry.tensor.indices, entry.indices, strict=True)
     codes = [slot_code(slot, argument, now, constraints, where) for slot, argument in slots]
     kept = tuple(a for a, code in zip(entry.indices, codes, strict=True) if ":" in code)
+    whole = f"{entry.tensor.name}[{', '.join(codes)}]"
+    before = lagged and any(is_earlier(code, now) for code in codes)
+    if before:
+        whole = before_start(whole, now)
     if len(set(kept)) < len(kept):
-        found = _diagonal(entry, codes, kept, xp)
-        early = lagged and any(is_earlier(code, now) for code in codes)
-        return replace(found, code=before_start(found.code, now)) if early else found
-    if lagged and any(is_earlier(code, now) for code in codes):
-        return View(before_start(f"{entry.tensor.name}[{', '.join(codes)}]", now), kept)
+        return _diagonal(whole, kept, xp)
+    if before:
+        return View(whole, kept)
     subscript = "" if all(code == ":" for code in codes) else f"[{', '.join(codes)}]"
     return View(f"{entry.tensor.name}{subscript}", kept, entry.tensor.name, tuple(codes))
 
 
-def _diagonal(entry: Entry, codes: list[str], kept: tuple[Index, ...], xp: str) -> View:
+def _diagonal(code: str, kept: tuple[Index, ...], xp: str) -> View:
     letters = {index: chr(ord("a") + k) for k, index in enumerate(dict.fromkeys(kept))}
     source = "".join(letters[i] for i in kept)
     target = "".join(letters.values())
-    return View(f'{xp}.einsum("{source}->{target}", {entry.tensor.name}[{", ".join(codes)}])', tuple(letters))
+    return View(f'{xp}.einsum("{source}->{target}", {code})', tuple(letters))
 
 
 def aligned(found: View, target: tuple[Index, ...]) -> str:

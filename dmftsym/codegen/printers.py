@@ -27,6 +27,9 @@ RULES = {
     "Abs": ("abs({0})", "{xp}.abs({0})"),
     "sign": ("(1.0 if {0} > 0.0 else -1.0 if {0} < 0.0 else 0.0)", "{xp}.sign({0})"),
     "Heaviside": ("(1.0 if {0} > 0.0 else {1} if {0} == 0.0 else 0.0)", "{xp}.heaviside({0}, {1})"),
+    "floor": ("math.floor({0})*1.0", "{xp}.floor({0})"),
+    "ceiling": ("math.ceil({0})*1.0", "{xp}.ceil({0})"),
+    "sinc": ("(math.sin({0})/({0}) if {0} != 0.0 else 1.0)", "{xp}.sinc(({0})/math.pi)"),
     "logistic": ("(1.0/(1.0 + math.exp(-({0}))))", "{xp}.exp(-{xp}.logaddexp(0.0, -({0})))"),
     "softplus": ("(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", "{xp}.logaddexp(0.0, {0})"),
 }

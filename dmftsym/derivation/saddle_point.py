@@ -199,12 +199,14 @@ def _order_parameter_equation(action: Action, q: Tensor) -> OrderParameterEquati
 def _conjugate_equation(action: Action, q: Tensor, causal: tuple[Reach, ...]) -> ConjugateEquation:
     terms: list[CausalTerm] = []
     own = q.hat[q.indices]
+    # a response function enters nowhere beyond its reach
+    reach = tuple(limit for r in causal if r.tensor == q for limit in r.limit(q[q.indices]))
     for term in functional_derivative(action.pair_terms, q, q.indices, action):
         if not term.body.has(own) or term.bound:
             terms.append(pair_fate(term))
     for site in action.sites:
         for term in expanded(functional_derivative(site.terms, q, q.indices, action)):
-            terms.append(site_fate(term, site.name, site.weight, action, causal))
+            terms.append(site_fate(term, site.name, site.weight, action, causal, reach))
     return ConjugateEquation(own, tuple(terms))
 
 
@@ -215,10 +217,18 @@ def pair_fate(term: Term) -> CausalTerm:
     return CausalTerm(as_expression((term,)), False, "explicit term, does not vanish")
 
 
-def site_fate(term: Term, site: str, weight: Expr, action: Action, causal: tuple[Reach, ...] = ()) -> CausalTerm:
+def site_fate(
+    term: Term,
+    site: str,
+    weight: Expr,
+    action: Action,
+    causal: tuple[Reach, ...] = (),
+    given: tuple[Before, ...] = (),
+) -> CausalTerm:
     """Decide by causality whether ⟨term⟩ vanishes; a response field must be the latest factor (Itô).
 
-    Where a term holds a response function, its times are ordered as its reach says: elsewhere it is zero.
+    Where a term holds a response function, its times are ordered as its reach says: elsewhere it is zero. `given` is
+    what else is known of the order of times.
     """
     averaged = weight * as_expression((Term(average(term.body, site), term.bound, term.constraints),))
     if entries_of(term.body, "conjugate"):
@@ -230,7 +240,7 @@ def site_fate(term: Term, site: str, weight: Expr, action: Action, causal: tuple
     if not local:
         shown = as_expression((term,))
         return CausalTerm(shown, True, "an average of response fields alone vanishes")
-    constraints = (*term.constraints, *limits_of(term, causal))
+    constraints = (*term.constraints, *limits_of(term, causal), *given)
     if all(is_before(e, responses, constraints, action) for e in local):
         return CausalTerm(averaged, True, "a response field is the latest factor, so the average vanishes")
     return CausalTerm(averaged, False, "the latest factor need not be a response field, does not vanish")

@@ -3,7 +3,24 @@
 from functools import lru_cache
 
 import sympy
-from sympy import Expr, Heaviside, Integer, Max, Symbol, erf, sqrt, tanh
+from sympy import (
+    Add,
+    Derivative,
+    DiracDelta,
+    Expr,
+    Heaviside,
+    Integer,
+    Max,
+    Mul,
+    Subs,
+    Symbol,
+    ceiling,
+    erf,
+    floor,
+    solve_linear,
+    sqrt,
+    tanh,
+)
 from sympy.core.expr import AtomicExpr
 
 from dmftsym.errors import LanguageError
@@ -66,7 +83,7 @@ class Activation(AtomicExpr):
     @property
     def is_smooth(self) -> bool:
         """Whether the formula has no kink or jump, so that Gauss-Hermite rules converge fast."""
-        kinked = (Max, sympy.Min, Heaviside, sympy.Piecewise, sympy.Abs, sympy.sign)
+        kinked = (Max, sympy.Min, Heaviside, sympy.Piecewise, sympy.Abs, sympy.sign, floor, ceiling)
         return not self.formula.has(*kinked)
 
 
@@ -112,7 +129,29 @@ class ActivationValue(sympy.Expr):
 
 @lru_cache(maxsize=256)
 def _derivative(formula: Expr, order: int) -> Expr:
-    return formula.diff(ARGUMENT, order) if order else formula
+    for _ in range(order):
+        formula = without_hidden_deltas(without_steps(formula.diff(ARGUMENT)))
+    return formula
+
+
+def without_steps(derivative: Expr) -> Expr:
+    """A derivative away from jumps: that of a whole-number part is zero."""
+    flat = lambda e: isinstance(e, Derivative | Subs) and e.has(floor, ceiling)
+    return derivative.replace(flat, lambda e: Integer(0)) if derivative.has(floor, ceiling) else derivative
+
+
+def without_hidden_deltas(derivative: Expr) -> Expr:
+    """x·δ(x) is zero: delta functions dropped where what multiplies them vanishes."""
+    if not derivative.has(DiracDelta):
+        return derivative
+    kept = []
+    for term in Add.make_args(derivative.expand()):
+        deltas = [f for f in Mul.make_args(term) if isinstance(f, DiracDelta) and len(f.args) == 1]
+        roots = solve_linear(deltas[0].args[0], symbols=[ARGUMENT]) if len(deltas) == 1 else (Integer(0), Integer(0))
+        at_root = (term / deltas[0]).subs(ARGUMENT, roots[1]) if roots[0] == ARGUMENT else term
+        if at_root != 0:
+            kept.append(term)
+    return Add(*kept)
 
 
 def make_activation(name: str, function) -> Activation:

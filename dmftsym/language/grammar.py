@@ -31,6 +31,10 @@ FUNCTIONS = {
     "min": Min,
     "Min": Min,
     "heaviside": lambda x: Heaviside(x),
+    "Heaviside": lambda x: Heaviside(x),
+    "sinc": sympy.sinc,
+    "floor": sympy.floor,
+    "ceiling": sympy.ceiling,
 }
 CONSTANTS = {"pi": sympy.pi, "E": sympy.E}
 MAX_LENGTH, MAX_DEPTH, MAX_EXPONENT, MAX_DIGITS, MAX_BITS = 500, 40, 20, 30, 1000

@@ -188,13 +188,26 @@ class Model:
         self.definitions[name] = formula
         return tensor
 
-    def indices_of_formula(self, formula: Expr) -> list[Index]:
-        """The indices that a named formula carries: those that stand once in some term, and times; times last."""
+    def indices_of_formula(self, formula: Expr, strict: str = "") -> list[Index]:
+        """The indices that a named formula carries: those that stand once in some term, and times; times last.
+
+        With `strict`, which says where, an index that stands more often is not taken for summed but refused.
+        """
         order = list(self.index_symbols.values())
         once: set[Index] = set()
+        often: dict[Index, Expr] = {}
         for term in flatten(formula):
-            counts = count_indices(term.body)
-            once |= {i for i, n in counts.items() if i not in term.bound and (n == 1 or i.is_time)}
+            for index, count in count_indices(term.body).items():
+                if index not in term.bound:
+                    if count == 1 or index.is_time:
+                        once.add(index)
+                    else:
+                        often.setdefault(index, term.body)
+        for index in (i for i in order if strict and i in often and i not in once):
+            raise LanguageError(
+                f"{strict}: index {index} stands more than once in {often[index]}; name the indices before the "
+                f"formula, or sum with sum_over({index})(...)"
+            )
         return sorted(once, key=lambda i: (i.is_time, order.index(i)))
 
     def _declare(self, name: str, kind: str, indices, latex: str) -> Tensor:

@@ -52,7 +52,8 @@ class Site:
         *indices, formula = indices_and_formula
         if isinstance(formula, Index):
             raise LanguageError(f"definition {name} of site {self.name}: the formula is missing after its indices")
-        indices = indices or self.model.indices_of_formula(exact(formula))
+        where = f"definition {name} of site {self.name}"
+        indices = indices or self.model.indices_of_formula(exact(formula), strict=where)
         if not indices:
             raise LanguageError(f"definition {name} of site {self.name}: give its indices, then the formula")
         self.tensors[name] = self._tensor(name, "definition", indices, latex)

@@ -4,16 +4,16 @@ The derivative of <O> with respect to an order parameter holds the density of pa
 across it (a ReLU network: phi' jumps in g = phi'(h) z, so phi'' = delta(h) contributes).
 """
 
-from sympy import DiracDelta, Dummy, Expr, Heaviside, Piecewise, sign
+from sympy import DiracDelta, Dummy, Expr, Heaviside, Piecewise, ceiling, floor, sign
 
-from dmftsym.language.activations import ActivationValue
+from dmftsym.language.activations import ActivationValue, without_steps
 from dmftsym.language.terms import entries_of, substitute_activations
 
 
 def has_jump(expression: Expr) -> bool:
     """Whether a formula jumps in one of its arguments; when in doubt, yes."""
     expanded = substitute_activations(expression)
-    return expanded.has(Heaviside, sign) or any(_piecewise_jumps(p) for p in expanded.atoms(Piecewise))
+    return expanded.has(Heaviside, sign, floor, ceiling) or any(_piecewise_jumps(p) for p in expanded.atoms(Piecewise))
 
 
 def without_jumps(derivative: Expr) -> Expr:
@@ -21,11 +21,13 @@ def without_jumps(derivative: Expr) -> Expr:
     if derivative.has(ActivationValue):
         hidden = [v for v in derivative.atoms(ActivationValue) if v.expanded().has(DiracDelta)]
         derivative = derivative.xreplace({v: v.expanded() for v in hidden})
-    return derivative.replace(lambda e: isinstance(e, DiracDelta), lambda e: e.func(1))
+    return without_steps(derivative).replace(lambda e: isinstance(e, DiracDelta), lambda e: e.func(1))
 
 
 def _piecewise_jumps(function: Piecewise) -> bool:
     """Whether neighbouring pieces differ where their condition changes."""
+    if all(getattr(c, "rel_op", "==") == "!=" for _, c in function.args[:-1]):
+        return False  # a value for a single point, as that of sin(x)/x at 0
     for (value, condition), (following, _) in zip(function.args, function.args[1:], strict=False):
         if not getattr(condition, "is_Relational", False) or condition.rel_op in ("==", "!="):
             return True

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, sign
+from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, ceiling, floor, sign
 
 from dmftsym.derivation.averages import SourceDerivative
 from dmftsym.derivation.derive import Derivation
@@ -269,6 +269,6 @@ def _drawn_groups(groups, schedule: Schedule) -> tuple[SourceGroup, ...]:
 
 
 def _is_smooth(builder: QuantityBuilder) -> bool:
-    kinked = (Max, Min, Heaviside, Piecewise, Abs, sign)
+    kinked = (Max, Min, Heaviside, Piecewise, Abs, sign, floor, ceiling)
     bodies = [s.expression for n in builder.nodes.values() for s in n.statements if hasattr(s, "expression")]
     return not any(substitute_activations(b).has(*kinked) for b in bodies)

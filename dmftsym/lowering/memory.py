@@ -11,7 +11,7 @@ without R and without the inverse of a covariance that is nearly singular. Rando
 
 from dataclasses import dataclass, replace
 
-from sympy import Expr, Mul
+from sympy import Expr, KroneckerDelta, Mul
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import Covariance, EffectiveProcess, FieldEquation, Processes
@@ -211,6 +211,8 @@ def _pair(block: Covariance, equations: Derivation) -> tuple[Expr, Expr, Expr] |
         return None
     if any(sides[1].has(i) for i in block.left.indices):
         return None
+    if block.terms[0].body.has(KroneckerDelta):
+        return None  # independent copies, each with a memory of its own
     return block.terms[0].body / entry * average.coefficient, sides[0], sides[1].xreplace(back)
 
 
