@@ -114,6 +114,19 @@ def particle():
     return m
 
 
+def heated():
+    """dx/dt = -x + xi, with white noise whose strength is an average: <xi xi> = (1 + <x x>) delta."""
+    m = ds.Model("heated")
+    t, s = m.times("t s", continuous=True, dt=0.1)
+    C = m.order_parameter("C", t, s)
+    site = m.site("unit")
+    x = site.field("x", t, variance=3)
+    site.equation(x.dot[t], -x[t])
+    site.noise(x[t], x[t], 1 + C[t, t])
+    site.observe(C[t, s], x[t] * x[s])
+    return m
+
+
 MODELS = {
     "p_spin": lambda: build_model("p_spin"),
     "mixture": mixture,
@@ -123,6 +136,7 @@ MODELS = {
     "past": past,
     "growth": growth,
     "integral": integral_equation,
+    "heated": heated,
     "particle": particle,
 }
 
@@ -204,6 +218,17 @@ def test_white_noise_has_its_exact_covariance_and_response():
         return {"C": C, "R": np.tril(np.exp(-k * gap), -1)}
 
     assert_orders(orders("particle", {"k": k, "D": D}, 2.0, 40, exact))
+
+
+def test_white_noise_of_a_strength_that_changes_has_its_exact_covariance():
+    """d<xx>/dt = -2 <xx> + 1 + <xx>, so <xx> = 1 + 2 exp(-t)."""
+
+    def exact(intervals):
+        t = np.arange(intervals + 1) / intervals
+        early = np.minimum.outer(t, t)
+        return {"C": (1 + 2 * np.exp(-early)) * np.exp(-np.abs(np.subtract.outer(t, t)))}
+
+    assert_orders(orders("heated", {}, 1.0, 20, exact))
 
 
 def test_a_nonlinear_site_agrees_with_an_integration_of_its_nodes():
