@@ -72,6 +72,15 @@ class DerivedCovariances:
             value += self.paths.value(site.weight, at, ()) * total
         return float(value)
 
+    def cost(self):
+        """How many products are evaluated: entries of blocks times the values of the indices that their terms sum."""
+        total = 0
+        for block in self.derivation.hessian.blocks:
+            terms = [*block.explicit, *(t for s in block.sites for t in (*s.joint, *(t for a in s.apart for t in a)))]
+            sums = sum(np.prod([self.paths.sizes[i.axis.name] for i in t.bound], dtype=int) for t in terms)
+            total += len(self._places(block.row.tensor)) * len(self._places(block.column.tensor)) * sums
+        return int(total)
+
     def covariances(self, names):
         """cov_a_b for all pairs of names, as the generated code calls them."""
         sigma, result = -np.linalg.inv(self.hessian()), {}
@@ -126,6 +135,8 @@ class DerivedCovariances:
         """{(field, place): dL n} for a covariance that grows by one at the two ends."""
         keys = [next(k for k in noise.sources if k[0].name == tensor.name and k[1] != "static") for tensor, _ in ends]
         assert all(k[2] == Integer(1) for k in keys), "noise with an amplitude"
+        if any(noise.is_unread(key) for key in keys):
+            return {}
         group, members = noise.group_of(keys[0])
         places = [(k, p) for k in members for p in noise._places(k)]
         rows = []

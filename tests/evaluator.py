@@ -48,12 +48,14 @@ class Evaluator:
     """The values of a model on sample paths.
 
     `values`: parameters and data by name, sizes by symbol; `normals`, `factors`: as a generated module takes them;
-    `weights`: by site. `array(name)` is an order parameter or a definition, entries after the last step left out.
+    `weights`: by site. `array(name)` is an order parameter or a definition. `unread`: sources without normals are 0
+    (those of fields that nothing asked for reads).
     """
 
-    def __init__(self, model, values, factors, normals, weights, steps, dt=1.0):
+    def __init__(self, model, values, factors, normals, weights, steps, dt=1.0, unread=False):
         self.action = read_action(model)
         self.numbers, self.factors, self.normals, self.weights = values, factors, normals, weights
+        self.unread = unread
         self.steps, self.dt = steps, dt if self.action.is_continuous else 1.0
         size_of = lambda axis: int(axis.size) if axis.size.isdigit() else values.get(axis.size)
         self.sizes = {a.name: steps if a.is_time else size_of(a) for a in self.action.axes}
@@ -403,18 +405,25 @@ class _Noise:
         rank = mine.index(key)
         return f"u{rank + 1 if rank else ''}_{key[0].name}"
 
+    def is_unread(self, key):
+        """Whether a source has no normals, and needs none."""
+        drawn = any(self._name_of(key) in _names_in(g) for g in self.evaluator.normals)
+        return self.evaluator.unread and not drawn
+
     def group_of(self, key):
         """The group of a source, under whose name the normals are given, and its members."""
         name = self._name_of(key)
-        group = next((g for g in self.evaluator.normals if name in re.split(r"_(?=u\d*_)", g)), None)
+        group = next((g for g in self.evaluator.normals if name in _names_in(g)), None)
         assert group is not None, f"no normals for {name}"
-        names = re.split(r"_(?=u\d*_)", group)
+        names = _names_in(group)
         members = [next(k for k in self.sources if self._name_of(k) == n) for n in names]
         self._check_group(names, members)
         return group, members
 
     def _drawn(self, key, place):
         """The value of one source."""
+        if self.is_unread(key):
+            return 0.0
         group, members = self.group_of(key)
         places = [(k, p) for k in members for p in self._places(k)]
         spatial = tuple(p for p, i in zip(place, key[0].indices, strict=True) if not i.is_time)
@@ -435,7 +444,7 @@ class _Noise:
 
     def _check_group(self, names, members):
         """No source of the group is correlated with one that is drawn elsewhere."""
-        drawn = [n for g in self.evaluator.normals for n in re.split(r"_(?=u\d*_)", g)]
+        drawn = [n for g in self.evaluator.normals for n in _names_in(g)]
         for key in members:
             for other, *_ in self.sources[key]:
                 assert other in members or self._name_of(other) not in drawn, f"{names} and {other} are correlated"
@@ -497,6 +506,11 @@ class _Noise:
                 opened.append(len(factor))
             factor.append(row)
         return factor[k] @ normals
+
+
+def _names_in(group):
+    """The sources of a group, from its name."""
+    return re.split(r"_(?=u\d*_)", group)
 
 
 class _Rows:

@@ -11,7 +11,7 @@ place before; where it has not, the model may be one that cannot be ordered.
 from dataclasses import dataclass, field
 
 import numpy as np
-from sympy import Integer, Rational, cos, exp, sin, sqrt, tanh
+from sympy import Integer, Rational, cos, exp, expand_mul, sin, sqrt, tanh
 
 import dmftsym as ds
 
@@ -187,7 +187,9 @@ class Drawn:
         value = self.read(self.pick(*known), own, self.t)
         formula = self.pick(tanh(value), value**2 / 2, 1 / (1 + value**2), exp(-(value**2)), value * self.beta)
         if self.chance(0.3):
-            formula = formula + self.number() * self.read(self.pick(*known), own, self.lag())
+            formula = formula + self.number() * cos(self.read(self.pick(*known), own, self.lag()))
+        if self.chance(0.2):
+            formula = formula - self.read(self.pick(*known), own, Integer(0)) / 2
         if self.kernels and self.chance(0.4) and not (self.fluctuating and self.continuous):
             C, shape_C, *_ = self.pick(*self.kernels)
             kernel = self.kernel(C, shape_C, own)
@@ -202,8 +204,7 @@ class Drawn:
     def add_response(self, n, site, local):
         """R[t, s]: how a function of a scalar thing responds to the source of a scalar field."""
         scalar = [x for x in local if not x.shape]
-        # the first step of a recursion takes the initial value; whether a source moves it is a matter of convention
-        fields = [x for x in scalar if x.tensor.kind == "field" and (self.continuous or not x.moving)]
+        fields = [x for x in scalar if x.tensor.kind == "field"]
         if not fields:
             return
         R = self.model.order_parameter(f"R{n}", self.t, self.s)
@@ -260,6 +261,7 @@ class Drawn:
 
     def covered(self, expression, own, always=False):
         """The expression times data for the indices that it lacks: without them it would be read as a sum."""
+        expression = expand_mul(expression, deep=False)
         if expression.is_Add:
             return sum((self.covered(part, own, always) for part in expression.args), Integer(0))
         for index in own:
@@ -321,11 +323,14 @@ class Drawn:
         local = [x for x in things if x.site is site]
         shared = [x for x in things if x.site is None]
         kinds = ["constant"] + ["field", "product"] * bool(local) + ["average", "modulated"] * bool(shared)
+        kinds += ["up to now"] * bool(local and not (self.fluctuating and self.continuous))
         kind = self.pick(*kinds, *kinds[1:])
         if kind == "field":
             found = self.path_factor(own, local, self.t)
         elif kind == "product":
             found = self.path_factor(own, local, self.t) * self.path_factor(own, local, self.t)
+        elif kind == "up to now":
+            found = ds.past(self.s, before=self.t, inclusive=True)(self.past_factor(local, own))
         elif kind == "average":
             found = self.read(self.pick(*shared), own, self.t, self.pick(tanh, lambda h: h))
         elif kind == "modulated" and local:
@@ -343,7 +348,7 @@ class Drawn:
             return  # the derivative of an integral of an order parameter is a density
         for x in [y for y in self.things if y.tensor.kind == "field"]:
             own = self.own(x.shape)
-            for _ in range(self.pick(0, 1, 1, 2)):
+            for _ in range(self.pick(1, 1, 2) if self.fluctuating else self.pick(0, 1, 1, 2)):
                 extra = self.number() * self.covered(self.late_term(x, own), own, always=True)  # in an action
                 x.site.action(x.tensor.tilde[(*own, self.t)] * extra)
 
@@ -355,16 +360,15 @@ class Drawn:
         if kind == "kernel" and (earlier or (self.kernels and self.chance(0.1))):
             return self.memory(self.pick(*(earlier or self.kernels)), local, own)
         if kind == "lagged average" and shared and not self.continuous:
-            found = self.read(self.pick(*shared), own, self.t - 1)
+            found = self.pick(cos, lambda h: h)(self.read(self.pick(*shared), own, self.t - 1))
             return found * self.path_factor(own, local, self.t - 1) if x.moving and self.chance(0.5) else found
         if kind == "lag" and x.moving and not self.continuous:
             return self.path_factor(own, local, self.t - 1)
         inside = self.past_factor(local, own)
-        if shared and self.chance(0.4):
+        if shared and self.chance(0.8 if self.fluctuating else 0.4):
             inside *= self.read(self.pick(*shared), own, self.s)
         if self.clock and self.chance(0.1):
             inside *= self.pick(self.beta ** (self.t - self.s), exp(-((self.t - self.s) ** 2)), cos(self.s))
-        # the equation of a field is read at its own time, so a sum up to now is one over what has its place before
         return ds.past(self.s)(inside)
 
     def past_factor(self, local, own):
@@ -472,8 +476,8 @@ class Drawn:
 
     def between_conjugates(self, q, pairs):
         """Fluctuations of their own: terms of second order in conjugates, which leave the means alone."""
-        if not self.fluctuating or not self.chance(0.4):
-            return Integer(0)
+        if not self.fluctuating or not self.chance(0.4) or len(q.time_slots) > 1:
+            return Integer(0)  # two times: refused, in words
         p = self.pick(*[p for p in pairs if p.indices == q.indices])
         amount = self.pick(Rational(1, 2), Rational(1, 3), 1 + q[q.indices] ** 2)
         return amount * q.hat[q.indices] * p.hat[p.indices]

@@ -132,10 +132,11 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Draw:
-    """Values at this step of an evolving or white group of sources."""
+    """Values at this step of an evolving or white group of sources, or of its member `part` alone, members in order."""
 
     group: "SourceGroup"
     equation: str
+    part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -319,6 +320,7 @@ class Program:
     smooth: bool
     equations: tuple[str, ...]
     closure: tuple[tuple[str, str], ...] = ()
+    affine: tuple[str, ...] = ()
     order: int | None = None
     passes: int = 1
 

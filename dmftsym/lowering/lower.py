@@ -109,7 +109,7 @@ def _lower(
     nodes = builder.nodes
     if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
         nodes = dict(sorted(nodes.items(), key=lambda item: not _starts(item[1])))
-    schedule = build_causal_schedule(nodes)
+    schedule = build_causal_schedule(nodes, builder.now)
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 
@@ -257,6 +257,7 @@ def program_of(lowered: Lowered) -> Program:
         _is_smooth(builder),
         lowered.equations,
         lowered.closure.reasons,
+        lowered.closure.affine,
         scheme.order if action.is_continuous else None,
         scheme.passes,
     )
@@ -264,7 +265,9 @@ def program_of(lowered: Lowered) -> Program:
 
 def _drawn_groups(groups, schedule: Schedule) -> tuple[SourceGroup, ...]:
     """The groups as they are drawn: white ones carry their discretised variance."""
-    drawn = {n.name: n.statements[0].group for n in schedule.step if hasattr(n.statements[0], "group")}
+    drawn = {
+        n.statements[0].group.name: n.statements[0].group for n in schedule.step if hasattr(n.statements[0], "group")
+    }
     return tuple(drawn.get(g.name, g) for g in groups)
 
 

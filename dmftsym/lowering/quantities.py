@@ -4,12 +4,12 @@ A sum over indices or over the past of (coefficient)·(factor per sample path) b
 become arrays of their own, shared between all sums that need them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from sympy import Expr, Integer, KroneckerDelta, Mul
 
-from dmftsym.derivation.saddle_point import Reach
+from dmftsym.derivation.functional import strictly_before
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
 from dmftsym.language.sums import IndexSum
@@ -28,35 +28,16 @@ from dmftsym.lowering.ir import (
     SourceGroup,
     Statement,
 )
+from dmftsym.lowering.nodes import Node
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.terms import contract_reads, exchange, indices_in_order, on_site, readable
 from dmftsym.lowering.times import When, latest
 
 
-@dataclass(frozen=True)
-class Node:
-    """One quantity of the causal schedule: its updates, what it reads and when, and where it belongs in a step."""
-
-    name: str
-    label: str
-    statements: tuple[Statement, ...]
-    reads: tuple[tuple[str, When | None], ...]
-    site: str = ""
-    epilogue: bool = False
-    auxiliary: bool = False
-
-
 class QuantityBuilder:
     """Collects arrays and schedule nodes while the equations of a model are lowered; `linear` sites stay linear."""
 
-    def __init__(
-        self,
-        action: Action,
-        scheme: Scheme,
-        causal: tuple[Reach, ...] = (),
-        linear: tuple[str, ...] = (),
-        explicit: bool = False,
-    ):
+    def __init__(self, action: Action, scheme: Scheme, causal=(), linear: tuple[str, ...] = (), explicit=False):
         self.action, self.now = action, action.time
         self.arrays: dict[str, Array] = {}
         self.nodes: dict[str, Node] = {}
@@ -106,14 +87,7 @@ class QuantityBuilder:
         self._add_node(tensor, (statement,), contract_reads(statement), ())
 
     def add_function(
-        self,
-        tensor: Tensor,
-        terms: tuple[Term, ...],
-        equation: str,
-        auxiliary: bool = False,
-        starts: bool = False,
-        initial: Expr | None = None,
-        after: tuple[Entry, ...] = (),
+        self, tensor: Tensor, terms: tuple[Term, ...], equation: str, auxiliary=False, after=(), **options
     ) -> None:
         """A function of order parameters and data (a definition, an observable, a coefficient)."""
         self.arrays[tensor.name] = Array(tensor, "function")
@@ -121,7 +95,7 @@ class QuantityBuilder:
         for exchanged in (False, True) if len(tensor.time_slots) == 2 else (False,):
             target, constraints, mapping = self._row(tensor, exchanged)
             moved = tuple(part for t in terms for part in self.integrals.split(exchange(t, mapping)))
-            statements.append(Evaluate(target, moved, equation, constraints, starts, initial=initial))
+            statements.append(Evaluate(target, moved, equation, constraints, **options))
         reads = [*(t for s in statements for t in s.terms), *after]
         self._add_node(tensor, tuple(statements), reads, statements[0].constraints, auxiliary=auxiliary)
 
@@ -279,7 +253,7 @@ class QuantityBuilder:
                     f"only products of functions of one time can be averaged"
                 )
             indices = frozenset(i for e in entries_of(factor) for i in e.atoms(Index) if not i.is_time)
-            factors.append((times.pop(), indices, factor))
+            factors.append((times.pop() if times else self.now, indices, factor))
         factors.sort(key=lambda f: (-len(f[1]), str(f[2])))
         for time, indices, factor in factors:
             for k, (other_time, others, product) in enumerate(groups):
@@ -366,6 +340,8 @@ class QuantityBuilder:
     def _add_node(self, tensor: Tensor, statements, reads, constraints, **options) -> None:
         where = f"{tensor[tensor.indices]}"
         found = []
+        sources: list[str] = []
+        rows: dict[str, bool] = {}
         for item in reads:
             body, limits = (
                 (item.body, (*constraints, *item.constraints)) if isinstance(item, Term) else (item, constraints)
@@ -373,10 +349,26 @@ class QuantityBuilder:
             for entry in entries_of(body):
                 name = entry.tensor.name
                 if entry.tensor.kind == "source":
+                    sources.append(name)
                     name = self.drawn.get(name)
                 if entry.tensor.kind != "data" and name:
                     found.append((name, latest(entry, self.now, limits, where)))
-        self.nodes[tensor.name] = Node(tensor.name, where, statements, tuple(dict.fromkeys(found)), **options)
+                    rows[name] = rows.get(name, True) and self._is_row(entry, limits)
+        self.nodes[tensor.name] = Node(
+            tensor.name,
+            where,
+            statements,
+            tuple(dict.fromkeys(found)),
+            rows=tuple(name for name, only in rows.items() if only),
+            sources=tuple(dict.fromkeys(sources)),
+            **options,
+        )
+
+    def _is_row(self, entry: Entry, limits: tuple[Before, ...]) -> bool:
+        """Whether an entry stands at (t, s) with s strictly before the present time t."""
+        if len(entry.times) != 2 or entry.times[0] != self.now:
+            return False
+        return strictly_before(entry.times[1], self.now, limits)
 
     @cached_property
     def kick(self) -> Index:

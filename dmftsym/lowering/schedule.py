@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from dmftsym.errors import LoweringError
 from dmftsym.language.display import Displayed
+from dmftsym.language.symbols import Index
+from dmftsym.lowering.loops import ways_apart
 from dmftsym.lowering.quantities import Node
 
 
@@ -19,6 +21,11 @@ class Schedule(Displayed):
     step: tuple[Node, ...]
     epilogue: tuple[Node, ...]
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes."""
+        return (*self.constants, *self.step, *self.epilogue)
+
     def text(self) -> str:
         """One line a quantity: what it is and what it reads at this step, earlier, and up to now."""
         lines = [f"before the first step: {n.label}" for n in self.constants]
@@ -32,12 +39,25 @@ class Schedule(Displayed):
         return [rf"\text{{{line.translate(escape)}}}" for line in self.text().splitlines()]
 
 
-def build_causal_schedule(nodes: dict[str, Node]) -> Schedule:
+def build_causal_schedule(nodes: dict[str, Node], now: Index | None = None) -> Schedule:
     """Order the nodes so that everything is computed before it is read within a step.
 
-    Nodes of one site follow each other where possible, so that their updates share one loop over sample paths.
+    Nodes of one site follow each other where possible, so that their updates share one loop over sample paths. Where
+    quantities wait for each other, those are taken apart of which only a part is needed (if `now` is given).
     Raises `LoweringError` naming the cycle if a quantity needs itself at the same time. Cost: linear in the edges.
     """
+    try:
+        return _ordered(nodes)
+    except InstantaneousLoop as loop:
+        for apart in ways_apart(nodes, now) if now is not None else ():
+            try:
+                return _ordered(apart)
+            except InstantaneousLoop:
+                continue
+        raise loop
+
+
+def _ordered(nodes: dict[str, Node]) -> Schedule:
     for node in nodes.values():
         unknown = [name for name, _ in node.reads if name not in nodes]
         if unknown:
