@@ -27,6 +27,7 @@ Show = Literal["action", "process", "saddle", "hessian", "propagator", "schedule
 Format = Literal["text", "latex", "html"]
 Measure = Literal["auto", "gaussian", "hermite", "sobol", "monte-carlo"]
 Backend = Literal["numba", "cupy"]
+Scheme = Literal["euler", "heun"]
 AnyBackend = Literal["numba", "cupy", "auto"]
 Precision = Literal["float64", "float32"]
 
@@ -37,6 +38,7 @@ CovarianceOption = Annotated[
     str, typer.Option("--covariance", metavar="A,B,...", help="Finite-width covariances N·Cov of these quantities.")
 ]
 BackendOption = Annotated[Backend, typer.Option(help="Target of the generated code.")]
+SchemeOption = Annotated[Scheme, typer.Option(help="Time steps of continuous models: of first or of second order.")]
 
 
 def main() -> None:
@@ -81,13 +83,14 @@ def compile_command(
     backend: BackendOption = "numba",
     outputs: OutputsOption = "",
     covariance: CovarianceOption = "",
+    scheme: SchemeOption = "euler",
     output: Annotated[Path, typer.Option("-o", "--output", help="The module to write.")] = Path("solver.py"),
 ) -> None:
     """Write a standalone solver module."""
     from dmftsym.runtime.results import check_output
 
     check_output(output)
-    source = _compiled(model, settings, outputs, backend, covariance).source
+    source = _compiled(model, settings, outputs, backend, covariance, scheme=scheme).source
     _write(output, source.text)
     print(f"{output}: {source.name}, {source.target}, {len(source.text.splitlines())} lines")
 
@@ -104,6 +107,7 @@ def derive_command(
     outputs: OutputsOption = "",
     covariance: CovarianceOption = "",
     backend: BackendOption = "numba",
+    scheme: SchemeOption = "euler",
 ) -> None:
     """Print the derived equations."""
     from dmftsym.derivation.document import code_page, document
@@ -114,7 +118,7 @@ def derive_command(
 
         check_output(graph)
     if show in ("schedule", "program", "code"):
-        compiled = _compiled(model, settings, outputs, backend, covariance)
+        compiled = _compiled(model, settings, outputs, backend, covariance, scheme=scheme)
         if show == "schedule":
             records = (compiled.liveness, compiled.schedule, *([compiled.feedback] if compiled.feedback else []))
             print(document(model, records, form))
@@ -154,6 +158,7 @@ def solve_command(
     backend: Annotated[
         AnyBackend, typer.Option(help="Target; auto takes a GPU where one is there and gains.")
     ] = "numba",
+    scheme: SchemeOption = "euler",
     precision: Annotated[Precision, typer.Option(help="Of the sample paths; float32 needs cupy.")] = "float64",
 ) -> None:
     """Compile a model, solve it and write the result."""
@@ -165,7 +170,7 @@ def solve_command(
     numbers = {name: _number(name, value) for name, value in _pairs("-p", parameter)}
     shapes = {name: array.shape for name, array in arrays.items()}
     compiled = _compiled(
-        model, settings, outputs, "numba" if backend == "auto" else backend, covariance, shapes, numbers
+        model, settings, outputs, "numba" if backend == "auto" else backend, covariance, shapes, numbers, scheme
     )
     if data and data.suffix == ".nc":  # which may hold more than data, as results do
         known = [d.tensor.name for d in compiled.program.data]
@@ -176,7 +181,7 @@ def solve_command(
         chosen, reason = choose_backend(compiled.solver.module, numbers, arrays, steps, points)
         print(f"backend {chosen}: {reason}", file=sys.stderr)
         if chosen != "numba":
-            compiled = _compiled(model, settings, outputs, chosen, covariance, shapes, numbers)
+            compiled = _compiled(model, settings, outputs, chosen, covariance, shapes, numbers, scheme)
     with interrupts.watched():  # also while the result is written
         result = compiled.solve(
             numbers,
@@ -301,11 +306,13 @@ def _model(spec: str, settings: list[str], shapes=None, numbers=None):
     return find_model(spec).build(dict(_pairs("--set", settings)), shapes, numbers)
 
 
-def _compiled(spec: str, settings: list[str], outputs: str, backend, covariance="", shapes=None, numbers=None):
+def _compiled(
+    spec: str, settings: list[str], outputs: str, backend, covariance="", shapes=None, numbers=None, scheme="euler"
+):
     from dmftsym.compiler import compile_model
 
     names, varied = (tuple(name.strip() for name in text.split(",") if name.strip()) for text in (outputs, covariance))
-    options = Options(backend=backend, outputs=names, covariance=varied)
+    options = Options(backend=backend, outputs=names, covariance=varied, scheme=scheme)
     return compile_model(_model(spec, settings, shapes, numbers), options)
 
 

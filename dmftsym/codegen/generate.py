@@ -88,6 +88,7 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
         "options_literal": repr(options),
         "time_step": repr(float(program.time_step)),
         "continuous": program.continuous,
+        "order": program.order,
         "now": program.now.name,
         "sobol": lines,
         "sobol_shape": shape,

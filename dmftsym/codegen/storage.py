@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dmftsym.codegen.arrays import size_code
+from dmftsym.codegen.grid import is_of_grid
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.targets import Target
 from dmftsym.lowering.ir import COLUMNS, DrawVariation, Program, SourceGroup, is_variation
@@ -45,7 +46,7 @@ class Stored:
 def stored_arrays(program: Program, target: Target) -> tuple[Stored, ...]:
     """The arrays of a program in the order in which its sweep allocates them."""
     xp, arrays = target.xp, []
-    for array in (a for a in program.arrays if not a.site and a.tensor.time_slots):
+    for array in (a for a in program.arrays if not a.site and a.tensor.time_slots and not is_of_grid(a.role)):
         shape = tuple(size_code(i.axis) for i in array.tensor.indices)
         name = array.tensor.name
         made = f"{xp}.full({tuple_code(shape)}, {xp}.nan)"

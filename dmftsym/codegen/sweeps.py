@@ -3,6 +3,7 @@
 import re
 
 from dmftsym.codegen.arrays import size_code
+from dmftsym.codegen.grid import grid_lines
 from dmftsym.codegen.kernels import wrapped
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.statements import StatementWriter
@@ -39,6 +40,7 @@ def sweep_code(
     step = [writer.lines(s) for s in program.step]
     epilogue = [writer.lines(s) for s in program.epilogue]
     allocate, views = _allocations(program, writer.target)
+    allocate += grid_lines(program, writer.xp, [*step, *epilogue])
     before = [line for c in program.constants for line in constant_lines(c, writer)]
     before += _initial_values(program, writer)
     checked = ("order parameter", "function")
@@ -49,6 +51,8 @@ def sweep_code(
     return {
         "name": name,
         "amounts": amounts_of(name, program, writer.target),
+        "passes": program.passes,
+        "breaks": any(line.lstrip() == "break" for block in step for line in block),
         "arrays": [a for a in arguments if a in ARRAYS],
         "checked": finite,
         "evolving": [g.name for g in evolving],
