@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sympy import Expr, Integer, Symbol, latex
+from sympy import Expr, Integer, Mul, Symbol, latex
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import Activation, ActivationValue
@@ -12,7 +12,7 @@ from dmftsym.language.model import Model
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size, Tensor, TimeDerivative
-from dmftsym.language.terms import Term, as_expression, contract, entries_of, flatten, indices_of
+from dmftsym.language.terms import Term, as_expression, contract, entries_of, expand, flatten, indices_of
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,9 @@ def read_action(model: Model) -> Action:
     Raises `LanguageError` for unknown symbols, fields outside their site, uncontracted indices, a missing conjugate,
     a site that the action leaves out, or an axis whose size nothing tells.
     """
+    if not isinstance(model, Model):
+        hint = f": ds.build_model({model!r}) builds it from the library or a file" if isinstance(model, str) else ""
+        raise LanguageError(f"a Model is expected, given {type(model).__name__}{hint}")
     if not any(i.is_time for i in model.index_symbols.values()):
         raise LanguageError(f"model {model.name}: declare the time indices first, t, s = m.times('t s')")
     if not model.sites:
@@ -189,6 +192,7 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
     kinds = ("data", "order parameter", "conjugate", "definition", "field", "response field")
     if not site.terms:
         raise LanguageError(f"site {site.name} has no action: site.action(...) gives it")
+    _check_responses(site)
     terms = flatten(sum(site.terms, Integer(0)))
     for term in terms:
         _check_symbols(model, term.body, where, site, kinds)
@@ -210,6 +214,16 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
         contract(terms, (), where),
         sum(site.terms, Integer(0)),
     )
+
+
+def _check_responses(site: Site) -> None:
+    """Every term of a site action holds a response field or a conjugate: said before its sums are looked at."""
+    for factors in expand(sum(site.terms, Integer(0))):
+        if not any(entries_of(f, "response field", "conjugate") for f in factors):
+            raise LanguageError(
+                f"site {site.name}: this term of a site action has no response field (and no conjugate): "
+                f"{Mul(*factors)}; equations are multiplied by one, -x.tilde[t]*(x[t] - ...)"
+            )
 
 
 def _check_initial_value(moment: Expr, field: Tensor, where: str) -> None:

@@ -139,7 +139,7 @@ class Model:
         """Say how data are computed when they are not given, block by block: ``otherwise(Kx[a, nu], ...)``."""
         if not isinstance(entry, Entry) or entry.tensor.kind != "data":
             raise LanguageError(f"otherwise({entry}): only data can be computed from other data")
-        self.data_sources.setdefault(entry.tensor.name, []).append((entry, exact(formula)))
+        self.data_sources.setdefault(entry.tensor.name, []).append((entry, exact(formula, f"otherwise({entry})")))
 
     def order_parameter(self, name: str, *indices: Index, on_request: bool = False, latex: str = "") -> Tensor:
         """Declare an order parameter q; its conjugate is ``q.hat``.
@@ -168,7 +168,7 @@ class Model:
         *indices, formula = indices_and_formula
         if isinstance(formula, Index):
             raise LanguageError(f"{kind} {name}: the formula is missing after its indices")
-        formula = exact(formula)
+        formula = exact(formula, f"{kind} {name}")
         if not indices:
             once = {i for term in flatten(formula) for i, n in count_indices(term.body).items() if n == 1}
             indices = sorted(once, key=lambda i: (i.is_time, list(self.index_symbols.values()).index(i)))
@@ -208,7 +208,7 @@ class Model:
 
     @action.setter
     def action(self, expr: Expr) -> None:
-        expr = exact(expr)
+        expr = exact(expr, "the action")
         unknown = [node.site for node in sorted(expr.atoms(LogZ), key=str) if node.site not in self.sites]
         if unknown:
             raise LanguageError(f"the action holds log_Z({unknown[0]}), but the model has no site of that name")

@@ -35,10 +35,13 @@ class Site:
         if len(times) != 1:
             raise LanguageError(f"field {name}: a field has one time index, given: [{', '.join(map(str, indices))}]")
         self.tensors[name] = self._tensor(name, "field", indices, latex)
-        if variance is not None and exact(variance).is_negative:
+        if variance is not None and exact(variance, f"field {name}").is_negative:
             raise LanguageError(f"field {name}: the variance of its initial value is negative, {variance}")
         if variance is not None or mean != 0:
-            self.starts[name] = (exact(mean), exact(variance if variance is not None else 0))
+            self.starts[name] = (
+                exact(mean, f"field {name}"),
+                exact(variance if variance is not None else 0, f"field {name}"),
+            )
         return self.tensors[name]
 
     def define(self, name: str, *indices_and_formula, latex: str = "") -> Tensor:
@@ -48,19 +51,19 @@ class Site:
         if not indices or isinstance(formula, Index):
             raise LanguageError(f"definition {name} of site {self.name}: give its indices, then the formula")
         self.tensors[name] = self._tensor(name, "definition", indices, latex)
-        self.definitions[name] = exact(formula)
+        self.definitions[name] = exact(formula, f"definition {name}")
         return self.tensors[name]
 
     def action(self, expr: Expr) -> None:
         """Add to the site action: terms linear and quadratic in response fields, and q̂·O(x)."""
-        self.terms.append(exact(expr))
+        self.terms.append(exact(expr, f"the action of site {self.name}"))
 
     def equation(self, left: Entry | TimeDerivative, right: Expr) -> None:
         """Add the equation left = right (x[t] = ... or x.dot[t] = ...) to the action, without its noise."""
         entry = left.entry if isinstance(left, TimeDerivative) else left
         if not isinstance(entry, Entry) or entry.tensor.kind != "field":
             raise LanguageError(f"site {self.name}: the left side of an equation is a field, not {left}")
-        self.terms.append(-entry.tensor.tilde[entry.indices] * (left - exact(right)))
+        self.terms.append(-entry.tensor.tilde[entry.indices] * (left - exact(right, f"the equation of {entry}")))
 
     def noise(self, one: Entry, other: Entry, covariance: Expr) -> None:
         """Add Gaussian noise with ⟨u_one u_other⟩ = covariance to the right-hand sides of two fields (or of one)."""
@@ -69,14 +72,14 @@ class Site:
                 raise LanguageError(f"site {self.name}: noise acts on fields, not on {entry}")
         factor = sympy.Rational(1, 2) if one.tensor == other.tensor else Integer(1)
         self.terms.append(
-            factor * one.tensor.tilde[one.indices] * exact(covariance) * other.tensor.tilde[other.indices]
+            factor * one.tensor.tilde[one.indices] * exact(covariance, f"the noise of {one}") * other.tensor.tilde[other.indices]
         )
 
     def observe(self, order_parameter: Entry, observable: Expr) -> None:
         """Add q̂·O: the order parameter is the site average of the observable."""
         if not isinstance(order_parameter, Entry) or order_parameter.tensor.kind != "order parameter":
             raise LanguageError(f"site {self.name}: {order_parameter} is not an order parameter")
-        self.terms.append(order_parameter.tensor.hat[order_parameter.indices] * exact(observable))
+        self.terms.append(order_parameter.tensor.hat[order_parameter.indices] * exact(observable, f"the observable of {order_parameter}"))
 
     def _tensor(self, name: str, kind: str, indices, latex: str) -> Tensor:
         for index in indices:

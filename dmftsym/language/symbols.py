@@ -12,6 +12,7 @@ from sympy.core.expr import AtomicExpr
 from sympy.core.symbol import Symbol
 
 from dmftsym.errors import LanguageError
+from dmftsym.language.arithmetic import Symbolic
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class Axis:
         return other == self or other in self.parts or (self.is_time and other == KICKS)
 
 
+_DERIVATIVES = "the time derivative of a field is x.dot[t]"
 KICKS = Axis("kick", "steps")  # all times at which a source is perturbed, for response functions
 
 
-class _Named(AtomicExpr):
+class _Named(Symbolic, AtomicExpr):
     """An atom that is equal to another exactly if everything about it agrees.
 
     SymPy caches results by equality across the whole process, so atoms of different models must differ if any of
@@ -85,6 +87,7 @@ class Index(_Named):
 
     __slots__ = ("axis",)
     is_integer = True
+    _diff_wrt = True  # SymPy may build sums and derivatives over it, which are then refused in the user's words
 
     def __new__(cls, name: str, axis: Axis):
         obj = AtomicExpr.__new__(cls)
@@ -129,6 +132,7 @@ class Parameter(_Named):
     """
 
     __slots__ = ("default", "lower", "only", "reason", "strict", "upper")
+    _diff_wrt = True
 
     def __new__(cls, name: str, default=None, lower=None, strict=False, only=None, reason="", upper=None):
         obj = AtomicExpr.__new__(cls)
@@ -207,7 +211,7 @@ class Tensor(_Named):
             raise LanguageError(f"{self.name}.{attribute}: only fields have {what}, {self.name} is a {self.kind}")
 
 
-class Entry(Expr):
+class Entry(Symbolic, Expr):
     """An indexed symbol, ``h[mu, t]``; arguments are indices, whole numbers or lagged times ``t - 1``."""
 
     is_real = True
@@ -256,7 +260,11 @@ class Entry(Expr):
             text = f"{{{text}}}^{{{exp}}}" if others or "^" in text else f"{text}^{{{exp}}}"
         return text + (f"({','.join(times)})" if times else "")
 
+    _diff_wrt = True
+
     def _eval_derivative(self, symbol):
+        if isinstance(symbol, Index) and self.has(symbol):
+            raise LanguageError(f"{self} cannot be differentiated with respect to the index {symbol}: {_DERIVATIVES}")
         return Integer(1) if self == symbol else Integer(0)
 
 
@@ -275,7 +283,7 @@ class _Dot:
         return TimeDerivative(entry)
 
 
-class TimeDerivative(Expr):
+class TimeDerivative(Symbolic, Expr):
     """The derivative of a field with respect to time, ``x.dot[t]``."""
 
     precedence = 55  # between products and powers

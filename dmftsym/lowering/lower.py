@@ -14,6 +14,7 @@ from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
 from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
+from dmftsym.lowering.acausal import explain_by_missing_past
 from dmftsym.lowering.assemble import history_arrays, kernels_of
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
 from dmftsym.lowering.equal_time import restrict_to_equal_time
@@ -52,7 +53,7 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     Raises `LoweringError` for acausal terms, instantaneous loops (named in
     the user's symbols) and averages of response fields.
     """
-    _check_conjugates_vanish(equations.saddle_point)
+    _check_conjugates_vanish(equations)
     equations, closure = close_linear_sites(equations)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
@@ -88,11 +89,12 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 
-def _check_conjugates_vanish(saddle: SaddlePoint) -> None:
+def _check_conjugates_vanish(equations: Derivation) -> None:
     """Site averages are taken with weight one: right only if no conjugate tilts them."""
-    for conjugate in saddle.conjugates:
+    for conjugate in equations.saddle_point.conjugates:
         for term in conjugate.terms:
             if not term.vanishes:
+                explain_by_missing_past(equations)
                 raise LoweringError(
                     f"the conjugate {conjugate.conjugate} does not vanish at the saddle point, its equation holds "
                     f"{term.expression} ({term.reason}); only actions whose conjugates vanish can be solved"

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from dmftsym.errors import DmftsymError, LanguageError
+from dmftsym.language.arithmetic import advice_on
 from dmftsym.language.model import Model
 
 _NOT_MODELS = ("__init__", "loading")
@@ -75,7 +76,7 @@ def _run_user_code(name: str, run: Callable):
     except SyntaxError as error:
         raise LanguageError(f"{name}, line {error.lineno}: {error.msg}") from None
     except Exception as error:  # whatever a model file may raise
-        raise LanguageError(f"{name}: {type(error).__name__}: {error}") from error
+        raise LanguageError(f"{name}: {advice_on(error) or f'{type(error).__name__}: {error}'}") from error
 
 
 def library() -> tuple[str, ...]:
