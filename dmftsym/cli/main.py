@@ -64,7 +64,9 @@ def compile_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The module to write.")] = Path("solver.py"),
 ) -> None:
     """Write a standalone solver module."""
-    source = _compiled(model, settings, outputs, backend, covariance).source
+    compiled = _compiled(model, settings, outputs, backend, covariance)
+    source = compiled.source
+    _warn(compiled.derivation)
     _write(output, source.text)
     print(f"{output}: {source.name}, {source.target}, {len(source.text.splitlines())} lines")
 
@@ -101,9 +103,10 @@ def derive_command(
     from dmftsym.compiler import derive
 
     derivation = derive(_model(model, settings))
-    default = (derivation.action, derivation.process, derivation.saddle_point)
     parts = {"action": "action", "process": "process", "saddle": "saddle_point"}
-    records = (getattr(derivation, parts.get(show, show)),) if show else default
+    records = (getattr(derivation, parts.get(show, show)),) if show else derivation.parts
+    if show:
+        _warn(derivation)
     if graph:
         _write(graph, _picture(derivation.propagator.figure(), graph))
     print(document(derivation.action.name, records, form))
@@ -145,6 +148,7 @@ def solve_command(
         print(f"backend {chosen}: {reason}", file=sys.stderr)
         if chosen != "numba":
             compiled = _compiled(model, settings, outputs, chosen, covariance, shapes, numbers)
+    _warn(compiled.derivation)
     result = compiled.solve(
         numbers,
         arrays,
@@ -201,6 +205,12 @@ def models_command() -> None:
         on_request = [t.name for t in quantities if t.name not in model.outputs]
         more = f" (on request: {', '.join(on_request)})" if on_request else ""
         print(f"  results     {', '.join(model.outputs)}{more}")
+
+
+def _warn(derivation) -> None:
+    """What is worth checking in a model, beside what was asked for."""
+    if derivation.worth_checking:
+        print(derivation.worth_checking.text(), file=sys.stderr)
 
 
 def _picture(figure, path: Path) -> bytes:

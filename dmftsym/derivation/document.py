@@ -15,8 +15,9 @@ def document(title: str, records: tuple[Displayed, ...], form: str) -> str:
         return "\n\n".join(r.text() for r in records)
     if form == "latex":
         return "\n\n".join(f"\\[\n{latex_block(r.latex_lines())}\n\\]" for r in records)
-    lines = [line for r in records for line in r.latex_lines()]
+    lines = [line for r in records if not hasattr(r, "notes") for line in r.latex_lines()]
     body = "\n".join(f"<p>{convert(line, display='block')}</p>" for line in lines)
+    body += "".join(f"\n<pre>{escape(r.text())}</pre>" for r in records if hasattr(r, "notes"))
     body += "".join(f"\n{svg_of(r.figure())}" for r in records if hasattr(r, "figure"))
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title></head>\n'

@@ -44,7 +44,8 @@ class Start:
 class SiteAction:
     """A site as written: fields, local definitions, initial values, the contracted terms of its action, weight ν.
 
-    `expression` is the action as the user wrote it, repeated indices contracted silently.
+    `expression` is the action as the user wrote it, repeated indices contracted silently; `repeated` are the terms that
+    several calls of `site.action` (or `noise`, `observe`) added.
     """
 
     name: str
@@ -54,6 +55,7 @@ class SiteAction:
     starts: tuple[Start, ...]
     terms: tuple[Term, ...]
     expression: Expr
+    repeated: tuple[Term, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -213,13 +215,29 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
         tuple(Start(site.tensors[name], *moments) for name, moments in site.starts.items()),
         contract(terms, (), where),
         sum(site.terms, Integer(0)),
+        _repeated(site),
     )
+
+
+def _repeated(site: Site) -> tuple[Term, ...]:
+    """The terms that stand in several calls of site.action. Raises `LanguageError` if equations are among them."""
+    calls = [flatten(expression) for expression in site.terms]
+    again = [t for k, call in enumerate(calls) for t in call if any(t in earlier for earlier in calls[:k])]
+    for term in again:
+        entries = [f.entry if isinstance(f, TimeDerivative) else f for f in term.factors]
+        heads = [e.tensor for e in entries if isinstance(e, Entry)]
+        if len(heads) == 2 and not term.bound and any(a.kind == "field" and a.tilde in heads for a in heads):
+            raise LanguageError(
+                f"site {site.name}: site.action was called twice with the same terms, such as {term.body} "
+                f"(a cell that ran twice?); build the model anew"
+            )
+    return tuple(dict.fromkeys(again))
 
 
 def _check_responses(site: Site) -> None:
     """Every term of a site action holds a response field or a conjugate: said before its sums are looked at."""
     for factors in expand(sum(site.terms, Integer(0))):
-        if not any(entries_of(f, "response field", "conjugate") for f in factors):
+        if not any(t.kind in ("response field", "conjugate") for f in factors for t in f.atoms(Tensor)):
             raise LanguageError(
                 f"site {site.name}: this term of a site action has no response field (and no conjugate): "
                 f"{Mul(*factors)}; equations are multiplied by one, -x.tilde[t]*(x[t] - ...)"

@@ -23,8 +23,7 @@ class Symbolic:
                 f"np.{ufunc.__name__} takes numbers, but {self} is a symbol: use {name} of SymPy, or an activation, "
                 f'phi = m.activation("phi", "{name}")'
             )
-        boxed = [np.asarray(i, dtype=object) if not isinstance(i, Symbolic) else _box(i) for i in inputs]
-        return getattr(ufunc, method)(*boxed, **options)
+        return getattr(ufunc, method)(*map(_as_objects, inputs), **options)
 
     def _refuse_number(self, *_):
         raise NumberError(
@@ -34,11 +33,16 @@ class Symbolic:
     __float__ = __int__ = __complex__ = _refuse_number
 
 
-def _box(symbol):
+def _as_objects(value):
+    """Numbers and symbols as an array of Python objects, whose products are those of Python and SymPy."""
     import numpy as np
 
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        return value.astype(object)
     box = np.empty((), dtype=object)
-    box[()] = symbol
+    box[()] = value
     return box
 
 

@@ -165,7 +165,7 @@ class Model:
         return tensor
 
     def _define(self, kind: str, name: str, indices_and_formula, latex: str) -> Tensor:
-        *indices, formula = indices_and_formula
+        *indices, formula = indices_and_formula or (None,)
         if isinstance(formula, Index):
             raise LanguageError(f"{kind} {name}: the formula is missing after its indices")
         formula = exact(formula, f"{kind} {name}")

@@ -47,7 +47,7 @@ class Site:
     def define(self, name: str, *indices_and_formula, latex: str = "") -> Tensor:
         """Name a function of this site's fields: ``g = site.define("g", mu, t, phi.d(1)(h[mu, t])*z[t])``."""
         self.model._check_name(name)
-        *indices, formula = indices_and_formula
+        *indices, formula = indices_and_formula or (None,)
         if not indices or isinstance(formula, Index):
             raise LanguageError(f"definition {name} of site {self.name}: give its indices, then the formula")
         self.tensors[name] = self._tensor(name, "definition", indices, latex)

@@ -32,7 +32,7 @@ class Binding(Symbolic, Expr):
         return tuple(self.args[1])
 
     def _eval_derivative(self, symbol):
-        raise LanguageError(f"{self} cannot be differentiated as a whole: differentiate the formula inside the sum")
+        raise LanguageError("a sum cannot be differentiated as a whole: differentiate the formula inside it")
 
 
 class PastSum(Binding):

@@ -7,7 +7,7 @@ carries causality.
 
 from dataclasses import dataclass
 
-from sympy import Add, Expr, Integer, latex
+from sympy import Add, Dummy, Expr, Integer, latex
 from sympy.core.expr import AtomicExpr
 from sympy.core.symbol import Symbol
 
@@ -225,7 +225,7 @@ class Entry(Symbolic, Expr):
                 f"{tensor}[{given}]: {tensor.kind} {tensor.name} is declared with {len(tensor.indices)} "
                 f"indices [{expected}], {len(indices)} given"
             )
-        indices = tuple(Integer(i) if isinstance(i, int) else i for i in indices)
+        indices = tuple(Integer(i) if isinstance(i, int) and not isinstance(i, bool) else i for i in indices)
         for slot, index in zip(tensor.indices, indices, strict=True):
             _check_argument(tensor, slot, index)
         return Expr.__new__(cls, tensor, *indices)
@@ -263,8 +263,6 @@ class Entry(Symbolic, Expr):
     _diff_wrt = True
 
     def _eval_derivative(self, symbol):
-        if isinstance(symbol, Index) and self.has(symbol):
-            raise LanguageError(f"{self} cannot be differentiated with respect to the index {symbol}: {_DERIVATIVES}")
         return Integer(1) if self == symbol else Integer(0)
 
 
@@ -324,6 +322,8 @@ def split_index(argument: Expr) -> tuple[Index | None, int]:
 def _check_argument(tensor: Tensor, slot: Index, argument) -> None:
     if not isinstance(argument, Expr):
         raise LanguageError(f"{tensor}: {argument!r} cannot be an index of {tensor.name}")
+    if isinstance(argument, Dummy):  # SymPy differentiates with respect to an index
+        raise LanguageError(f"{tensor} cannot be differentiated with respect to an index: {_DERIVATIVES}")
     index, shift = split_index(argument)
     if index is None:
         if shift < 0:
