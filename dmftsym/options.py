@@ -10,7 +10,7 @@ class Options:
     """What changes the generated code.
 
     backend: "numba" or "cupy". outputs: quantities to compute besides the default results. covariance: quantities whose
-    finite-width covariances are computed. scheme: time discretisation of
+    finite-width covariances are computed (of both, several names, or one text with commas). scheme: time discretisation of
     continuous models ("euler").
     """
 
@@ -20,12 +20,26 @@ class Options:
     scheme: str = "euler"
 
     def __post_init__(self):
+        for name in ("outputs", "covariance"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
         if self.backend not in BACKENDS:
             raise DmftsymError(f"unknown backend '{self.backend}'; available: {', '.join(BACKENDS)}")
 
     def as_dict(self) -> dict:
         """Options by name, for headers and hashes."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def _names(option: str, value) -> tuple[str, ...]:
+    """Names given one by one, or as one text with commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        names = tuple(parts)
+    except TypeError:
+        names = (None,)
+    if not all(isinstance(n, str) for n in names):
+        raise DmftsymError(f"option {option}: names of quantities are expected, given: {value!r}")
+    return tuple(n.strip() for n in names if n.strip())
 
 
 BACKENDS = ("numba", "cupy")

@@ -3,9 +3,12 @@
 import re
 from dataclasses import dataclass
 
+from sympy import Expr, Symbol
+
 from dmftsym.codegen.adjoint import influence_code
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
 from dmftsym.codegen.fluctuations import fluctuation_code
+from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.codegen.sobol import sobol_table
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.statements import StatementWriter
@@ -13,7 +16,7 @@ from dmftsym.codegen.sweeps import constant_lines, covariance_text, sizes_of, sw
 from dmftsym.codegen.targets import TARGETS
 from dmftsym.codegen.templates import render
 from dmftsym.language.action import Data
-from dmftsym.language.symbols import Axis, Entry, Tensor
+from dmftsym.language.symbols import Axis, Entry, Parameter, Tensor
 from dmftsym.language.terms import entries_of
 from dmftsym.lowering.ir import Fluctuations, Influences, Program
 from dmftsym.version import __version__
@@ -74,7 +77,7 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
         "model_hash": model_hash,
         "options": ", ".join(f"{k}={v}" for k, v in options.items()),
         "options_literal": repr(options),
-        "time_step": repr(float(program.time_step)),
+        "time_step": "None" if program.time_step is None else repr(float(program.time_step)),
         "continuous": program.continuous,
         "now": program.now.name,
         "sobol": lines,
@@ -105,6 +108,7 @@ def _tables(program: Program) -> dict:
         ],
         "outputs": [{"name": t.name, "axes": repr(_axes_of(t))} for t in program.outputs],
         "sites": repr(program.sites),
+        "weights": [_weight(site, weight) for site, weight in program.weights if not weight.is_positive],
         "smooth": program.smooth,
         "evolving": tuple(s for s in program.sites if any(g.site == s and g.kind != "static" for g in program.groups)),
         "gaussian": tuple(site for site, reason in program.closure if not reason),
@@ -112,6 +116,12 @@ def _tables(program: Program) -> dict:
         "moving": tuple(g.name for g in program.groups if g.kind != "static"),
         "recalling": any(g.basis for g in program.groups),
     }
+
+
+def _weight(site: str, weight: Expr) -> dict:
+    """A weight that numbers decide: positive for the parameters of a run, or refused."""
+    numbers = {p: Symbol(f'checked["{p.name}"]') for p in weight.atoms(Parameter)}
+    return {"site": site, "text": str(weight), "code": FormulaPrinter(array=False).formula(weight.xreplace(numbers))}
 
 
 def _axes_of(tensor: Tensor) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dmftsym.derivation.hessian import Hessian, derive_hessian
+from dmftsym.derivation.positivity import check_covariances
 from dmftsym.derivation.process import Processes, derive_processes
 from dmftsym.derivation.propagator import Propagator, derive_propagator
 from dmftsym.derivation.responses import ResponseFunction, find_responses, with_causal_memory
@@ -62,4 +63,5 @@ def derive(model: Model) -> Derivation:
     action = read_action(model)
     processes, saddle = derive_processes(action), derive_saddle_point(action)
     responses = find_responses(saddle, processes)
+    check_covariances(processes, responses)
     return Derivation(action, with_causal_memory(processes, responses), saddle, responses)

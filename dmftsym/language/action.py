@@ -180,6 +180,8 @@ def _split_action(model: Model) -> tuple[tuple[Term, ...], dict[str, Expr]]:
         if nodes[0].site in weights:
             raise LanguageError(f"{where} holds log_Z({nodes[0].site}) twice")
         _check_symbols(model, weight, where, None, ())
+        if weight.is_nonpositive:
+            raise LanguageError(f"{where}: the weight of a site is positive, found {term}")
         weights[nodes[0].site] = weight
     missing = [name for name in model.sites if name not in weights]
     if missing:

@@ -62,6 +62,8 @@ class Model:
         Discrete time counts steps (exact for gradient descent). `continuous` time has derivatives ``x.dot[t]`` and
         integrals, discretised with step `dt` (the default of the command line).
         """
+        if dt is not None and (isinstance(dt, bool) or not isinstance(dt, int | float) or not 0 < dt < float("inf")):
+            raise LanguageError(f"times: dt is the time step, a positive number, given: {dt!r}")
         axis = Axis("time", "T", is_time=True, continuous=continuous)
         self.time_step = dt if continuous and dt is not None else self.time_step
         return self._declare_indices(names, self._axis(axis))

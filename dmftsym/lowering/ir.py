@@ -289,7 +289,7 @@ class Program:
     now: Index
     continuous: bool
     scheme: str
-    time_step: float
+    time_step: float | None
     axes: tuple[Axis, ...]
     parameters: tuple[Parameter, ...]
     data: tuple[Data, ...]
@@ -305,6 +305,7 @@ class Program:
     smooth: bool
     equations: tuple[str, ...]
     closure: tuple[tuple[str, str], ...] = ()
+    weights: tuple[tuple[str, Expr], ...] = ()
 
     def array(self, name: str) -> Array:
         """The array of that name."""

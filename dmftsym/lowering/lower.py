@@ -229,7 +229,7 @@ def program_of(lowered: Lowered) -> Program:
         builder.now,
         action.is_continuous,
         scheme.name if action.is_continuous else "exact discrete time",
-        action.time_step or 1.0,
+        action.time_step if action.is_continuous else 1.0,
         action.axes,
         action.parameters,
         action.data,
@@ -245,6 +245,7 @@ def program_of(lowered: Lowered) -> Program:
         _is_smooth(builder),
         lowered.equations,
         lowered.closure.reasons,
+        tuple((s.name, s.weight) for s in action.sites),
     )
 
 
