@@ -18,7 +18,7 @@ from dmftsym.options import Options
 from dmftsym.runtime.solver import Solver
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CompiledModel:
     """Everything between a model and its solution, stage by stage; `solve` runs it."""
 
@@ -30,6 +30,21 @@ class CompiledModel:
     fluctuations: Fluctuations | Influences | None
     source: Source
     solver: Solver
+
+    def __repr__(self) -> str:
+        action, notes = self.derivation.action, self.derivation.worth_checking
+        known = {
+            "parameters": [p.name for p in action.parameters],
+            "data": [str(d.tensor[d.tensor.indices]) for d in action.data],
+            "results": [t.name for t in self.program.outputs],
+            "covariances": list(self.fluctuations.names) if self.fluctuations else [],
+        }
+        listed = "; ".join(f"{what} {', '.join(names)}" for what, names in known.items() if names)
+        checking = f"; worth checking: {len(notes)}" if notes else ""
+        return f"<CompiledModel {action.name} for {self.source.target}: {listed}{checking}>"
+
+    def _repr_latex_(self) -> str:
+        return self.derivation._repr_latex_()
 
     def solve(self, parameters=None, data=None, *, steps: int, **options):
         """Solve the saddle-point equations; see `Solver.solve`."""

@@ -10,8 +10,8 @@ class Options:
     """What changes the generated code.
 
     backend: "numba" or "cupy". outputs: quantities to compute besides the default results. covariance: quantities whose
-    finite-width covariances are computed (of both, several names, or one text with commas). scheme: time discretisation of
-    continuous models ("euler").
+    finite-width covariances are computed (of both, several names, or one text with commas). scheme: time discretisation
+    of continuous models ("euler").
     """
 
     backend: str = "numba"

@@ -159,7 +159,6 @@ def solve_command(
         seed=seed,
         covariance_points=covariance_points,
         precision=precision,
-        progress=sys.stderr.isatty(),
     )
     save(result, output)
     print(f"{output}: {', '.join(result.data_vars)}")

@@ -22,7 +22,7 @@ from dmftsym.lowering.ir import Fluctuations, Influences, Program
 from dmftsym.version import __version__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
     """Generated code: file name stem, text, target and the hash of the model that it solves."""
 
@@ -30,6 +30,12 @@ class Source:
     text: str
     target: str
     model_hash: str
+
+    def __repr__(self) -> str:
+        return f"<Source {self.name}.py for {self.target}: {self.text.count(chr(10))} lines, model {self.model_hash}>"
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def generate_source(

@@ -2,7 +2,6 @@
 
 import re
 from html import escape
-from io import StringIO
 
 from latex2mathml.converter import convert
 
@@ -26,13 +25,8 @@ def document(title: str, records: tuple[Displayed, ...], form: str) -> str:
 
 
 def svg_of(figure) -> str:
-    """A Matplotlib figure as an SVG element for an HTML page, the same text on every run."""
-    from matplotlib import rc_context
-
-    buffer = StringIO()
-    with rc_context({"svg.hashsalt": "dmftsym"}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    text = buffer.getvalue()
+    """A picture as an SVG element for an HTML page, the same text on every run."""
+    text = figure._repr_svg_()
     element = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     return re.sub(r' xmlns(:\w+)?="[^"]*"', "", element).strip()  # HTML knows the namespaces
 

@@ -11,7 +11,8 @@ def check_covariances(processes: Processes, responses: tuple[ResponseFunction, .
     """Refuse noise whose two-time covariance is a response function.
 
     R(t, s) vanishes for t < s and, unless the response is instantaneous, at t = s: its symmetric part has no diagonal,
-    so it is positive only if it is zero. Raises `DerivationError`; what depends on numbers is checked when they are known.
+    so it is positive only if it is zero. Raises `DerivationError`; what depends on numbers is
+    checked when they are known.
     """
     kernels = {r.tensor: r for r in responses}
     for process in processes:
@@ -21,8 +22,8 @@ def check_covariances(processes: Processes, responses: tuple[ResponseFunction, .
                 entry = max((e for e in found if e), key=lambda e: e.times == (*block.left.times, *block.right.times))
                 field = next(s.field for e in process.equations for s in e.sources if s.tensor == block.left.tensor)
                 raise DerivationError(
-                    f"site {process.site}: the covariance of the noise of {field} is not positive: {entry} is a response "
-                    f"function, 0 at equal times and in one order of them; a covariance holds no response fields"
+                    f"site {process.site}: the covariance of the noise of {field} is not positive: {entry} is a "
+                    "response function, 0 at equal times and in one order of them; a covariance has no response fields"
                 )
 
 

@@ -92,7 +92,8 @@ class EffectiveProcess(Displayed):
         for s in self.starts:
             moments = f"{latex(s.mean)}, {latex(s.variance)}"
             lines.append(rf"{latex(s.field)}(0) \sim \mathcal{{N}}\left({moments}\right)")
-        lines += [rf"{latex(field)}(0) = 0 \quad \text{{(no initial value is declared)}}" for field in self._from_zero()]
+        undeclared = r"\quad \text{(no initial value is declared)}"
+        lines += [f"{latex(field)}(0) = 0 {undeclared}" for field in self._from_zero()]
         return lines
 
     def _noise(self) -> list[tuple[Tensor, str]]:

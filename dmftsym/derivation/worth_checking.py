@@ -10,7 +10,7 @@ from dmftsym.derivation.process import Processes
 from dmftsym.derivation.responses import ResponseFunction
 from dmftsym.derivation.saddle_point import OrderParameterEquation, SaddlePoint, SiteAverage, split_own_term
 from dmftsym.language.action import Action, SiteAction
-from dmftsym.language.display import Displayed
+from dmftsym.language.display import Displayed, latex_text
 from dmftsym.language.sums import LogZ
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Term, all_indices, count_indices, entries_of, flatten
@@ -36,7 +36,7 @@ class WorthChecking(Displayed):
 
     def latex_lines(self) -> list[str]:
         """One note a line, as text."""
-        return [rf"\text{{{_escaped(line)}}}" for line in ([f"{TITLE}:", *self.notes] if self.notes else [])]
+        return [rf"\text{{{latex_text(line)}}}" for line in ([f"{TITLE}:", *self.notes] if self.notes else [])]
 
 
 def find_worth_checking(
@@ -59,7 +59,7 @@ def find_worth_checking(
 
 
 def _factors(action: Action, equation: OrderParameterEquation) -> list[str]:
-    """An order parameter that is not the plain average of its observable: its pair or a weight has a factor too many."""
+    """An order parameter that is not the plain average of its observable: a pair or a weight has a factor too many."""
     q, conjugate = equation.tensor, action.conjugate(equation.tensor)
     own = conjugate.tensor == q.hat
     if not equation.averages or (_cancels(equation.averages) if own else _is_one_up_to_parameters(equation.averages)):
@@ -168,9 +168,3 @@ def _starts(processes: Processes) -> list[str]:
 
 def _repetitions(site: SiteAction) -> list[str]:
     return [f"site {site.name}: the term {term} was added more than once, it counts twice" for term in site.repeated]
-
-
-def _escaped(text: str) -> str:
-    """Plain text that LaTeX shows as it is."""
-    special = {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"} | {c: "\\" + c for c in "_{}#$%&"}
-    return "".join(special.get(c, c) for c in text)

@@ -222,18 +222,32 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
 
 
 def _repeated(site: Site) -> tuple[Term, ...]:
-    """The terms that stand in several calls of site.action. Raises `LanguageError` if equations are among them."""
+    """The terms that stand in several calls of site.action.
+
+    Raises `LanguageError` where a call is repeated as a whole, with an equation among its terms.
+    """
     calls = [flatten(expression) for expression in site.terms]
-    again = [t for k, call in enumerate(calls) for t in call if any(t in earlier for earlier in calls[:k])]
-    for term in again:
-        entries = [f.entry if isinstance(f, TimeDerivative) else f for f in term.factors]
-        heads = [e.tensor for e in entries if isinstance(e, Entry)]
-        if len(heads) == 2 and not term.bound and any(a.kind == "field" and a.tilde in heads for a in heads):
+    again: list[Term] = []
+    for k, call in enumerate(calls):
+        common = [t for t in call if any(t in earlier for earlier in calls[:k])]
+        again += common
+        left = next((side for t in common if (side := _left_side(t))), "")
+        if left and len(common) == len(call):
             raise LanguageError(
-                f"site {site.name}: site.action was called twice with the same terms, such as {term.body} "
+                f"site {site.name}: site.action was called twice with the same terms, such as {left} "
                 f"(a cell that ran twice?); build the model anew"
             )
     return tuple(dict.fromkeys(again))
+
+
+def _left_side(term: Term) -> str:
+    """The term -x.tilde[t]*x[t] that makes an equation, if it is one."""
+    entries = [f for f in term.factors if isinstance(f, Entry | TimeDerivative)]
+    if len(entries) != 2 or term.bound:
+        return ""
+    response, own = sorted(entries, key=lambda f: not (isinstance(f, Entry) and f.tensor.kind == "response field"))
+    field = own.entry.tensor if isinstance(own, TimeDerivative) else own.tensor
+    return f"-{response}*{own}" if field.kind == "field" and response == field.tilde[response.indices] else ""
 
 
 def _check_responses(site: Site) -> None:

@@ -45,6 +45,9 @@ class Activation(AtomicExpr):
         obj.latex_name = sympy.latex(Symbol(name))
         return obj
 
+    def __getnewargs__(self):
+        return self.name, self.formula
+
     def _hashable_content(self):
         return ("Activation", self.name, sympy.srepr(self.formula))
 

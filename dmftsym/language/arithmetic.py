@@ -1,4 +1,4 @@
-"""How symbols of a model answer to Python's numbers and to NumPy: arithmetic works, functions of numbers are refused."""
+"""How symbols of a model answer to Python's numbers and to NumPy: arithmetic works, functions of numbers do not."""
 
 from dmftsym.errors import LanguageError
 
@@ -15,8 +15,6 @@ class Symbolic:
     __slots__ = ()
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        import numpy as np
-
         if ufunc.__name__ not in _ARITHMETIC:
             name = ufunc.__name__.replace("arc", "a")
             raise NumberError(

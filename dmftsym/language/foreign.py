@@ -68,7 +68,7 @@ def _not_a_formula(value) -> str:
         return f"'{_shown(value)}' is text; parse_expression reads formulas in given variables"
     if value is None:
         return "a formula is expected, given: None"
-    if isinstance(value, bool | BooleanAtom) or type(value).__name__ == "bool_":
+    if isinstance(value, bool | BooleanAtom) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
         return f"a formula is expected, given: {value}"
     if isinstance(value, FunctionClass):
         return f"{value} stands without an argument; a parameter of that name is declared, m.parameters('{value}')"

@@ -9,6 +9,7 @@ from sympy import Expr, Integer
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import Activation, make_activation
+from dmftsym.language.display import latex_block, shortened
 from dmftsym.language.grammar import exact
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, log_Z
@@ -227,11 +228,15 @@ class Model:
         if any(name in table for table in taken) or any(name in site.tensors for site in self.sites.values()):
             raise LanguageError(f"the name '{name}' is declared twice")
 
+    def latex_lines(self) -> list[str]:
+        """The action and those of the sites as LaTeX."""
+        return [f"S = {sympy.latex(self.action)}", *(line for s in self.sites.values() for line in s.latex_lines())]
+
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle S = {sympy.latex(self.action)}$"
+        return rf"$\displaystyle {latex_block(self.latex_lines())}$"
 
     def __repr__(self) -> str:
-        return f"Model({self.name!r}): S = {self.action}"
+        return f"Model({self.name!r}): {shortened(f'S = {self.action}')}"
 
 
 def _names(text: str, what: str) -> list[str]:

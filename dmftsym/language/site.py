@@ -6,6 +6,7 @@ import sympy
 from sympy import Expr, Integer
 
 from dmftsym.errors import LanguageError
+from dmftsym.language.display import latex_block, latex_text
 from dmftsym.language.grammar import exact
 from dmftsym.language.symbols import Entry, Index, Tensor, TimeDerivative
 
@@ -71,15 +72,28 @@ class Site:
             if not isinstance(entry, Entry) or entry.tensor.kind != "field":
                 raise LanguageError(f"site {self.name}: noise acts on fields, not on {entry}")
         factor = sympy.Rational(1, 2) if one.tensor == other.tensor else Integer(1)
-        self.terms.append(
-            factor * one.tensor.tilde[one.indices] * exact(covariance, f"the noise of {one}") * other.tensor.tilde[other.indices]
-        )
+        responses = one.tensor.tilde[one.indices] * other.tensor.tilde[other.indices]
+        self.terms.append(factor * responses * exact(covariance, f"the noise of {one}"))
 
     def observe(self, order_parameter: Entry, observable: Expr) -> None:
         """Add q̂·O: the order parameter is the site average of the observable."""
         if not isinstance(order_parameter, Entry) or order_parameter.tensor.kind != "order parameter":
             raise LanguageError(f"site {self.name}: {order_parameter} is not an order parameter")
-        self.terms.append(order_parameter.tensor.hat[order_parameter.indices] * exact(observable, f"the observable of {order_parameter}"))
+        conjugate = order_parameter.tensor.hat[order_parameter.indices]
+        self.terms.append(conjugate * exact(observable, f"the observable of {order_parameter}"))
+
+    def __repr__(self) -> str:
+        fields = [str(t[t.indices]) for t in self.tensors.values() if t.kind == "field"]
+        given = "" if self.terms else "; no action yet"
+        return f"Site({self.name!r}): fields {', '.join(fields) or 'none'}{given}"
+
+    def latex_lines(self) -> list[str]:
+        """The site action as LaTeX."""
+        action = sympy.latex(sum(self.terms, Integer(0)))
+        return [rf"S_{{\mathrm{{{latex_text(self.name)}}}}} = {action}"]
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle {latex_block(self.latex_lines())}$"
 
     def _tensor(self, name: str, kind: str, indices, latex: str) -> Tensor:
         for index in indices:

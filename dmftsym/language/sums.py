@@ -126,6 +126,9 @@ class SiteSymbol(AtomicExpr):
         obj.name = name
         return obj
 
+    def __getnewargs__(self):
+        return (self.name,)
+
     def _hashable_content(self):
         return ("SiteSymbol", self.name)
 

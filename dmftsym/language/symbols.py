@@ -70,9 +70,6 @@ class _Named(Symbolic, AtomicExpr):
         text = self.latex_name
         return text if exp is None else f"{text}^{{{exp}}}"
 
-    def __getnewargs__(self):
-        raise TypeError("dmftsym symbols belong to their model and cannot be pickled")
-
 
 def _latex_of(name: str) -> str:
     stem = name.rstrip("'")
@@ -93,6 +90,9 @@ class Index(_Named):
         obj = AtomicExpr.__new__(cls)
         obj.name, obj.axis, obj.latex_name = name, axis, _latex_of(name)
         return obj
+
+    def __getnewargs__(self):
+        return self.name, self.axis
 
     def _details(self):
         return (self.axis.key(),)
@@ -120,6 +120,9 @@ class Size(_Named):
         obj.name, obj.axis, obj.latex_name = axis.size, axis, _latex_of(axis.size)
         return obj
 
+    def __getnewargs__(self):
+        return (self.axis,)
+
     def _details(self):
         return (self.axis.key(),)
 
@@ -141,6 +144,9 @@ class Parameter(_Named):
         obj.upper = upper
         return obj
 
+    def __getnewargs__(self):
+        return self.name, self.default, self.lower, self.strict, self.only, self.reason, self.upper
+
     def _details(self):
         return (str((self.default, self.lower, self.strict, self.upper, self.only, self.reason)),)
 
@@ -161,6 +167,9 @@ class Tensor(_Named):
         obj.name, obj.kind, obj.indices, obj.site = name, kind, tuple(indices), site
         obj.latex_name = latex_name or _latex_of(name)
         return obj
+
+    def __getnewargs__(self):
+        return self.name, self.kind, self.indices, self.site, self.latex_name
 
     def _details(self):
         return (self.kind, self.site, *(f"{i.name}:{i.axis.key()}" for i in self.indices))

@@ -280,7 +280,7 @@ class SourceGroup:
     basis: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Program:
     """A discretised, scheduled model: what the code generator prints."""
 
@@ -311,13 +311,16 @@ class Program:
         """The array of that name."""
         return next(a for a in self.arrays if a.tensor.name == name)
 
+    def __repr__(self) -> str:
+        return f"<Program {self.name}: {len(self.arrays)} arrays, {len(self.step)} statements a step>"
+
     def __str__(self) -> str:
         from dmftsym.lowering.ir_printer import program_text  # which imports this module
 
         return program_text(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fluctuations:
     """The linear response of a program to changes of its path weights, which is what a finite width is.
 
@@ -341,13 +344,21 @@ class Fluctuations:
     weights: tuple[tuple[str, Expr], ...]
     jumps: tuple[str, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The quantities whose covariances are computed."""
+        return tuple(tensor.name for tensor, _ in self.covariances)
+
+    def __repr__(self) -> str:
+        return f"<Fluctuations of {', '.join(self.names)} in {self.plain.name}>"
+
     def __str__(self) -> str:
         from dmftsym.lowering.ir_printer import fluctuation_text  # which imports this module
 
         return fluctuation_text(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Influences:
     """The derivatives of requested quantities with respect to the path weights, by a sweep backward in time.
 
@@ -365,6 +376,14 @@ class Influences:
     jumps: tuple[str, ...]
     duals: tuple[tuple[SourceGroup, SourceGroup], ...]
     symmetric: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The quantities whose covariances are computed."""
+        return tuple(tensor.name for tensor in self.covariances)
+
+    def __repr__(self) -> str:
+        return f"<Influences on {', '.join(self.names)} in {self.record.name}>"
 
     def __str__(self) -> str:
         from dmftsym.lowering.ir_printer import fluctuation_text  # which imports this module
