@@ -1,12 +1,14 @@
 """The pipeline: language → derivation → lowering → codegen → runtime."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dmftsym.codegen.generate import Source, generate_source
+from dmftsym.codegen.names import generated_names, in_users_names
 from dmftsym.derivation.derive import Derivation, derive
 from dmftsym.language.action import Action
 from dmftsym.language.model import Model
+from dmftsym.lowering.code_names import users_names_in_errors, with_code_names
 from dmftsym.lowering.feedback import Feedback
 from dmftsym.lowering.fluctuations import linearise
 from dmftsym.lowering.ir import Fluctuations, Influences, Program
@@ -61,10 +63,14 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     options = options or Options()
     equations = derive(model)
     scheme = scheme_named(options.scheme)
-    lowered = lower(equations, scheme, (*equations.action.outputs, *options.outputs, *options.covariance))
-    program = program_of(lowered)
-    fluctuations, feedback = linearise(equations, scheme, options.covariance)
-    source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)
+    coded, names = with_code_names(equations, generated_names())
+    outputs, covariance = (tuple(names.get(n, n) for n in wanted) for wanted in (options.outputs, options.covariance))
+    with users_names_in_errors(names):
+        lowered = lower(coded, scheme, (*coded.action.outputs, *outputs, *covariance))
+        program = program_of(lowered)
+        fluctuations, feedback = linearise(coded, scheme, covariance)
+        source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)
+    source = replace(source, text=in_users_names(source.text, names))
     solver = Solver(source.name, source.text)
     return CompiledModel(equations, lowered.liveness, lowered.schedule, program, feedback, fluctuations, source, solver)
 

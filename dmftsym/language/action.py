@@ -9,6 +9,7 @@ from dmftsym.language.activations import Activation, ActivationValue
 from dmftsym.language.conjugates import conjugate_entry, is_multiplier
 from dmftsym.language.display import Displayed
 from dmftsym.language.model import Model
+from dmftsym.language.names import check_results
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size, Tensor, TimeDerivative
@@ -158,6 +159,7 @@ def read_action(model: Model) -> Action:
         model.time_step,
         model.action,
     )
+    check_results((*action.order_parameters, *(d.tensor for d in action.definitions)), action.axes)
     _check_conjugates(action)
     _check_sizes(action)
     return action

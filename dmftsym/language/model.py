@@ -1,7 +1,5 @@
 """`Model`: where a user declares axes, parameters, data, order parameters, sites and the action."""
 
-import keyword
-import re
 from collections.abc import Sequence
 
 import sympy
@@ -11,26 +9,11 @@ from dmftsym.errors import LanguageError
 from dmftsym.language.activations import Activation, make_activation
 from dmftsym.language.display import latex_block, shortened
 from dmftsym.language.grammar import exact
+from dmftsym.language.names import check_name
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, log_Z
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Tensor
 from dmftsym.language.terms import count_indices, flatten
-
-# names of the generated code and of results, which the user's names must not shadow
-RESERVED = frozenset(
-    "time status measure paths path seed steps dt points estimated_error step data parameters normals weights factors "
-    "values progress row found drawn failed null_directions covariance_jitter sweep solve main "
-    "recalled impulse columns modes averages changes BLOCK fluctuations opened site moving static signs "
-    "np math range len min max abs float int tuple list dict print njit prange".split()
-)
-RESERVED_PREFIXES = (
-    "se_", "cov_", "excess_", "weight_", "paths_", "factor_", "normals_", "memory_", "update_", "advance_", "d_",
-    "slope_", "mode_", "sketch_", "observed_", "omega_", "tangent_", "sum_", "row_", "path_", "blocks_",
-    "size_", "rank_", "active_", "ranks_", "basis_", "adj_", "influence_", "recalled_",
-)  # fmt: skip
-RESERVED_SUFFIXES = ("_history", "_start", "_rate", "_equal", "_previous", "_initial")
-_SOURCE = re.compile(r"u\d*_")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class Model:
@@ -40,8 +23,7 @@ class Model:
     """
 
     def __init__(self, name: str, description: str = ""):
-        if not _NAME.fullmatch(name):
-            raise LanguageError(f"model name '{name}' names a file: letters, digits, underscores, a letter first")
+        check_name(name, "model", free=True)
         self.name, self.description = name, description
         self.axes: dict[str, Axis] = {}
         self.index_symbols: dict[str, Index] = {}
@@ -77,6 +59,7 @@ class Model:
         where this axis is declared. One name gives one index, several give a tuple.
         """
         name = axis or str(size)
+        check_name(name, "axis", free=True)
         parts = tuple(index.axis for index in joins)
         new = self._axis(Axis(name, str(size), parts=parts))
         declared = self._declare_indices(names, new)
@@ -193,7 +176,7 @@ class Model:
 
     def site(self, name: str) -> Site:
         """Open a population of statistically equal units with its own effective process."""
-        self._check_name(name)
+        self._check_name(name, "site", free=True)
         self.sites[name] = Site(name, self)
         return self.sites[name]
 
@@ -217,12 +200,8 @@ class Model:
             raise LanguageError(f"the action holds log_Z({unknown[0]}), but the model has no site of that name")
         self._action = expr
 
-    def _check_name(self, name: str) -> None:
-        if not _NAME.fullmatch(name):
-            raise LanguageError(f"'{name}' is not a usable name: letters, digits and underscores, a letter first")
-        affixed = name.startswith(RESERVED_PREFIXES) or name.endswith(RESERVED_SUFFIXES) or _SOURCE.match(name)
-        if name in RESERVED or keyword.iskeyword(name) or affixed:
-            raise LanguageError(f"the name '{name}' is reserved for results and generated code")
+    def _check_name(self, name: str, what: str = "", free: bool = False) -> None:
+        check_name(name, what, free)
         sizes = {axis.size for axis in self.axes.values() if not axis.is_time}
         taken = (self.index_symbols, self.parameter_symbols, self.activations, self.tensors, self.sites, sizes)
         if any(name in table for table in taken) or any(name in site.tensors for site in self.sites.values()):
@@ -240,6 +219,8 @@ class Model:
 
 
 def _names(text: str, what: str) -> list[str]:
+    if not isinstance(text, str):
+        raise LanguageError(f'{what}: names are text, such as "a b", given: {text!r}')
     names = text.replace(",", " ").split()
     if not names:
         raise LanguageError(f"{what}: no name is given")
