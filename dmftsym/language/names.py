@@ -17,7 +17,7 @@ REPORTED = frozenset(
 
 
 def check_name(name, what: str = "", free: bool = False) -> None:
-    """Refuse what is no name: letters of any alphabet, digits and underscores; with `free` also blanks and - + . inside.
+    """Refuse what is no name: letters of any alphabet, digits, underscores; with `free` also blanks and - + . inside.
 
     How a symbol is named in generated code is not the user's business (see lowering/code_names.py).
     """

@@ -71,7 +71,7 @@ def users_names_in_errors(names: dict[str, str]) -> Iterator[None]:
     except DmftsymError as error:
         message = str(error)
         for name, code in names.items():
-            message = re.sub(rf"(?<!\w)((?:u\d*_)?){re.escape(code)}(?!\w)", lambda m, name=name: m[1] + name, message)
+            message = re.sub(rf"(?<!\w)((?:u\d*_)?){re.escape(code)}(?!\w)", rf"\g<1>{name}", message)
         raise type(error)(message) from None
 
 
@@ -147,7 +147,7 @@ def _latin(name: str) -> str:
 
 
 class _Renaming:
-    """Replaces names in records of any kind: symbols inside expressions, axes, and the texts that name sites or results."""
+    """Replaces names in records of any kind: symbols in expressions, axes, and texts that name sites or results."""
 
     def __init__(self, action: Action, names: dict[str, str], generated: GeneratedNames):
         self.names, self.generated = dict(names), generated
