@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from dmftsym.codegen.generate import Source, generate_source
 from dmftsym.codegen.names import generated_names, in_users_names
 from dmftsym.derivation.derive import Derivation, derive
+from dmftsym.errors import DmftsymError
 from dmftsym.language.action import Action
 from dmftsym.language.model import Model
 from dmftsym.lowering.code_names import users_names_in_errors, with_code_names
@@ -61,6 +62,8 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     Cost: about a second, and as much again for the first run of each model.
     """
     options = options or Options()
+    if not isinstance(options, Options):
+        raise DmftsymError(f"compile_model takes Options(...), given: {options!r}")
     equations = derive(model)
     scheme = scheme_named(options.scheme)
     coded, names = with_code_names(equations, generated_names())

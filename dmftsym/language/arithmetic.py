@@ -2,7 +2,9 @@
 
 from dmftsym.errors import LanguageError
 
-_ARITHMETIC = ("add", "subtract", "multiply", "divide", "true_divide", "power", "negative", "positive")
+_ARITHMETIC = (
+    "add", "subtract", "multiply", "divide", "true_divide", "power", "negative", "positive", "equal", "not_equal",
+)  # fmt: skip
 
 
 class NumberError(LanguageError, TypeError):

@@ -58,6 +58,10 @@ class Model:
         results (default: the size). With `joins=(mu, a)` the axis stacks the axes of mu and a, which may then stand
         where this axis is declared. One name gives one index, several give a tuple.
         """
+        if isinstance(size, bool) or not isinstance(size, str | int):
+            raise LanguageError(f"indices {names}: size is the symbol of a length or a whole number, given: {size!r}")
+        if not all(isinstance(i, Index) for i in (joins if isinstance(joins, list | tuple) else (joins,))):
+            raise LanguageError(f"indices {names}: joins lists indices whose axes are stacked, given: {joins!r}")
         name = axis or str(size)
         check_name(name, "axis", free=True)
         parts = tuple(index.axis for index in joins)
@@ -96,6 +100,11 @@ class Model:
         correlation; `only` is the single value that this model supports, `reason` says why.
         """
         result = []
+        for what, value in (("default", default), ("only", only)):
+            if value is not None and (isinstance(value, str | bool) or not sympy.sympify(value).is_real):
+                raise LanguageError(f"parameters {names}: {what} is a number, given: {value!r}")
+        if within is not None and (not isinstance(within, list | tuple) or len(within) != 2):
+            raise LanguageError(f"parameters {names}: within is the least and the largest value, given: {within!r}")
         for name in _names(names, "parameters"):
             self._check_name(name)
             lower, upper = within or (0 if positive or nonnegative else None, None)

@@ -1,6 +1,6 @@
 """Whatever the user calls things, the numbers are the same, and results, messages and equations keep the user's names.
 
-Names are drawn from the identifiers of the generated code itself, from keywords of Python and C++, and from other alphabets.
+Names are drawn from the identifiers of the generated code itself, keywords of Python and C++, and other alphabets.
 """
 
 import ast
@@ -41,7 +41,8 @@ def identifiers():
     for backend in ("numba", "cupy"):
         tree = ast.parse(source(backend).text)
         for node in ast.walk(tree):
-            found |= {getattr(node, a) for a in ("id", "arg", "name", "attr") if isinstance(getattr(node, a, None), str)}
+            parts = [getattr(node, a, None) for a in ("id", "arg", "name", "attr")]
+            found |= {part for part in parts if isinstance(part, str)}
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and "__global__" in node.value:
                 found |= set(re.findall(r"[A-Za-z_]\w*", node.value))
     return tuple(sorted(found))

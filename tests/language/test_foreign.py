@@ -122,6 +122,7 @@ def test_numbers_of_numpy_are_numbers():
         for product in (number * b.w[b.t], b.w[b.t] * number):
             assert sp.simplify(product - number.item() * b.w[b.t]) == 0
     assert np.add(1, b.a) == 1 + b.a and np.negative(b.a) == -b.a
+    assert not np.float64(0.5) == b.a and np.float64(0.5) != b.w[b.t]
     assert list(np.array([1, 3]) * b.a) == [b.a, 3 * b.a]
 
 
@@ -202,3 +203,24 @@ def test_what_is_no_model(model):
             function(model)
     with pytest.raises(ds.LanguageError, match=r"ds.build_model\('mlp'\)"):
         ds.compile_model("mlp")
+
+
+DECLARATIONS = {
+    "names": (lambda m: m.parameters(None), "names are text"), "list of names": (lambda m: m.times(["t", "s"]), "text"),
+    "default": (lambda m: m.parameters("a", default="1"), "default is a number"),
+    "complex default": (lambda m: m.parameters("a", default=1j), "default is a number"),
+    "infinite default": (lambda m: m.parameters("a", default=float("nan")), "default is a number"),
+    "bounds": (lambda m: m.parameters("a", within=3), "within is the least and the largest value"),
+    "no size": (lambda m: m.indices("i", size=None), "size is"), "fraction": (lambda m: m.indices("i", size=2.5), "size is"),
+    "joins": (lambda m: m.indices("i", size="A", joins=3), "joins lists indices"),
+    "nothing defined": (lambda m: m.define("D"), "a formula is expected"),
+    "site": (lambda m: m.site(None), "text is expected"), "model": (lambda m: ds.Model(3), "text is expected"),
+    "options": (lambda m: ds.compile_model(m, "numba"), "compile_model takes Options"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DECLARATIONS)
+def test_declarations_of_the_wrong_kind(case):
+    change, words = DECLARATIONS[case]
+    with pytest.raises(ds.DmftsymError, match=words):
+        change(ds.Model("m"))
