@@ -70,7 +70,7 @@ def expected_clash(names):
     return any(q in REPORTED or q == "sample" or q in composed for q in quantities)
 
 
-@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_names_from_everywhere_in_every_role(data):
     roles = data.draw(st.lists(st.sampled_from(ROLES), min_size=1, max_size=5, unique=True))
@@ -96,8 +96,8 @@ SETS = {
               "two-time average": "Γ", "definition": "Δ", "field": "ξ", "wide field": "η", "site": "α",
               "other site": "ω", "activation": "φ", "time": "τ"},
     "keywords": {"share": "lambda", "parameter": "class", "data": "for", "kernel": "int", "size": "double",
-                 "index": "if", "average": "is", "two-time average": "float", "definition": "not", "field": "def", "wide field": "long",
-                 "site": "void", "other site": "my site", "activation": "d", "time": "while"},
+                 "index": "if", "average": "is", "two-time average": "float", "definition": "not", "field": "def",
+                 "wide field": "long", "site": "void", "other site": "my site", "activation": "d", "time": "while"},
     "code": {"share": "values", "parameter": "columns", "data": "steps", "kernel": "weights", "size": "paths_one",
              "index": "path", "average": "normals", "two-time average": "factors", "definition": "sweep",
              "field": "u_h", "wide field": "d_x", "site": "rows", "other site": "now", "activation": "np", "time": "i"},
