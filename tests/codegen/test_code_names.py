@@ -219,7 +219,7 @@ def test_names_that_can_stand_in_code_are_kept():
 
 def test_different_names_are_different_in_code():
     m = ds.Model("many")
-    t, s = m.times("t s")
+    t, _ = m.times("t s")
     names = ["λ", "lambda", "lambda_", "Λ", "λ_", "é", "e_", "É", "d_x", "x_rate", "u_x", "s1", "t_"]
     symbols = m.parameters(" ".join(names), default=1.0)
     q = m.order_parameter("q", t)
