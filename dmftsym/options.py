@@ -32,14 +32,13 @@ class Options:
 
 def _names(option: str, value) -> tuple[str, ...]:
     """Names given one by one, or as one text with commas."""
-    parts = value.split(",") if isinstance(value, str) else value
     try:
-        names = tuple(parts)
+        names = tuple(n.strip() for n in value.split(",") if n.strip()) if isinstance(value, str) else tuple(value)
     except TypeError:
         names = (None,)
     if not all(isinstance(n, str) for n in names):
         raise DmftsymError(f"option {option}: names of quantities are expected, given: {value!r}")
-    return tuple(n.strip() for n in names if n.strip())
+    return names
 
 
 BACKENDS = ("numba", "cupy")

@@ -235,7 +235,8 @@ def test_different_names_are_different_in_code():
 
 
 def test_texts_of_code():
-    text = '"""x_ is x_."""\nx_ = values["x_"]  # x_ here\ny = f"{x_} of x_"\nz = "ax_"\nk = r"""x_"""\ne = {"excess_x_": x_}\n'
-    expected = '"""ξ is ξ."""\nx_ = values["ξ"]  # ξ here\ny = f"{x_} of ξ"\nz = "ax_"\nk = r"""x_"""\ne = {"excess_ξ": x_}\n'
+    lines = ('"""{0} is {0}."""', 'x_ = values["{0}"]  # {0} here', 'y = f"{{x_}} of {0}"', 'e = {{"excess_{0}": x_}}')
+    untouched = 'z = "ax_"\nk = r"""x_"""\n'
+    text, expected = (untouched + "\n".join(line.format(name) for line in lines) for name in ("x_", "ξ"))
     assert in_users_names(text, {"ξ": "x_"}) == expected
     assert in_users_names(text, {}) == text
