@@ -302,14 +302,14 @@ UNUSABLE = ["", "1x", "x-y", "x.y", "x[0]", "x;import os", "x\n", "K^x", "x'", "
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_unusable_names(name):
     for declare in (toy().m.data, lambda n: toy().hidden.field(n, toy().t)):
-        with pytest.raises(ds.LanguageError, match="not a usable name|at most 60|text is expected"):
+        with pytest.raises(ds.LanguageError, match=r"not a usable name|at most 60|text is expected"):
             declare(name)
 
 
 @pytest.mark.parametrize("name", ["", " x", "x ", "x/y", "x\ny", 'x"', "x'", "x\\", "{x}", "x" * 61, None, 3])
 def test_unusable_names_of_sites_axes_and_models(name):
     for declare in (toy().m.site, lambda n: toy().m.indices("k", size=3, axis=n or "/"), ds.Model):
-        with pytest.raises(ds.LanguageError, match="not a usable name|at most 60|text is expected"):
+        with pytest.raises(ds.LanguageError, match=r"not a usable name|at most 60|text is expected"):
             declare(name)
     for fine in ("my site", "hidden-1", "2", "layer 1.5", "Schicht für Übergänge"):
         toy().m.site(fine), toy().m.indices("k", size=3, axis=fine), ds.Model(fine)
