@@ -1,12 +1,15 @@
 """The pipeline: language → derivation → lowering → codegen → runtime."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dmftsym.codegen.generate import Source, generate_source
+from dmftsym.codegen.names import generated_names, in_users_names
 from dmftsym.derivation.derive import Derivation, derive
+from dmftsym.errors import DmftsymError
 from dmftsym.language.action import Action
 from dmftsym.language.model import Model
+from dmftsym.lowering.code_names import users_names_in_errors, with_code_names
 from dmftsym.lowering.feedback import Feedback
 from dmftsym.lowering.fluctuations import linearise
 from dmftsym.lowering.ir import Fluctuations, Influences, Program
@@ -18,7 +21,7 @@ from dmftsym.options import Options
 from dmftsym.runtime.solver import Solver
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CompiledModel:
     """Everything between a model and its solution, stage by stage; `solve` runs it."""
 
@@ -30,6 +33,21 @@ class CompiledModel:
     fluctuations: Fluctuations | Influences | None
     source: Source
     solver: Solver
+
+    def __repr__(self) -> str:
+        action, notes = self.derivation.action, self.derivation.worth_checking
+        known = {
+            "parameters": [p.name for p in action.parameters],
+            "data": [str(d.tensor[d.tensor.indices]) for d in action.data],
+            "results": [t.name for t in self.program.outputs],
+            "covariances": list(self.fluctuations.names) if self.fluctuations else [],
+        }
+        listed = "; ".join(f"{what} {', '.join(names)}" for what, names in known.items() if names)
+        checking = f"; worth checking: {len(notes)}" if notes else ""
+        return f"<CompiledModel {action.name} for {self.source.target}: {listed}{checking}>"
+
+    def _repr_latex_(self) -> str:
+        return self.derivation._repr_latex_()
 
     def solve(self, parameters=None, data=None, *, steps: int, **options):
         """Solve the saddle-point equations; see `Solver.solve`."""
@@ -44,12 +62,18 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     Cost: about a second, and as much again for the first run of each model.
     """
     options = options or Options()
+    if not isinstance(options, Options):
+        raise DmftsymError(f"compile_model takes Options(...), given: {options!r}")
     equations = derive(model)
     scheme = scheme_named(options.scheme)
-    lowered = lower(equations, scheme, (*equations.action.outputs, *options.outputs, *options.covariance))
-    program = program_of(lowered)
-    fluctuations, feedback = linearise(equations, scheme, options.covariance)
-    source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)
+    coded, names = with_code_names(equations, generated_names())
+    outputs, covariance = (tuple(names.get(n, n) for n in wanted) for wanted in (options.outputs, options.covariance))
+    with users_names_in_errors(names):
+        lowered = lower(coded, scheme, (*coded.action.outputs, *outputs, *covariance))
+        program = program_of(lowered)
+        fluctuations, feedback = linearise(coded, scheme, covariance)
+        source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)
+    source = replace(source, text=in_users_names(source.text, names))
     solver = Solver(source.name, source.text)
     return CompiledModel(equations, lowered.liveness, lowered.schedule, program, feedback, fluctuations, source, solver)
 

@@ -11,8 +11,8 @@ class Options:
     """What changes the generated code.
 
     backend: "numba" or "cupy". outputs: quantities to compute besides the default results. covariance: quantities whose
-    finite-width covariances are computed. scheme: time discretisation of
-    continuous models, "euler" (first order) or "heun" (second order).
+    finite-width covariances are computed (of both, several names, or one text with commas). scheme: time discretisation
+    of continuous models, "euler" (first order) or "heun" (second order).
     """
 
     backend: str = "numba"
@@ -21,6 +21,8 @@ class Options:
     scheme: str = "euler"
 
     def __post_init__(self):
+        for name in ("outputs", "covariance"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
         if self.backend not in BACKENDS:
             raise DmftsymError(f"unknown backend '{self.backend}'; available: {', '.join(BACKENDS)}")
         scheme_named(self.scheme)
@@ -28,6 +30,17 @@ class Options:
     def as_dict(self) -> dict:
         """Options by name, for headers and hashes."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def _names(option: str, value) -> tuple[str, ...]:
+    """Names given one by one, or as one text with commas."""
+    try:
+        names = tuple(n.strip() for n in value.split(",") if n.strip()) if isinstance(value, str) else tuple(value)
+    except TypeError:
+        names = (None,)
+    if not all(isinstance(n, str) for n in names):
+        raise DmftsymError(f"option {option}: names of quantities are expected, given: {value!r}")
+    return names
 
 
 BACKENDS = ("numba", "cupy")

@@ -16,6 +16,7 @@ def test_a_model_compiles_from_the_wheel(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     templates = {f"dmftsym/templates/numba/{p.name}" for p in (ROOT / "templates" / "numba").glob("*.jinja")}
     assert templates and templates <= set(names)
+    assert "dmftsym/py.typed" in names
     assert not any(name.startswith(("tests/", "examples/")) for name in names)
 
     installed = tmp_path / "installed"

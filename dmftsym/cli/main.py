@@ -90,7 +90,9 @@ def compile_command(
     from dmftsym.runtime.results import check_output
 
     check_output(output)
-    source = _compiled(model, settings, outputs, backend, covariance, scheme=scheme).source
+    compiled = _compiled(model, settings, outputs, backend, covariance, scheme=scheme)
+    source = compiled.source
+    _warn(compiled.derivation)
     _write(output, source.text)
     print(f"{output}: {source.name}, {source.target}, {len(source.text.splitlines())} lines")
 
@@ -132,9 +134,10 @@ def derive_command(
     from dmftsym.compiler import derive
 
     derivation = derive(_model(model, settings))
-    default = (derivation.action, derivation.process, derivation.saddle_point)
     parts = {"action": "action", "process": "process", "saddle": "saddle_point"}
-    records = (getattr(derivation, parts.get(show, show)),) if show else default
+    records = (getattr(derivation, parts.get(show, show)),) if show else derivation.parts
+    if show:
+        _warn(derivation)
     if graph:
         _write(graph, _picture(derivation.propagator.figure(), graph))
     print(document(derivation.action.name, records, form))
@@ -182,6 +185,7 @@ def solve_command(
         print(f"backend {chosen}: {reason}", file=sys.stderr)
         if chosen != "numba":
             compiled = _compiled(model, settings, outputs, chosen, covariance, shapes, numbers, scheme)
+    _warn(compiled.derivation)
     with interrupts.watched():  # also while the result is written
         result = compiled.solve(
             numbers,
@@ -193,7 +197,6 @@ def solve_command(
             seed=seed,
             covariance_points=covariance_points,
             precision=precision,
-            progress=sys.stderr.isatty(),
         )
         save(result, output)
     _report(result, output)
@@ -245,6 +248,12 @@ def _report(result, output: Path) -> None:
         raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
     if result.attrs.get("cov_status", "ok") != "ok":
         raise SolveError(f"covariances {result.attrs['cov_status']}; the means are in {output}")
+
+
+def _warn(derivation) -> None:
+    """What is worth checking in a model, beside what was asked for."""
+    if derivation.worth_checking:
+        print(derivation.worth_checking.text(), file=sys.stderr)
 
 
 def _picture(figure, path: Path) -> bytes:

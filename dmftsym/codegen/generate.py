@@ -3,10 +3,13 @@
 import re
 from dataclasses import dataclass
 
+from sympy import Expr, Symbol
+
 from dmftsym.codegen.adjoint import influence_code
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
 from dmftsym.codegen.explicit import explicit_tables
 from dmftsym.codegen.fluctuations import fluctuation_code
+from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.codegen.sobol import sobol_table
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.statements import StatementWriter
@@ -15,13 +18,13 @@ from dmftsym.codegen.sweeps import constant_lines, covariance_text, sizes_of, sw
 from dmftsym.codegen.targets import TARGETS
 from dmftsym.codegen.templates import render
 from dmftsym.language.action import Data
-from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.symbols import Entry, Parameter, Tensor
 from dmftsym.language.terms import entries_of
 from dmftsym.lowering.ir import Fluctuations, Influences, Program
 from dmftsym.version import __version__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
     """Generated code: file name stem, text, target and the hash of the model that it solves."""
 
@@ -29,6 +32,12 @@ class Source:
     text: str
     target: str
     model_hash: str
+
+    def __repr__(self) -> str:
+        return f"<Source {self.name}.py for {self.target}: {self.text.count(chr(10))} lines, model {self.model_hash}>"
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def generate_source(
@@ -86,7 +95,7 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
         "model_hash": model_hash,
         "options": ", ".join(f"{k}={v}" for k, v in options.items()),
         "options_literal": repr(options),
-        "time_step": repr(float(program.time_step)),
+        "time_step": "None" if program.time_step is None else repr(float(program.time_step)),
         "continuous": program.continuous,
         "order": program.order,
         "now": program.now.name,
@@ -118,6 +127,7 @@ def _tables(program: Program) -> dict:
         ],
         "outputs": [{"name": t.name, "axes": repr(_axes_of(t))} for t in program.outputs],
         "sites": repr(program.sites),
+        "weights": [_weight(site, weight) for site, weight in program.weights if not weight.is_positive],
         "smooth": program.smooth,
         "evolving": tuple(s for s in program.sites if any(g.site == s and g.kind != "static" for g in program.groups)),
         "gaussian": tuple(site for site, reason in program.closure if not reason),
@@ -126,6 +136,12 @@ def _tables(program: Program) -> dict:
         "moving": tuple(g.name for g in program.groups if g.kind != "static"),
         "recalling": any(g.basis for g in program.groups),
     }
+
+
+def _weight(site: str, weight: Expr) -> dict:
+    """A weight that numbers decide: positive for the parameters of a run, or refused."""
+    numbers = {p: Symbol(f'checked["{p.name}"]') for p in weight.atoms(Parameter)}
+    return {"site": site, "text": str(weight), "code": FormulaPrinter(array=False).formula(weight.xreplace(numbers))}
 
 
 def _axes_of(tensor: Tensor) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from dmftsym.codegen.storage import amounts_of, stored_arrays, stored_sources, t
 from dmftsym.codegen.targets import Target
 from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import as_expression
-from dmftsym.lowering.ir import Evaluate, Program, SourceGroup, is_variation
+from dmftsym.lowering.ir import COLUMNS, Evaluate, Program, SourceGroup, is_variation
 
 MEAN_NOTES = (
     "One causal pass over time: every equation once a step, in causal order.",
@@ -164,4 +164,5 @@ def values_of(program: Program) -> list[str]:
 def unpack(names: list[str], blocks: list[list[str]]) -> list[str]:
     """Assignments from `values` for the names that stand in the given lines of code."""
     code = " ".join(line for block in blocks for line in block if not line.lstrip().startswith("#"))
-    return [f'{name} = values["{name}"]' for name in names if re.search(rf"\b{name}\b", code)]
+    key = {COLUMNS.size: f"({COLUMNS.size})"}  # which no user's name is
+    return [f'{name} = values["{key.get(name, name)}"]' for name in names if re.search(rf"\b{name}\b", code)]

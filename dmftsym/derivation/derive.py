@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dmftsym.derivation.hessian import Hessian, derive_hessian
+from dmftsym.derivation.positivity import check_covariances
 from dmftsym.derivation.process import Processes, derive_processes
 from dmftsym.derivation.propagator import Propagator, derive_propagator
 from dmftsym.derivation.responses import (
@@ -14,6 +15,7 @@ from dmftsym.derivation.responses import (
     with_causal_memory,
 )
 from dmftsym.derivation.saddle_point import Reach, SaddlePoint, derive_order_parameters, derive_saddle_point
+from dmftsym.derivation.worth_checking import WorthChecking, find_worth_checking
 from dmftsym.language.action import Action, read_action
 from dmftsym.language.display import Displayed
 from dmftsym.language.model import Model
@@ -39,13 +41,23 @@ class Derivation(Displayed):
         """The structure of −H^{-1}: blocks D and κ, and which order parameter drives which."""
         return derive_propagator(self.action, self.saddle_point, self.hessian)
 
+    @cached_property
+    def worth_checking(self) -> WorthChecking:
+        """What a slip often looks like: factors that do not cancel, terms that vanish, and the like; mostly empty."""
+        return find_worth_checking(self.action, self.process, self.saddle_point, self.responses)
+
+    @property
+    def parts(self) -> tuple[Displayed, ...]:
+        """What is shown by default: action, processes, saddle point, and what is worth checking if there is any."""
+        return (self.action, self.process, self.saddle_point, *([self.worth_checking] if self.worth_checking else []))
+
     def text(self) -> str:
-        """Action, processes and saddle point in plain text."""
-        return "\n\n".join(part.text() for part in (self.action, self.process, self.saddle_point))
+        """Action, processes and saddle point in plain text, then what is worth checking."""
+        return "\n\n".join(part.text() for part in self.parts)
 
     def latex_lines(self) -> list[str]:
-        """Action, processes and saddle point as LaTeX."""
-        return [line for part in (self.action, self.process, self.saddle_point) for line in part.latex_lines()]
+        """Action, processes and saddle point as LaTeX, then what is worth checking."""
+        return [line for part in self.parts for line in part.latex_lines()]
 
 
 def derive(model: Model) -> Derivation:
@@ -59,6 +71,7 @@ def derive(model: Model) -> Derivation:
     processes = derive_processes(action)
     equations, sums = separate_responses(derive_order_parameters(action))
     responses = find_responses(equations, processes, sums)
+    check_covariances(processes, responses)
     causal = reaches(responses, sums)
     saddle = derive_saddle_point(action, causal)
     return Derivation(action, with_causal_memory(processes, causal), saddle, responses, causal)

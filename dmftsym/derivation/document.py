@@ -2,7 +2,6 @@
 
 import re
 from html import escape
-from io import StringIO
 
 from latex2mathml.converter import convert
 
@@ -15,8 +14,9 @@ def document(title: str, records: tuple[Displayed, ...], form: str) -> str:
         return "\n\n".join(r.text() for r in records)
     if form == "latex":
         return "\n\n".join(f"\\[\n{latex_block(r.latex_lines())}\n\\]" for r in records)
-    lines = [line for r in records for line in r.latex_lines()]
+    lines = [line for r in records if not hasattr(r, "notes") for line in r.latex_lines()]
     body = "\n".join(f"<p>{convert(line, display='block')}</p>" for line in lines)
+    body += "".join(f"\n<pre>{escape(r.text())}</pre>" for r in records if hasattr(r, "notes"))
     body += "".join(f"\n{svg_of(r.figure())}" for r in records if hasattr(r, "figure"))
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title></head>\n'
@@ -25,13 +25,8 @@ def document(title: str, records: tuple[Displayed, ...], form: str) -> str:
 
 
 def svg_of(figure) -> str:
-    """A Matplotlib figure as an SVG element for an HTML page, the same text on every run."""
-    from matplotlib import rc_context
-
-    buffer = StringIO()
-    with rc_context({"svg.hashsalt": "dmftsym"}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    text = buffer.getvalue()
+    """A picture as an SVG element for an HTML page, the same text on every run."""
+    text = figure._repr_svg_()
     element = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     return re.sub(r' xmlns(:\w+)?="[^"]*"', "", element).strip()  # HTML knows the namespaces
 

@@ -15,14 +15,14 @@ def draw_drives(propagator: "Propagator"):
 
     Solid arrows are blocks D (source to target), dashed ones the chain rule.
     """
-    from matplotlib.figure import Figure
+    from dmftsym.derivation.figure import Picture
 
     closed = list(propagator.closed)
     columns = [closed, [q for q in propagator.order_parameters if q not in closed]]
     columns += _layers(propagator)
     columns = [c for c in columns if c]
     height = max(len(c) for c in columns) * ROW_HEIGHT + 0.8
-    figure = Figure(figsize=(COLUMN_WIDTH * len(columns) + 0.6, height))
+    figure = Picture(figsize=(COLUMN_WIDTH * len(columns) + 0.6, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(-0.3 - COLUMN_WIDTH / 2, COLUMN_WIDTH * (len(columns) - 0.5) + 0.3)

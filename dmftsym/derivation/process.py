@@ -12,6 +12,12 @@ from dmftsym.language.display import Displayed
 from dmftsym.language.symbols import Entry, Index, Tensor, TimeDerivative
 from dmftsym.language.terms import Term, as_expression, avoid, entries_of, rename
 
+NOISE = {
+    "static": "static noise, one draw for all times",
+    "white": "white noise, independent at every time",
+    "evolving": "evolving noise, correlated between times",
+}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -73,16 +79,31 @@ class EffectiveProcess(Displayed):
         return tuple(Eq(e.left_side(), e.right_side(), evaluate=False) for e in self.equations)
 
     def text(self) -> str:
-        """One equation a line, in plain text."""
-        return "\n".join(f"{left} = {right}" for left, right in self._lines(str)) + self._starts_text()
+        """One equation a line, in plain text, then what each noise is and the initial values."""
+        lines = [f"{left} = {right}" for left, right in self._lines(str)]
+        lines += [f"{name}: {words}" for name, words in self._noise()]
+        lines += [f"{s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in self.starts]
+        return "\n".join([*lines, *(f"{field}(0) = 0, no initial value is declared" for field in self._from_zero())])
 
     def latex_lines(self) -> list[str]:
         """One equation a line, as LaTeX."""
         lines = [f"{left} = {right}" for left, right in self._lines(latex)]
+        lines += [rf"{latex(name)}: \quad \text{{{words}}}" for name, words in self._noise()]
         for s in self.starts:
             moments = f"{latex(s.mean)}, {latex(s.variance)}"
             lines.append(rf"{latex(s.field)}(0) \sim \mathcal{{N}}\left({moments}\right)")
+        undeclared = r"\quad \text{(no initial value is declared)}"
+        lines += [f"{latex(field)}(0) = 0 {undeclared}" for field in self._from_zero()]
         return lines
+
+    def _noise(self) -> list[tuple[Tensor, str]]:
+        """What kind of noise each source is, in words."""
+        return [(s.tensor, NOISE[s.kind]) for e in self.equations for s in e.sources if s.kind in NOISE]
+
+    def _from_zero(self) -> list[Tensor]:
+        """The fields with an equation of motion that start at 0 because nothing else is said."""
+        given = {s.field for s in self.starts}
+        return [e.field for e in self.equations if e.derivative and e.field not in given]
 
     def _lines(self, show) -> list[tuple[str, str]]:
         lines = [(show(e.left_side()), show(e.right_side())) for e in self.equations]
@@ -102,9 +123,6 @@ class EffectiveProcess(Displayed):
         rest = replace(term, body=term.body / hat, bound=tuple(i for i in term.bound if i not in hat.indices))
         name = f"O_{{{latex(hat)}}}" if show is latex else f"observable of {hat}"
         return name, show(as_expression((rest,)))
-
-    def _starts_text(self) -> str:
-        return "".join(f"\n{s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in self.starts)
 
 
 class Processes(Displayed, tuple):

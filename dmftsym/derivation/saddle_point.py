@@ -176,11 +176,24 @@ def split_own_term(action: Action, q: Tensor) -> tuple[Expr, tuple[Term, ...]]:
     )
     mine = [t for t in explicit if t.body.has(own)]
     coefficient = Add(*[t.body / own for t in mine])
+    if coefficient == 0:
+        _check_order(q, explicit, conjugate)
     if coefficient == 0 or coefficient.has(Entry) or any(t.bound for t in mine):
         raise DerivationError(
             f"order parameter {q}: its equation {as_expression(explicit)} + ... = 0 is not linear in {own}"
         )
     return coefficient, tuple(t for t in explicit if t not in mine)
+
+
+def _check_order(q: Tensor, explicit: tuple[Term, ...], conjugate: Entry) -> None:
+    """Say so where a pair term holds an order parameter and its conjugate with their indices in different orders."""
+    own = q[q.indices]
+    for entry in (e for t in explicit for e in entries_of(t.body, "order parameter")):
+        if entry.tensor == q and entry != own and set(entry.indices) == set(own.indices):
+            raise DerivationError(
+                f"order parameter {q}: in its pair term the order of the indices differs, {conjugate}*{entry}; "
+                f"write both in the same order, -{conjugate}*{own}"
+            )
 
 
 def _order_parameter_equation(action: Action, q: Tensor) -> OrderParameterEquation:

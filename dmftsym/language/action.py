@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass
 
-from sympy import Expr, Integer, Symbol, latex
+from sympy import Expr, Integer, Mul, Symbol, latex
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import Activation, ActivationValue
 from dmftsym.language.conjugates import conjugate_entry, is_multiplier
 from dmftsym.language.display import Displayed
 from dmftsym.language.model import Model
+from dmftsym.language.names import check_results
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size, Tensor, TimeDerivative
-from dmftsym.language.terms import Term, as_expression, contract, entries_of, flatten, indices_of
+from dmftsym.language.terms import Term, as_expression, contract, entries_of, expand, flatten, indices_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Start:
 class SiteAction:
     """A site as written: fields, local definitions, initial values, the contracted terms of its action, weight ν.
 
-    `expression` is the action as the user wrote it, repeated indices contracted silently.
+    `expression` is the action as the user wrote it, repeated indices contracted silently; `repeated` are the terms that
+    several calls of `site.action` (or `noise`, `observe`) added.
     """
 
     name: str
@@ -54,6 +56,7 @@ class SiteAction:
     starts: tuple[Start, ...]
     terms: tuple[Term, ...]
     expression: Expr
+    repeated: tuple[Term, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,9 @@ def read_action(model: Model) -> Action:
     Raises `LanguageError` for unknown symbols, fields outside their site, uncontracted indices, a missing conjugate,
     a site that the action leaves out, or an axis whose size nothing tells.
     """
+    if not isinstance(model, Model):
+        hint = f": ds.build_model({model!r}) builds it from the library or a file" if isinstance(model, str) else ""
+        raise LanguageError(f"a Model is expected, given {type(model).__name__}{hint}")
     if not any(i.is_time for i in model.index_symbols.values()):
         raise LanguageError(f"model {model.name}: declare the time indices first, t, s = m.times('t s')")
     if not model.sites:
@@ -153,6 +159,7 @@ def read_action(model: Model) -> Action:
         model.time_step,
         model.action,
     )
+    check_results((*action.order_parameters, *(d.tensor for d in action.definitions)), action.axes)
     _check_conjugates(action)
     _check_sizes(action)
     return action
@@ -175,6 +182,8 @@ def _split_action(model: Model) -> tuple[tuple[Term, ...], dict[str, Expr]]:
         if nodes[0].site in weights:
             raise LanguageError(f"{where} holds log_Z({nodes[0].site}) twice")
         _check_symbols(model, weight, where, None, ())
+        if weight.is_nonpositive:
+            raise LanguageError(f"{where}: the weight of a site is positive, found {term}")
         weights[nodes[0].site] = weight
     missing = [name for name in model.sites if name not in weights]
     if missing:
@@ -189,6 +198,7 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
     kinds = ("data", "order parameter", "conjugate", "definition", "field", "response field")
     if not site.terms:
         raise LanguageError(f"site {site.name} has no action: site.action(...) gives it")
+    _check_responses(site)
     terms = flatten(sum(site.terms, Integer(0)))
     for term in terms:
         _check_symbols(model, term.body, where, site, kinds)
@@ -209,7 +219,47 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
         tuple(Start(site.tensors[name], *moments) for name, moments in site.starts.items()),
         contract(terms, (), where),
         sum(site.terms, Integer(0)),
+        _repeated(site),
     )
+
+
+def _repeated(site: Site) -> tuple[Term, ...]:
+    """The terms that stand in several calls of site.action.
+
+    Raises `LanguageError` where a call is repeated as a whole, with an equation among its terms.
+    """
+    calls = [flatten(expression) for expression in site.terms]
+    again: list[Term] = []
+    for k, call in enumerate(calls):
+        common = [t for t in call if any(t in earlier for earlier in calls[:k])]
+        again += common
+        left = next((side for t in common if (side := _left_side(t))), "")
+        if left and len(common) == len(call):
+            raise LanguageError(
+                f"site {site.name}: site.action was called twice with the same terms, such as {left} "
+                f"(a cell that ran twice?); build the model anew"
+            )
+    return tuple(dict.fromkeys(again))
+
+
+def _left_side(term: Term) -> str:
+    """The term -x.tilde[t]*x[t] that makes an equation, if it is one."""
+    entries = [f for f in term.factors if isinstance(f, Entry | TimeDerivative)]
+    if len(entries) != 2 or term.bound:
+        return ""
+    response, own = sorted(entries, key=lambda f: not (isinstance(f, Entry) and f.tensor.kind == "response field"))
+    field = own.entry.tensor if isinstance(own, TimeDerivative) else own.tensor
+    return f"-{response}*{own}" if field.kind == "field" and response == field.tilde[response.indices] else ""
+
+
+def _check_responses(site: Site) -> None:
+    """Every term of a site action holds a response field or a conjugate: said before its sums are looked at."""
+    for factors in expand(sum(site.terms, Integer(0))):
+        if not any(t.kind in ("response field", "conjugate") for f in factors for t in f.atoms(Tensor)):
+            raise LanguageError(
+                f"site {site.name}: this term of a site action has no response field (and no conjugate): "
+                f"{Mul(*factors)}; equations are multiplied by one, -x.tilde[t]*(x[t] - ...)"
+            )
 
 
 def _check_initial_value(moment: Expr, field: Tensor, where: str) -> None:

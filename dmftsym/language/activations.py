@@ -25,6 +25,7 @@ from sympy import (
 from sympy.core.expr import AtomicExpr
 
 from dmftsym.errors import LanguageError
+from dmftsym.language.arithmetic import Symbolic, advice_on
 from dmftsym.language.functions import logistic, softplus
 from dmftsym.language.grammar import exact, parse_expression
 
@@ -62,6 +63,9 @@ class Activation(AtomicExpr):
         obj.latex_name = sympy.latex(Symbol(name))
         return obj
 
+    def __getnewargs__(self):
+        return self.name, self.formula
+
     def _hashable_content(self):
         return ("Activation", self.name, sympy.srepr(self.formula))
 
@@ -69,13 +73,13 @@ class Activation(AtomicExpr):
         return self.name
 
     def __call__(self, argument) -> "ActivationValue":
-        return ActivationValue(self, Integer(0), sympy.sympify(argument))
+        return ActivationValue(self, Integer(0), exact(argument, f"the argument of {self.name}"))
 
     def d(self, order: int):
         """The derivative of given order, as a callable."""
         if not isinstance(order, int) or order < 0:
             raise LanguageError(f"{self.name}.d({order}): the order of a derivative is a whole number from 0")
-        return lambda argument: ActivationValue(self, Integer(order), sympy.sympify(argument))
+        return lambda argument: ActivationValue(self, Integer(order), exact(argument, f"the argument of {self.name}"))
 
     def body(self, order: int = 0) -> Expr:
         """The formula of a derivative in the variable `ARGUMENT`."""
@@ -92,7 +96,7 @@ class Activation(AtomicExpr):
         return not self.formula.has(*kinked)
 
 
-class ActivationValue(sympy.Expr):
+class ActivationValue(Symbolic, sympy.Expr):
     """An activation applied to an expression; arguments: activation, order of the derivative, argument."""
 
     is_real = True
@@ -182,9 +186,12 @@ def make_activation(name: str, function) -> Activation:
         formula = known(ARGUMENT) if known else parse_expression(function, ("h",))
     elif callable(function):
         try:
-            formula = exact(function(ARGUMENT))
-        except (TypeError, AttributeError, sympy.SympifyError) as error:
-            raise LanguageError(f"activation {name}: {function!r} is no function of SymPy symbols: {error}") from None
+            formula = exact(function(ARGUMENT), f"activation {name}")
+        except LanguageError:
+            raise
+        except Exception as error:  # whatever the user's function raises
+            reason = advice_on(error) or f"{function!r} is no function of SymPy symbols: {error}"
+            raise LanguageError(f"activation {name}: {reason}") from None
     else:
         raise LanguageError(f"activation {name}: give a name, a formula in h or a function, not {function!r}")
     unknown = sorted(str(s) for s in formula.free_symbols - {ARGUMENT})

@@ -9,10 +9,29 @@ def latex_block(lines: list[str]) -> str:
     return rf"\begin{{aligned}} {rows} \end{{aligned}}"
 
 
+def latex_text(text: str) -> str:
+    """Plain text that LaTeX shows as it is."""
+    special = {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"} | {c: "\\" + c for c in "_{}#$%&"}
+    return "".join(special.get(c, c) for c in text)
+
+
+def shortened(text: str, letters: int = 100) -> str:
+    """The first line of a text, cut to some letters, and how many lines follow."""
+    first, *more = text.splitlines() or [""]
+    cut = first if len(first) <= letters else first[:letters] + "..."
+    lines = "line" if len(more) == 1 else "lines"
+    return f"{cut} (and {len(more)} more {lines})" if more else cut
+
+
 class Displayed:
-    """Gives a record with `latex_lines()` its notebook display and `text()` its ``str``."""
+    """Gives a record with `latex_lines()` its notebook display, `text()` its ``str`` and, cut short, its ``repr``."""
 
     __slots__ = ()
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        # set before `dataclass` adds one that spells everything out
+        cls.__repr__ = lambda self: f"<{type(self).__name__}: {shortened(self.text()) or 'nothing'}>"
 
     def text(self) -> str:
         """Plain text, one equation a line."""

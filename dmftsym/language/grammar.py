@@ -14,6 +14,7 @@ from sympy import Expr, Heaviside, Max, Min, Pow, Rational, Symbol
 from sympy.core.function import Application
 
 from dmftsym.errors import LanguageError
+from dmftsym.language.foreign import admit
 from dmftsym.language.functions import logistic, softplus
 
 FUNCTIONS = {
@@ -43,11 +44,12 @@ MAX_NESTING, MAX_TERMS, MAX_NUMBER = 12, 10_000, 10**100
 MAX_LENGTH, MAX_DEPTH, MAX_EXPONENT, MAX_DIGITS, MAX_BITS = 500, 40, 20, 30, 1000
 
 
-def exact(value) -> Expr:
-    """A SymPy expression in which decimal numbers are rationals: 0.5 is 1/2, so that nothing is rounded early."""
-    if isinstance(value, str):
-        raise LanguageError(f"'{value}' is text; parse_expression reads formulas in given variables")
-    return sympy.sympify(value).replace(lambda e: e.is_Float, lambda e: Rational(repr(float(e))))
+def exact(value, where: str = "") -> Expr:
+    """A formula of a model in which decimal numbers are rationals: 0.5 is 1/2, so that nothing is rounded early.
+
+    Raises `LanguageError`, saying `where`, for what a model does not know (see `admit`).
+    """
+    return admit(value, where).replace(lambda e: e.is_Float, lambda e: Rational(repr(float(e))))
 
 
 def parse_expression(text: str, variables: tuple[str, ...]) -> Expr:

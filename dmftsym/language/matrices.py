@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sympy import Expr, Tuple
 
 from dmftsym.errors import LanguageError
+from dmftsym.language.grammar import exact
 from dmftsym.language.sums import Binding
 from dmftsym.language.symbols import Index
 
@@ -57,4 +58,4 @@ def largest_eigenvalue(row: Index, column: Index) -> Callable[[Expr], LargestEig
     """
     if not isinstance(row, Index) or not isinstance(column, Index) or row == column or row.axis != column.axis:
         raise LanguageError(f"largest_eigenvalue({row}, {column}): name two different indices of one axis")
-    return lambda body: LargestEigenvalue(body, Tuple(row, column))
+    return lambda body: LargestEigenvalue(exact(body, "largest_eigenvalue"), Tuple(row, column))

@@ -1,7 +1,5 @@
 """`Model`: where a user declares axes, parameters, data, order parameters, sites and the action."""
 
-import keyword
-import re
 from collections.abc import Sequence
 
 import sympy
@@ -9,27 +7,13 @@ from sympy import Expr, Integer
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import NAMED, Activation, make_activation
+from dmftsym.language.display import latex_block, shortened
 from dmftsym.language.grammar import exact, names_in_formula, parse_expression
+from dmftsym.language.names import check_name
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, log_Z
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Tensor
 from dmftsym.language.terms import count_indices, flatten
-
-# names of the generated code and of results, which the user's names must not shadow
-RESERVED = frozenset(
-    "time status measure paths path seed steps dt points estimated_error step data parameters normals weights factors "
-    "values progress row found drawn failed null_directions covariance_jitter sweep solve main "
-    "recalled impulse times columns modes averages changes BLOCK fluctuations opened site moving static signs "
-    "np math range len min max abs float int tuple list dict print njit prange".split()
-)
-RESERVED_PREFIXES = (
-    "se_", "cov_", "excess_", "weight_", "paths_", "factor_", "normals_", "memory_", "update_", "advance_", "d_",
-    "slope_", "mode_", "sketch_", "observed_", "omega_", "tangent_", "sum_", "row_", "path_", "blocks_",
-    "size_", "rank_", "active_", "ranks_", "basis_", "adj_", "constant_", "influence_", "recalled_",
-)  # fmt: skip
-RESERVED_SUFFIXES = ("_history", "_start", "_rate", "_equal", "_previous", "_initial")
-_SOURCE = re.compile(r"u\d*_")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class Model:
@@ -39,8 +23,7 @@ class Model:
     """
 
     def __init__(self, name: str, description: str = ""):
-        if not _NAME.fullmatch(name):
-            raise LanguageError(f"model name '{name}' names a file: letters, digits, underscores, a letter first")
+        check_name(name, "model", free=True)
         self.name, self.description = name, description
         self.axes: dict[str, Axis] = {}
         self.index_symbols: dict[str, Index] = {}
@@ -62,6 +45,8 @@ class Model:
         Discrete time counts steps (exact for gradient descent). `continuous` time has derivatives ``x.dot[t]`` and
         integrals, discretised with step `dt` (the default of the command line).
         """
+        if dt is not None and (isinstance(dt, bool) or not isinstance(dt, int | float) or not 0 < dt < float("inf")):
+            raise LanguageError(f"times: dt is the time step, a positive number, given: {dt!r}")
         axis = Axis("time", "T", is_time=True, continuous=continuous)
         self.time_step = dt if continuous and dt is not None else self.time_step
         return self._declare_indices(names, self._axis(axis))
@@ -73,7 +58,12 @@ class Model:
         results (default: the size). With `joins=(mu, a)` the axis stacks the axes of mu and a, which may then stand
         where this axis is declared. One name gives one index, several give a tuple.
         """
+        if isinstance(size, bool) or not isinstance(size, str | int):
+            raise LanguageError(f"indices {names}: size is the symbol of a length or a whole number, given: {size!r}")
+        if not all(isinstance(i, Index) for i in (joins if isinstance(joins, list | tuple) else (joins,))):
+            raise LanguageError(f"indices {names}: joins lists indices whose axes are stacked, given: {joins!r}")
         name = axis or str(size)
+        check_name(name, "axis", free=True)
         parts = tuple(index.axis for index in joins)
         new = self._axis(Axis(name, str(size), parts=parts))
         declared = self._declare_indices(names, new)
@@ -110,6 +100,11 @@ class Model:
         correlation; `only` is the single value that this model supports, `reason` says why.
         """
         result = []
+        for what, value in (("default", default), ("only", only)):
+            if value is not None and (isinstance(value, str | bool) or not sympy.sympify(value).is_real):
+                raise LanguageError(f"parameters {names}: {what} is a number, given: {value!r}")
+        if within is not None and (not isinstance(within, list | tuple) or len(within) != 2):
+            raise LanguageError(f"parameters {names}: within is the least and the largest value, given: {within!r}")
         for name in _names(names, "parameters"):
             self._check_name(name)
             lower, upper = within or (0 if positive or nonnegative else None, None)
@@ -153,7 +148,7 @@ class Model:
         """Say how data are computed when they are not given, block by block: ``otherwise(Kx[a, nu], ...)``."""
         if not isinstance(entry, Entry) or entry.tensor.kind != "data":
             raise LanguageError(f"otherwise({entry}): only data can be computed from other data")
-        self.data_sources.setdefault(entry.tensor.name, []).append((entry, exact(formula)))
+        self.data_sources.setdefault(entry.tensor.name, []).append((entry, exact(formula, f"otherwise({entry})")))
 
     def order_parameter(self, name: str, *indices: Index, on_request: bool = False, latex: str = "") -> Tensor:
         """Declare an order parameter q; its conjugate is ``q.hat``.
@@ -179,10 +174,10 @@ class Model:
         return tensor
 
     def _define(self, kind: str, name: str, indices_and_formula, latex: str) -> Tensor:
-        *indices, formula = indices_and_formula
+        *indices, formula = indices_and_formula or (None,)
         if isinstance(formula, Index):
             raise LanguageError(f"{kind} {name}: the formula is missing after its indices")
-        formula = exact(formula)
+        formula = exact(formula, f"{kind} {name}")
         indices = indices or self.indices_of_formula(formula)
         tensor = self._declare(name, kind, indices, latex)
         self.definitions[name] = formula
@@ -224,7 +219,7 @@ class Model:
 
     def site(self, name: str) -> Site:
         """Open a population of statistically equal units with its own effective process."""
-        self._check_name(name)
+        self._check_name(name, "site", free=True)
         self.sites[name] = Site(name, self)
         return self.sites[name]
 
@@ -242,31 +237,33 @@ class Model:
 
     @action.setter
     def action(self, expr: Expr) -> None:
-        expr = exact(expr)
+        expr = exact(expr, "the action")
         unknown = [node.site for node in sorted(expr.atoms(LogZ), key=str) if node.site not in self.sites]
         if unknown:
             raise LanguageError(f"the action holds log_Z({unknown[0]}), but the model has no site of that name")
         self._action = expr
 
-    def _check_name(self, name: str) -> None:
-        if not _NAME.fullmatch(name):
-            raise LanguageError(f"'{name}' is not a usable name: letters, digits and underscores, a letter first")
-        affixed = name.startswith(RESERVED_PREFIXES) or name.endswith(RESERVED_SUFFIXES) or _SOURCE.match(name)
-        if name in RESERVED or keyword.iskeyword(name) or affixed:
-            raise LanguageError(f"the name '{name}' is reserved for results and generated code")
+    def _check_name(self, name: str, what: str = "", free: bool = False) -> None:
+        check_name(name, what, free)
         sizes = {axis.size for axis in self.axes.values() if not axis.is_time}
         taken = (self.index_symbols, self.parameter_symbols, self.activations, self.tensors, self.sites, sizes)
         if any(name in table for table in taken) or any(name in site.tensors for site in self.sites.values()):
             raise LanguageError(f"the name '{name}' is declared twice")
 
+    def latex_lines(self) -> list[str]:
+        """The action and those of the sites as LaTeX."""
+        return [f"S = {sympy.latex(self.action)}", *(line for s in self.sites.values() for line in s.latex_lines())]
+
     def _repr_latex_(self) -> str:
-        return rf"$\displaystyle S = {sympy.latex(self.action)}$"
+        return rf"$\displaystyle {latex_block(self.latex_lines())}$"
 
     def __repr__(self) -> str:
-        return f"Model({self.name!r}): S = {self.action}"
+        return f"Model({self.name!r}): {shortened(f'S = {self.action}')}"
 
 
 def _names(text: str, what: str) -> list[str]:
+    if not isinstance(text, str):
+        raise LanguageError(f'{what}: names are text, such as "a b", given: {text!r}')
     names = text.replace(",", " ").split()
     if not names:
         raise LanguageError(f"{what}: no name is given")

@@ -6,13 +6,15 @@ from sympy import Expr, Integer, Symbol, Tuple
 from sympy.core.expr import AtomicExpr
 
 from dmftsym.errors import LanguageError
+from dmftsym.language.arithmetic import Symbolic
+from dmftsym.language.grammar import exact
 from dmftsym.language.symbols import Index, split_index
 
 UNRESOLVED = Symbol("unresolved_upper_time")
 _PRECEDENCE = 55  # between products and powers: a power of a sum is bracketed
 
 
-class Binding(Expr):
+class Binding(Symbolic, Expr):
     """A node that binds indices of its body; arguments: body, bound indices, and what its kind adds."""
 
     precedence = _PRECEDENCE
@@ -28,6 +30,9 @@ class Binding(Expr):
     def bound(self) -> tuple[Index, ...]:
         """The indices that are bound, a time first."""
         return tuple(self.args[1])
+
+    def _eval_derivative(self, symbol):
+        raise LanguageError("a sum cannot be differentiated as a whole: differentiate the formula inside it")
 
 
 class PastSum(Binding):
@@ -121,6 +126,9 @@ class SiteSymbol(AtomicExpr):
         obj.name = name
         return obj
 
+    def __getnewargs__(self):
+        return (self.name,)
+
     def _hashable_content(self):
         return ("SiteSymbol", self.name)
 
@@ -131,7 +139,7 @@ class SiteSymbol(AtomicExpr):
         return rf"\mathrm{{{self.name}}}"
 
 
-class LogZ(Expr):
+class LogZ(Symbolic, Expr):
     """ln Z of a site; argument: the site."""
 
     is_real = True
@@ -160,21 +168,25 @@ def past(*indices: Index, before: Expr | None = None, inclusive: bool = False) -
         raise LanguageError(f"past({', '.join(map(str, indices))}): the first index must be a time")
     _check_plain("past", indices)
     if before is not None:
-        index, _ = split_index(before)
+        index, _ = split_index(exact(before, "past(..., before=...)"))
         if index is None or not index.is_time or index == indices[0]:
             raise LanguageError(f"past(..., before={before}): the upper limit must be another time index")
     upper = UNRESOLVED if before is None else before
-    return lambda body: PastSum(body, Tuple(*indices), upper, Integer(1 if inclusive else 0))
+    where = f"past({', '.join(i.name for i in indices)})"
+    return lambda body: PastSum(exact(body, where), Tuple(*indices), upper, Integer(1 if inclusive else 0))
 
 
 def sum_over(*indices: Index) -> Callable[[Expr], IndexSum]:
     """Sum explicitly over indices that appear once, or inside a function: ``sum_over(a)(x[a, t])``."""
     _check_plain("sum_over", indices)
-    return lambda body: IndexSum(body, Tuple(*indices))
+    where = f"sum_over({', '.join(i.name for i in indices)})"
+    return lambda body: IndexSum(exact(body, where), Tuple(*indices))
 
 
 def log_Z(site) -> LogZ:
     """The logarithm of the single-site path integral of `site`, to be used in the action of the model."""
+    if not hasattr(site, "tensors") or not isinstance(getattr(site, "name", None), str):
+        raise LanguageError(f"log_Z({site!r}): give a site, as m.site(name) returns it")
     return LogZ(SiteSymbol(site.name))
 
 

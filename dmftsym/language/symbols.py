@@ -7,11 +7,12 @@ carries causality.
 
 from dataclasses import dataclass
 
-from sympy import Add, Expr, Integer, latex
+from sympy import Add, Dummy, Expr, Integer, latex
 from sympy.core.expr import AtomicExpr
 from sympy.core.symbol import Symbol
 
 from dmftsym.errors import LanguageError
+from dmftsym.language.arithmetic import Symbolic
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ class Axis:
         return other == self or other in self.parts or (self.is_time and other in (KICKS, PASSES))
 
 
+_DERIVATIVES = "the time derivative of a field is x.dot[t]"
 KICKS = Axis("kick", "steps")  # all times at which a source is perturbed, for response functions
 PASSES = Axis("pass", "steps", is_time=True)  # where a step has several passes: the time of the pass before
 
 
-class _Named(AtomicExpr):
+class _Named(Symbolic, AtomicExpr):
     """An atom that is equal to another exactly if everything about it agrees.
 
     SymPy caches results by equality across the whole process, so atoms of different models must differ if any of
@@ -69,9 +71,6 @@ class _Named(AtomicExpr):
         text = self.latex_name
         return text if exp is None else f"{text}^{{{exp}}}"
 
-    def __getnewargs__(self):
-        raise TypeError("dmftsym symbols belong to their model and cannot be pickled")
-
 
 def _latex_of(name: str) -> str:
     stem = name.rstrip("'")
@@ -85,11 +84,15 @@ class Index(_Named):
     """An index symbol that runs over an axis; `t - 1` is the previous time."""
 
     __slots__ = ("axis",)
+    _diff_wrt = True  # SymPy may build sums and derivatives over it, which are then refused in the user's words
 
     def __new__(cls, name: str, axis: Axis):
         obj = AtomicExpr.__new__(cls)
         obj.name, obj.axis, obj.latex_name = name, axis, _latex_of(name)
         return obj
+
+    def __getnewargs__(self):
+        return self.name, self.axis
 
     def _details(self):
         return (self.axis.key(),)
@@ -123,6 +126,9 @@ class Size(_Named):
         obj.name, obj.axis, obj.latex_name = axis.size, axis, _latex_of(axis.size)
         return obj
 
+    def __getnewargs__(self):
+        return (self.axis,)
+
     def _details(self):
         return (self.axis.key(),)
 
@@ -135,6 +141,7 @@ class Parameter(_Named):
     """
 
     __slots__ = ("default", "lower", "only", "reason", "strict", "upper")
+    _diff_wrt = True
 
     def __new__(cls, name: str, default=None, lower=None, strict=False, only=None, reason="", upper=None):
         obj = AtomicExpr.__new__(cls)
@@ -142,6 +149,9 @@ class Parameter(_Named):
         obj.default, obj.lower, obj.strict, obj.only, obj.reason = default, lower, strict, only, reason
         obj.upper = upper
         return obj
+
+    def __getnewargs__(self):
+        return self.name, self.default, self.lower, self.strict, self.only, self.reason, self.upper
 
     def _details(self):
         return (str((self.default, self.lower, self.strict, self.upper, self.only, self.reason)),)
@@ -163,6 +173,9 @@ class Tensor(_Named):
         obj.name, obj.kind, obj.indices, obj.site = name, kind, tuple(indices), site
         obj.latex_name = latex_name or _latex_of(name)
         return obj
+
+    def __getnewargs__(self):
+        return self.name, self.kind, self.indices, self.site, self.latex_name
 
     def _details(self):
         return (self.kind, self.site, *(f"{i.name}:{i.axis.key()}" for i in self.indices))
@@ -213,7 +226,7 @@ class Tensor(_Named):
             raise LanguageError(f"{self.name}.{attribute}: only fields have {what}, {self.name} is a {self.kind}")
 
 
-class Entry(Expr):
+class Entry(Symbolic, Expr):
     """An indexed symbol, ``h[mu, t]``; arguments are indices, whole numbers or lagged times ``t - 1``."""
 
     is_real = True
@@ -227,7 +240,7 @@ class Entry(Expr):
                 f"{tensor}[{given}]: {tensor.kind} {tensor.name} is declared with {len(tensor.indices)} "
                 f"indices [{expected}], {len(indices)} given"
             )
-        indices = tuple(Integer(i) if isinstance(i, int) else i for i in indices)
+        indices = tuple(Integer(i) if isinstance(i, int) and not isinstance(i, bool) else i for i in indices)
         for slot, index in zip(tensor.indices, indices, strict=True):
             _check_argument(tensor, slot, index)
         return Expr.__new__(cls, tensor, *indices)
@@ -262,6 +275,8 @@ class Entry(Expr):
             text = f"{{{text}}}^{{{exp}}}" if others or "^" in text else f"{text}^{{{exp}}}"
         return text + (f"({','.join(times)})" if times else "")
 
+    _diff_wrt = True
+
     def _eval_derivative(self, symbol):
         return Integer(1) if self == symbol else Integer(0)
 
@@ -281,7 +296,7 @@ class _Dot:
         return TimeDerivative(entry)
 
 
-class TimeDerivative(Expr):
+class TimeDerivative(Symbolic, Expr):
     """The derivative of a field with respect to time, ``x.dot[t]``."""
 
     precedence = 55  # between products and powers
@@ -322,6 +337,8 @@ def split_index(argument: Expr) -> tuple[Index | None, int]:
 def _check_argument(tensor: Tensor, slot: Index, argument) -> None:
     if not isinstance(argument, Expr):
         raise LanguageError(f"{tensor}: {argument!r} cannot be an index of {tensor.name}")
+    if isinstance(argument, Dummy):  # SymPy differentiates with respect to an index
+        raise LanguageError(f"{tensor} cannot be differentiated with respect to an index: {_DERIVATIVES}")
     index, shift = split_index(argument)
     if index is None:
         if shift < 0:

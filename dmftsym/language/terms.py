@@ -154,7 +154,7 @@ def flatten(expr: Expr, upper: Expr | None = None) -> tuple[Term, ...]:
     summed index is used outside its sum.
     """
     terms = []
-    for factors in _expand(expr):
+    for factors in expand(expr):
         sums = [f for f in factors if isinstance(f, PastSum | IndexSum)]
         plain = Mul(*[f for f in factors if not isinstance(f, PastSum | IndexSum)])
         _check_no_time_sum_inside(plain)
@@ -187,24 +187,25 @@ def _flatten_sum(node: PastSum | IndexSum, outer: Expr | None) -> tuple[Term, ..
     return tuple(terms)
 
 
-def _expand(expr: Expr) -> list[list[Expr]]:
+def expand(expr: Expr) -> list[list[Expr]]:
+    """The products of an expression as lists of factors, brackets with fields, responses or sums multiplied out."""
     if isinstance(expr, Add) and _needs_expansion(expr):
-        return [factors for a in expr.args for factors in _expand(a)]
+        return [factors for a in expr.args for factors in expand(a)]
     if isinstance(expr, Mul):
         constrains = any(isinstance(a, Entry) and a.tensor.kind == "conjugate" for a in expr.args)
-        parts = [_expand_bracket(a) if constrains else _expand(a) for a in expr.args]
+        parts = [_expand_bracket(a) if constrains else expand(a) for a in expr.args]
         return [[f for part in combination for f in part] for combination in product(*parts)]
     if isinstance(expr, Pow) and expr.exp.is_Integer and 1 < expr.exp <= 8 and _needs_expansion(expr.base):
         if isinstance(expr.base, Add | PastSum | IndexSum | Mul):
-            return [[f for part in parts for f in part] for parts in product(*[_expand(expr.base)] * int(expr.exp))]
+            return [[f for part in parts for f in part] for parts in product(*[expand(expr.base)] * int(expr.exp))]
     return [[expr]]
 
 
 def _expand_bracket(expr: Expr) -> list[list[Expr]]:
     """Expand a bracket that a conjugate multiplies: a constraint q.hat*(q - ...) is a sum of explicit terms."""
     if isinstance(expr, Add) and entries_of(expr, "order parameter"):
-        return [factors for a in expr.args for factors in _expand(a)]
-    return _expand(expr)
+        return [factors for a in expr.args for factors in expand(a)]
+    return expand(expr)
 
 
 def _needs_expansion(expr: Expr) -> bool:

@@ -17,36 +17,6 @@ TIME_STEP = Symbol("dt", positive=True)
 
 COLUMNS = Axis("column", "columns")  # the independent directions in which a tangent sweep perturbs the path weights
 
-ROLES = {
-    "field": "a site field, one value per sample path",
-    "definition": "a site definition named by the user, one value per sample path",
-    "factor": "a function of site fields that several sums need, one value per sample path",
-    "rate": "the time derivative of a field, one value per sample path",
-    "memory": "a sum over the past or over indices, one value per sample path",
-    "tangent": "the change of a field that an impulse in a source makes, one value per sample path",
-    "impulse": "a unit impulse at every time",
-    "second time": "one at the second time, zero at others",
-    "onset": "one at the time of an impulse, zero at others",
-    "half onset": "half at the time of an impulse, where an integral over what it does begins, one at others",
-    "past weight": "the weights of an integral over the past at its earlier times",
-    "end weight": "the weights of an integral over the past at its upper end",
-    "base": "where the passes of a step start from, one value per sample path",
-    "order parameter": "a site average",
-    "clock": "the times of all steps",
-    "slope": "the partial derivative of an update, one value per sample path",
-    "variation": "the first-order change of a quantity, one value per column",
-    "excess": "what fluctuations of its arguments add to the mean of a function, times N",
-    "given": "computed by another sweep",
-    "adjoint": "the derivative of given quantities with respect to a quantity, one value per column",
-    "assigned adjoint": "the same, written in one piece at every step",
-    "running adjoint": "the same for a sum that grows from step to step",
-    "influence": "the derivative of given quantities with respect to the weight of a path, one value per column",
-    "shift": "what noise of its own adds to an order parameter, one value per column",
-    "mode": "relative changes of the path weights, one value per column and sample path",
-    "sketch": "random combinations of observables, one value per column and sample path",
-    "function": "a definition, observable or coefficient: a function of order parameters and data",
-}
-
 
 @dataclass(frozen=True)
 class Array:
@@ -292,7 +262,7 @@ class SourceGroup:
     basis: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Program:
     """A discretised, scheduled model: what the code generator prints.
 
@@ -304,7 +274,7 @@ class Program:
     now: Index
     continuous: bool
     scheme: str
-    time_step: float
+    time_step: float | None
     axes: tuple[Axis, ...]
     parameters: tuple[Parameter, ...]
     data: tuple[Data, ...]
@@ -323,10 +293,14 @@ class Program:
     affine: tuple[str, ...] = ()
     order: int | None = None
     passes: int = 1
+    weights: tuple[tuple[str, Expr], ...] = ()
 
     def array(self, name: str) -> Array:
         """The array of that name."""
         return next(a for a in self.arrays if a.tensor.name == name)
+
+    def __repr__(self) -> str:
+        return f"<Program {self.name}: {len(self.arrays)} arrays, {len(self.step)} statements a step>"
 
     def __str__(self) -> str:
         from dmftsym.lowering.ir_printer import program_text  # which imports this module
@@ -334,7 +308,7 @@ class Program:
         return program_text(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fluctuations:
     """The linear response of a program to changes of its path weights, which is what a finite width is.
 
@@ -360,13 +334,21 @@ class Fluctuations:
     jumps: tuple[str, ...]
     noise: tuple[ExplicitNoise, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The quantities whose covariances are computed."""
+        return tuple(tensor.name for tensor, _ in self.covariances)
+
+    def __repr__(self) -> str:
+        return f"<Fluctuations of {', '.join(self.names)} in {self.plain.name}>"
+
     def __str__(self) -> str:
         from dmftsym.lowering.ir_printer import fluctuation_text  # which imports this module
 
         return fluctuation_text(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Influences:
     """The derivatives of requested quantities with respect to the path weights, by a sweep backward in time.
 
@@ -385,6 +367,14 @@ class Influences:
     duals: tuple[tuple[SourceGroup, SourceGroup], ...]
     symmetric: tuple[str, ...]
     noise: tuple[ExplicitNoise, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The quantities whose covariances are computed."""
+        return tuple(tensor.name for tensor in self.covariances)
+
+    def __repr__(self) -> str:
+        return f"<Influences on {', '.join(self.names)} in {self.record.name}>"
 
     def __str__(self) -> str:
         from dmftsym.lowering.ir_printer import fluctuation_text  # which imports this module

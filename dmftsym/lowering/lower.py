@@ -13,6 +13,7 @@ from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
+from dmftsym.lowering.acausal import explain_by_missing_past
 from dmftsym.lowering.assemble import history_arrays, kernels_of
 from dmftsym.lowering.clock import CLOCK, clock, with_clock
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
@@ -66,7 +67,7 @@ def _lower(
     Raises `LoweringError` for acausal terms, instantaneous loops (named in
     the user's symbols) and averages of response fields.
     """
-    _check_conjugates_vanish(equations.saddle_point)
+    _check_conjugates_vanish(equations)
     check_passes(equations, scheme)
     written, _ = separate_responses(equations.saddle_point.equations)
     untimed = replace(equations, saddle_point=replace(equations.saddle_point, equations=written))
@@ -113,11 +114,12 @@ def _lower(
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 
-def _check_conjugates_vanish(saddle: SaddlePoint) -> None:
+def _check_conjugates_vanish(equations: Derivation) -> None:
     """Site averages are taken with weight one: right only if no conjugate tilts them."""
-    for conjugate in saddle.conjugates:
+    for conjugate in equations.saddle_point.conjugates:
         for term in conjugate.terms:
             if not term.vanishes:
+                explain_by_missing_past(equations)
                 raise LoweringError(
                     f"the conjugate {conjugate.conjugate} does not vanish at the saddle point, its equation holds "
                     f"{term.expression} ({term.reason}); only actions whose conjugates vanish can be solved"
@@ -241,7 +243,7 @@ def program_of(lowered: Lowered) -> Program:
         builder.now,
         action.is_continuous,
         scheme.name if action.is_continuous else "exact discrete time",
-        action.time_step or 1.0,
+        action.time_step if action.is_continuous else 1.0,
         action.axes,
         action.parameters,
         action.data,
@@ -260,6 +262,7 @@ def program_of(lowered: Lowered) -> Program:
         lowered.closure.affine,
         scheme.order if action.is_continuous else None,
         scheme.passes,
+        tuple((s.name, s.weight) for s in action.sites),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from dmftsym.errors import DmftsymError, LanguageError
+from dmftsym.language.arithmetic import advice_on
 from dmftsym.language.model import Model
 
 _NOT_MODELS = ("__init__", "loading")
@@ -92,7 +93,11 @@ def _run_user_code(name: str, run: Callable):
     except SystemExit as error:
         raise LanguageError(f"{name}: the model file ends the program (sys.exit({error.code!r:.40}))") from None
     except BaseException as error:  # whatever a model file may raise
-        raise LanguageError(f"{name}: {type(error).__name__}: {_text(error)}") from error
+        raise LanguageError(f"{name}: {_advice(error) or f'{type(error).__name__}: {_text(error)}'}") from error
+
+
+def _advice(error: BaseException) -> str:
+    return advice_on(error) if isinstance(error, Exception) else ""
 
 
 def _text(error: BaseException) -> str:

@@ -18,15 +18,21 @@ from dmftsym.runtime.progress import asking, progress_bar
 from dmftsym.runtime.results import stopwatch, to_dataset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Solver:
-    """A generated module, loaded when it is first used.
+    """A generated module, loaded when it is first used; it can be copied, pickled and sent to other processes.
 
     Raises `SolveError` then if its backend is not installed.
     """
 
     name: str
     text: str
+
+    def __repr__(self) -> str:
+        return f"<Solver {self.name}: {self.text.count(chr(10))} lines of code>"
+
+    def __getstate__(self) -> dict:
+        return {"name": self.name, "text": self.text}  # the module is loaded again where it is needed
 
     @cached_property
     def module(self) -> ModuleType:
@@ -50,7 +56,7 @@ class Solver:
         seed: int = 0,
         covariance_points: int | None = None,
         precision: str = "float64",
-        progress: bool = False,
+        progress: bool | None = None,
     ) -> xr.Dataset:
         """Solve the saddle-point equations at the times 0, dt, ..., (steps - 1) dt, then the fluctuations if compiled.
 
@@ -62,6 +68,7 @@ class Solver:
         `covariance_points` are its sample paths (or nodes a dimension). A diverged run has none; where they cannot be
         computed, the attribute `cov_status` says why. `precision` "float32" (backend cupy) halves what sample paths of
         the mean solution take; the attribute `rounding_error` is what that changes on a part of them.
+        `progress` shows a bar on runs that take longer than a moment; by default in a terminal or a notebook.
         Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
         quadratic for two-time ones, times the number of sample paths.
         """
@@ -98,7 +105,7 @@ class Solver:
         }
         return to_dataset(self.module, arrays, attributes)
 
-    def _computed(self, parameters, data, options: dict, covariance_points, progress: bool) -> dict:
+    def _computed(self, parameters, data, options: dict, covariance_points, progress: bool | None) -> dict:
         """The means, then the covariances: all that is there when a signal comes."""
         if threads_are_lost() and serial(self.text) != self.text:
             vars(self)["module"] = load_module(self.name, serial(self.text))

@@ -110,7 +110,7 @@ def test_tangents_are_derivatives_of_sweeps(name):
     rng = np.random.default_rng(1)
     modes = {site: rng.standard_normal((2, len(w))) for site, w in weights.items()}
     changes, status, _ = module.tangent_sweep(
-        values | {"columns": 2}, factors, normals, weights, steps, module.TIME_STEP, modes
+        values | {"(columns)": 2}, factors, normals, weights, steps, module.TIME_STEP, modes
     )
     assert status == "ok"
     expected = [response(module, arguments, {site: m[r] for site, m in modes.items()}) for r in range(2)]
@@ -170,7 +170,7 @@ def test_excess_is_half_the_second_derivative_times_the_covariance(name):
     changes = {n: rng.standard_normal((columns, *a.shape)) for n, a in averages.items()}
     placed = lambda each: {n: np.moveaxis(c, 0, module.AVERAGES[n]) for n, c in each.items()}
     chain = lambda q, dq: module.chain_sweep(
-        values | {"columns": len(next(iter(dq.values())))}, q, placed(dq), steps, module.TIME_STEP
+        values | {"(columns)": len(next(iter(dq.values())))}, q, placed(dq), steps, module.TIME_STEP
     )[0]
     found = chain(averages, changes)
     excesses = [n for n in found if n.startswith("excess_")]

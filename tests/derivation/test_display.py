@@ -93,6 +93,7 @@ def test_what_the_lines_say():
         r"O_{\hat{C}(t,s)} = \phi\left(x(s)\right) \phi\left(x(t)\right)",
         r"O_{\hat{R}(t,s)} = \phi\left(x(t)\right) \tilde{x}(s)",
         r"O_{\hat{C}^{x}(t,s)} = x(s) x(t)",
+        r"u^{x}: \quad \text{evolving noise, correlated between times}",
         r"x(0) \sim \mathcal{N}\left(0, x_{0 variance}\right)",
     ]
     average = r"\left\langle \phi\left(x(s)\right) \phi\left(x(t)\right) \right\rangle_{\mathrm{neuron}}"

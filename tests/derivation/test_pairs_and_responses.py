@@ -200,7 +200,7 @@ def nonlinear_site():
     w = site.define("w", t, sympy.tanh(x[t]) * y[t])
     site.equation(x.dot[t], -(x[t] ** 3) + sympy.sin(y[t]) * x[t] + ds.past(s)(R[t, s] * sympy.exp(-x[s]) * y[s]))
     site.equation(y[t], a * x[t] ** 2)
-    site.noise(x[t], x[s], R[t, s])
+    site.noise(x[t], x[s], 2)
     site.noise(y[t], y[s], 1)
     site.observe(R[t, s], w[t] ** 2 * x[t] * x.tilde[s])
     return m

@@ -289,16 +289,55 @@ def test_names_are_declared_once(kind):
 
 
 @pytest.mark.parametrize("kind", DECLARE)
-@pytest.mark.parametrize("name", ["lambda", "class", "time", "seed", "np", "dt", "se_f", "cov_f_f", "u_h", "x_history"])
-def test_reserved_names(kind, name):
-    with pytest.raises(ds.LanguageError, match=f"'{name}' is reserved"):
+def test_names_of_code_are_names_like_others(kind):
+    """Whether they clash with names in generated code is not the user's business: see test_code_names."""
+    names = "lambda class seed np dt u_h x_history _x é λ Σ2 steps se_g t9 columns int double"
+    for name in names.split():
         DECLARE[kind](toy().m, name)
 
 
-@pytest.mark.parametrize("name", ["", "_x", "1x", "x-y", "x.y", "x[0]", "é", "x;import os", "x\n"])
+UNUSABLE = ["", "1x", "x-y", "x.y", "x[0]", "x;import os", "x\n", "K^x", "x'", "a b", "x" * 61, 3, None]
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
 def test_unusable_names(name):
-    with pytest.raises(ds.LanguageError, match="not a usable name"):
-        toy().m.data(name)
+    for declare in (toy().m.data, lambda n: toy().hidden.field(n, toy().t)):
+        with pytest.raises(ds.LanguageError, match=r"not a usable name|at most 60|text is expected"):
+            declare(name)
+
+
+@pytest.mark.parametrize("name", ["", " x", "x ", "x/y", "x\ny", 'x"', "x'", "x\\", "{x}", "x" * 61, None, 3])
+def test_unusable_names_of_sites_axes_and_models(name):
+    for declare in (toy().m.site, lambda n: toy().m.indices("k", size=3, axis=n or "/"), ds.Model):
+        with pytest.raises(ds.LanguageError, match=r"not a usable name|at most 60|text is expected"):
+            declare(name)
+    for fine in ("my site", "hidden-1", "2", "layer 1.5", "Schicht für Übergänge"):
+        toy().m.site(fine), toy().m.indices("k", size=3, axis=fine), ds.Model(fine)
+
+
+RESULTS = {
+    "time": (lambda p: p.m.define("time", p.y[p.mu]), "'time'", "results report something else"),
+    "status": (lambda p: p.m.observable("status", p.y[p.mu]), "'status'", "results report something else"),
+    "axis": (lambda p: p.m.define("P", p.mu, p.y[p.mu]), "'P'", "declared twice"),
+    "axis with a name": (
+        lambda p: (p.m.indices("k", size=2, axis="class"), p.m.define("class", p.y[p.mu])), "'class'", "an axis"),
+    "error": (lambda p: p.m.define("se_f", p.y[p.mu]), "'se_f'", "sampling error of f"),
+    "covariance": (lambda p: p.m.define("cov_f_f", p.y[p.mu]), "'cov_f_f'", "covariance of f and f"),
+    "excess": (lambda p: p.m.define("excess_f", p.y[p.mu]), "'excess_f'", "of f"),
+    "second time": (lambda p: p.m.indices("k", size=2, axis="time2"), "'time2'", "further index of the axis 'time'"),
+    "second sample": (lambda p: p.m.indices("k", size=2, axis="P3"), "'P3'", "further index of the axis 'P'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RESULTS)
+def test_names_that_results_keep_for_themselves(case):
+    change, *symbols = RESULTS[case]
+
+    def with_definition(p):
+        change(p)
+        set_action("f", "hidden", "other")(p)
+
+    refused(with_definition, *symbols)
 
 
 @pytest.mark.parametrize("order", [-1, 1.5])

@@ -164,7 +164,7 @@ def test_a_degenerate_eigenvalue_has_no_projector(network):
 
 def test_a_run_with_a_degenerate_kernel_has_no_covariance_of_the_sharpness(network):
     """Two inputs in exchangeable roles: K = [[a, 0], [0, a]] at the beginning."""
-    values = {"P": 2, "y": Y, "Kx": np.eye(2), "columns": 1}
+    values = {"P": 2, "y": Y, "Kx": np.eye(2), "(columns)": 1}
     averages = {"f": np.zeros((2, 1)), "Phi1_equal": np.eye(2)[..., None], "G1_equal": np.eye(2)[..., None]}
     changes = {"f": np.ones((2, 1, 1)), "Phi1_equal": np.ones((2, 2, 1, 1)), "G1_equal": np.zeros((2, 2, 1, 1))}
     flat, status, _ = network.chain_sweep(values, averages, changes, 1, 1.0)

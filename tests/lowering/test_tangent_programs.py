@@ -284,6 +284,6 @@ def test_the_direct_part_holds_no_change_of_a_path():
     module = interpreted(compiled_case("mlp").source.text)
     values, factors, normals, weights = prepared(module, CASES["mlp"].parameters, CASES["mlp"].data, 2, 8)
     flat = {"hidden": normals["u_z"][:1] * 0 + 1}
-    changes, _, _ = module.direct_sweep(values | {"columns": 1}, factors, normals, weights, 2, 1.0, flat)
+    changes, _, _ = module.direct_sweep(values | {"(columns)": 1}, factors, normals, weights, 2, 1.0, flat)
     plain, _, _ = module.sweep(values, factors, normals, weights, 2, 1.0, None)
     assert abs(changes["K"][:, :, 0] - plain["K"]).max() < 1e-12  # psi = 1 adds every average once more

@@ -73,7 +73,7 @@ def test_influence_functions_are_derivatives_with_respect_to_the_weights_of_path
     count = sum(int(np.prod(shape)) for shape in shapes.values())
     seeds = module._seeds(shapes, {n: np.arange(np.prod(shape)) for n, shape in shapes.items()}, 0, count)
     sweep = without_fresh_normals(module)
-    found, _ = sweep(values | {"columns": count}, recorded, normals, weights, steps, 1.0, seeds, ())
+    found, _ = sweep(values | {"(columns)": count}, recorded, normals, weights, steps, 1.0, seeds, ())
     for site in module.SITES:
         for path in (0, 17):
             ends = {}
