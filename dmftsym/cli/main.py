@@ -119,10 +119,16 @@ def solve_command(
     steps: Annotated[int, typer.Option(help="Number of times, the initial one included.")] = 100,
     dt: Annotated[float | None, typer.Option(help="Time step; default: that of the model.")] = None,
     measure: Annotated[Measure, typer.Option(help="Averaging rule.")] = "auto",
-    points: Annotated[int | None, typer.Option(help="Sample paths in all, or nodes a dimension.")] = None,
+    points: Annotated[int | None, typer.Option(help="Sample paths in all (hermite: nodes a dimension).")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     covariance: CovarianceOption = "",
-    covariance_points: Annotated[int | None, typer.Option(help="Sample paths of the covariances.")] = None,
+    covariance_points: Annotated[int | None, typer.Option(help="The same for the covariances.")] = None,
+    accuracy: Annotated[
+        float, typer.Option(help="Relative error up to which the status is ok (covariances: twice that).")
+    ] = 0.05,
+    time_step_error: Annotated[
+        bool, typer.Option(help="Solve a continuous model with twice the time step too, for its error.")
+    ] = True,
     outputs: OutputsOption = "",
     backend: Annotated[
         AnyBackend, typer.Option(help="Target; auto takes a GPU where one is there and gains.")
@@ -155,11 +161,17 @@ def solve_command(
         seed=seed,
         covariance_points=covariance_points,
         precision=precision,
+        accuracy=accuracy,
+        time_step_error=time_step_error,
         progress=sys.stderr.isatty(),
     )
     save(result, output)
     print(f"{output}: {', '.join(result.data_vars)}")
-    print(f"{result.attrs['measure']}; estimated relative error {result.attrs['estimated_error']:.1e}")
+    errors = f"{result.attrs['estimated_error']:.1e}"
+    if "time_step_error" in result.attrs:
+        unsure = result.attrs["time_step_uncertainty"]
+        errors += f", of the time step {result.attrs['time_step_error']:.1e}" + f" ± {unsure:.1e}" * (unsure > 0)
+    print(f"{result.attrs['measure']}; estimated relative error {errors}")
     if "rounding_error" in result.attrs:
         print(f"single precision changes the result by {result.attrs['rounding_error']:.1e}, relative")
     if "cov_measure" in result.attrs:

@@ -16,6 +16,7 @@ from dmftsym.language.action import Data
 from dmftsym.language.symbols import Axis, Entry, Tensor
 from dmftsym.language.terms import entries_of
 from dmftsym.lowering.ir import Fluctuations, Influences, Program
+from dmftsym.lowering.schemes import scheme_named
 from dmftsym.version import __version__
 
 
@@ -76,6 +77,7 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
         "options_literal": repr(options),
         "time_step": repr(float(program.time_step)),
         "continuous": program.continuous,
+        "order": scheme_named(options.get("scheme", "euler")).order,
         "now": program.now.name,
         "sobol": lines,
         "sobol_shape": shape,
@@ -109,6 +111,7 @@ def _tables(program: Program) -> dict:
         "evolving": tuple(s for s in program.sites if any(g.site == s and g.kind != "static" for g in program.groups)),
         "gaussian": tuple(site for site, reason in program.closure if not reason),
         "not_gaussian": {site: reason for site, reason in program.closure if reason},
+        "white": tuple(g.name for g in program.groups if g.kind == "white"),
         "moving": tuple(g.name for g in program.groups if g.kind != "static"),
         "recalling": any(g.basis for g in program.groups),
     }

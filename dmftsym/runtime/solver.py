@@ -47,15 +47,19 @@ class Solver:
         seed: int = 0,
         covariance_points: int | None = None,
         precision: str = "float64",
+        accuracy: float = 0.05,
+        time_step_error: bool = True,
         progress: bool = False,
     ) -> xr.Dataset:
         """Solve the saddle-point equations at the times 0, dt, ..., (steps - 1) dt, then the fluctuations if compiled.
 
         Returns a Dataset with one variable a quantity (dimensions in declaration order), `se_<name>` beside it where
-        sampling was used, and attributes model, parameters, measure, status, estimated_error, wall_time. A diverged
-        run returns what was computed (NaN afterwards) with the reason in `status`. A model compiled with covariances
+        sampling was used, and attributes model, parameters, measure, status, estimated_error, time_step_error,
+        wall_time. `status` is "ok", "inaccurate: ..." if an error relative to the scale of its quantity is above
+        `accuracy` (of a covariance: above twice that), or "diverged: ..."; a diverged run returns what was computed (NaN
+        afterwards). `time_step_error` solves continuous models with twice the time step as well, which tells its error. A model compiled with covariances
         adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a, then those of b, and `se_cov_<a>_<b>`;
-        `covariance_points` are its sample paths (or nodes a dimension). A diverged run has none; where they cannot be
+        `covariance_points` are its sample paths in all (nodes a dimension where `measure` is "hermite"). A diverged run has none; where they cannot be
         computed, the attribute `cov_status` says why. `precision` "float32" (backend cupy) halves what sample paths of
         the mean solution take; the attribute `rounding_error` is what that changes on a part of them.
         Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
@@ -69,15 +73,17 @@ class Solver:
         options["dt"] = self.module.TIME_STEP if dt is None else dt
         fluctuating = hasattr(self.module, "fluctuations")
         if fluctuating:
-            self._check_covariance_options(options | {"points": covariance_points})
+            self._check_covariance_options(options | {"points": covariance_points, "accuracy": accuracy})
         try:
             with progress_bar(self.module.MODEL, enabled=progress) as report:
-                arrays = self.module.solve(parameters or {}, data or {}, progress=report, **options, **single)
-            if fluctuating and arrays["status"] == "ok":
+                judged = {"accuracy": accuracy, "time_step_error": time_step_error, "progress": report}
+                arrays = self.module.solve(parameters or {}, data or {}, **options, **judged, **single)
+            if fluctuating and str(arrays["status"]).startswith(("ok", "inaccurate")):
                 with progress_bar(f"{self.module.MODEL}, covariances", enabled=progress) as report:
-                    more = {"points": covariance_points, "progress": report}
+                    more = {"points": covariance_points, "accuracy": 2 * accuracy, "progress": report}
                     arrays |= self._fluctuations(parameters or {}, data or {}, options | more)
                 options["covariance_points"] = covariance_points
+            options |= {"accuracy": accuracy} | ({"time_step_error": time_step_error} if self.module.CONTINUOUS else {})
         except self.module.InputError as error:
             raise SolveError(str(error)) from None
         values = self.module.check_parameters(parameters or {})
@@ -96,7 +102,7 @@ class Solver:
     def _check_covariance_options(self, options: dict) -> None:
         """What cannot be right is said before anything is computed."""
         try:
-            self.module._check_options(*(options[k] for k in ("steps", "dt", "measure", "points", "seed")))
+            self.module._check_options(*(options[k] for k in ("steps", "dt", "measure", "points", "seed", "accuracy")))
         except self.module.InputError as error:
             raise SolveError(f"covariances: {error}") from None
 
