@@ -177,10 +177,10 @@ def solve_command(
     if "cov_measure" in result.attrs:
         about = f"{result.attrs['cov_measure']}, {result.attrs['cov_modes']} modes"
         print(f"covariances: {about}; estimated relative error {result.attrs['cov_estimated_error']:.1e}")
-    if result.attrs["status"] != "ok":
-        raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
-    if result.attrs.get("cov_status", "ok") != "ok":
-        raise SolveError(f"covariances {result.attrs['cov_status']}; the means are in {output}")
+    named = (("", "status"), ("covariances ", "cov_status"))
+    wrong = [about + result.attrs[key] for about, key in named if result.attrs.get(key, "ok") != "ok"]
+    if wrong:
+        raise SolveError(f"{'; '.join(wrong)}; what was computed is in {output}")
 
 
 @app.command("bench")
