@@ -145,7 +145,7 @@ def growing(rate):
 
 
 def test_a_runaway_is_called_where_it_leaves_its_scale():
-    """The scale is the largest of 1, r and the first steps, C(1, 1) = 2 r^2: beyond 1e6 times that after 7 steps more."""
+    """The scale is the largest of 1, r and the first steps, C(1, 1) = 2 r^2: beyond 1e6 times that 7 steps later."""
     found = growing(3.0)
     step = next(k for k in range(40) if 2 * 9.0**k > 1e6 * 2 * 9.0)
     assert str(found["status"]) == f"diverged: C is beyond 1e+06 times its scale at step {step}"
@@ -196,7 +196,8 @@ def test_the_error_of_the_time_step_is_the_distance_from_the_closed_form():
         assert 0.6 < times[dt] / errors[dt] < 1.7 and found["time_step_uncertainty"] == 0
     assert 3 < errors[0.2] / errors[0.05] < 6, "first order"
     poor = module.solve({}, steps=11, dt=0.2, accuracy=0.01)
-    assert re.match(r"inaccurate: the time step error of C is .*above 0.01; take a smaller dt \(0.2\)", str(poor["status"]))
+    words = r"inaccurate: the time step error of C is .*above 0.01; take a smaller dt \(0.2\)"
+    assert re.match(words, str(poor["status"]))
     skipped = module.solve({}, steps=11, dt=0.2, accuracy=0.01, time_step_error=False)
     assert str(skipped["status"]) == "ok" and "time_step_error" not in skipped
 

@@ -68,7 +68,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-LINE = "solver.py --data in.npz --steps 3 --measure sobol --points 64 --covariance-points 128 --seed 2 --accuracy inf -p gamma=1 -p eta=0.2 -o out.npz"
+RULE = "--measure sobol --points 64 --covariance-points 128 --seed 2 --accuracy inf"
+LINE = f"solver.py --data in.npz --steps 3 {RULE} -p gamma=1 -p eta=0.2 -o out.npz"
 
 
 def run_alone(folder, line):
