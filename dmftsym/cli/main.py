@@ -166,6 +166,11 @@ def solve_command(
         progress=sys.stderr.isatty(),
     )
     save(result, output)
+    _tell(result, output)
+
+
+def _tell(result, output: Path) -> None:
+    """Print how a result was made; raises `SolveError` if it is not ok."""
     print(f"{output}: {', '.join(result.data_vars)}")
     errors = f"{result.attrs['estimated_error']:.1e}"
     if "time_step_error" in result.attrs:

@@ -87,18 +87,21 @@ class Solver:
             options |= {"accuracy": accuracy} | ({"time_step_error": time_step_error} if self.module.CONTINUOUS else {})
         except self.module.InputError as error:
             raise SolveError(str(error)) from None
-        values = self.module.check_parameters(parameters or {})
-        attributes = {
+        attributes = self._attributes(parameters or {}, {**self.module.OPTIONS, **options, **single}, seed)
+        return to_dataset(self.module, arrays, attributes | {"wall_time": elapsed()})
+
+    def _attributes(self, parameters: Mapping[str, float], options: Mapping, seed: int) -> dict:
+        """How a result was made."""
+        values = self.module.check_parameters(parameters)
+        return {
             "model": self.module.MODEL,
             "model_hash": self.module.MODEL_HASH,
             "version": self.module.GENERATED_BY.split()[-1],
-            "options": ", ".join(f"{k}={v}" for k, v in {**self.module.OPTIONS, **options, **single}.items()),
+            "options": ", ".join(f"{k}={v}" for k, v in options.items()),
             "parameters": ", ".join(f"{name}={value!r}" for name, value in values.items()),
             **{f"parameter_{name}": value for name, value in values.items()},
             "seed": seed,
-            "wall_time": elapsed(),
         }
-        return to_dataset(self.module, arrays, attributes)
 
     def _check_covariance_options(self, options: dict) -> None:
         """What cannot be right is said before anything is computed."""

@@ -263,3 +263,18 @@ def test_few_sample_paths_do_not_become_a_coarse_rule():
     status = str(found["cov_status"])
     assert found["cov_estimated_error"] > 0.1 and status.startswith("inaccurate: the sampling error of cov_f_f is ")
     assert "more covariance_points" in status
+
+
+def test_covariances_that_run_away_are_called():
+    """A learning rate that is far too large: the means grow by orders of magnitude a step, and their covariances."""
+    module = module_of(build_model("mlp"), covariance=("f",))
+    data = {"Kx": np.array([[1.0, 0.3], [0.3, 0.8]]), "y": np.array([1.0, -0.7])}
+    solve = lambda eta: module.fluctuations(
+        {"gamma": 1, "eta": eta}, data, steps=14, measure="sobol", points=16, repeats=2, accuracy=np.inf
+    )
+    wild, tame = solve(20.0), solve(0.05)
+    found = re.fullmatch(r"diverged: cov_f_f is beyond 1e\+12 times its scale at step (\d+)", str(wild["cov_status"]))
+    assert found and str(tame["cov_status"]) == "ok"
+    step = int(found[1])
+    assert np.isfinite(wild["cov_f_f"][:, : step + 1, :, : step + 1]).all()
+    assert np.isnan(wild["cov_f_f"][:, step + 1 :]).all() and np.isnan(wild["se_cov_f_f"][:, :, :, step + 1 :]).all()
