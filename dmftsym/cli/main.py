@@ -1,5 +1,6 @@
 """The command line: compile, derive, solve, models, bench."""
 
+import math
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -173,9 +174,10 @@ def _tell(result, output: Path) -> None:
     """Print how a result was made; raises `SolveError` if it is not ok."""
     print(f"{output}: {', '.join(result.data_vars)}")
     errors = f"{result.attrs['estimated_error']:.1e}"
-    if "time_step_error" in result.attrs:
+    of_step = result.attrs.get("time_step_error", math.nan)
+    if not math.isnan(of_step):  # one step tells nothing of its length
         unsure = result.attrs["time_step_uncertainty"]
-        errors += f", of the time step {result.attrs['time_step_error']:.1e}" + f" ± {unsure:.1e}" * (unsure > 0)
+        errors += f", of the time step {of_step:.1e}" + f" ± {unsure:.1e}" * (unsure > 1e-9)
     print(f"{result.attrs['measure']}; estimated relative error {errors}")
     if "rounding_error" in result.attrs:
         print(f"single precision changes the result by {result.attrs['rounding_error']:.1e}, relative")
