@@ -1,5 +1,6 @@
 """The command line: compile, derive, solve, models, bench."""
 
+import math
 import signal
 import sys
 from io import BytesIO
@@ -153,10 +154,16 @@ def solve_command(
     steps: Annotated[int, typer.Option(help="Number of times, the initial one included.")] = 100,
     dt: Annotated[float | None, typer.Option(help="Time step; default: that of the model.")] = None,
     measure: Annotated[Measure, typer.Option(help="Averaging rule.")] = "auto",
-    points: Annotated[int | None, typer.Option(help="Sample paths in all, or nodes a dimension.")] = None,
+    points: Annotated[int | None, typer.Option(help="Sample paths in all (hermite: nodes a dimension).")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     covariance: CovarianceOption = "",
-    covariance_points: Annotated[int | None, typer.Option(help="Sample paths of the covariances.")] = None,
+    covariance_points: Annotated[int | None, typer.Option(help="The same for the covariances.")] = None,
+    accuracy: Annotated[
+        float, typer.Option(help="Relative error up to which the status is ok (covariances: twice that).")
+    ] = 0.05,
+    time_step_error: Annotated[
+        bool, typer.Option(help="Solve a continuous model with twice the time step too, for its error.")
+    ] = True,
     outputs: OutputsOption = "",
     backend: Annotated[
         AnyBackend, typer.Option(help="Target; auto takes a GPU where one is there and gains.")
@@ -197,6 +204,8 @@ def solve_command(
             seed=seed,
             covariance_points=covariance_points,
             precision=precision,
+            accuracy=accuracy,
+            time_step_error=time_step_error,
         )
         save(result, output)
     _report(result, output)
@@ -235,19 +244,24 @@ def models_command() -> None:
 
 
 def _report(result, output: Path) -> None:
-    """Print what a run gave; raises `SolveError` if something is wrong with it."""
+    """Print how a result was made; raises `SolveError` if it is not ok."""
     print(f"{output}: {', '.join(result.data_vars)}")
+    errors = f"{result.attrs['estimated_error']:.1e}"
+    of_step = result.attrs.get("time_step_error", math.nan)
+    if not math.isnan(of_step):  # one step tells nothing of its length
+        unsure = result.attrs["time_step_uncertainty"]
+        errors += f", of the time step {of_step:.1e}" + f" ± {unsure:.1e}" * (unsure > 1e-9)
     if not result.attrs["status"].startswith("interrupted"):
-        print(f"{result.attrs['measure']}; estimated relative error {result.attrs['estimated_error']:.1e}")
+        print(f"{result.attrs['measure']}; estimated relative error {errors}")
     if "rounding_error" in result.attrs:
         print(f"single precision changes the result by {result.attrs['rounding_error']:.1e}, relative")
     if "cov_measure" in result.attrs:
         about = f"{result.attrs['cov_measure']}, {result.attrs['cov_modes']} modes"
         print(f"covariances: {about}; estimated relative error {result.attrs['cov_estimated_error']:.1e}")
-    if result.attrs["status"] != "ok":
-        raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
-    if result.attrs.get("cov_status", "ok") != "ok":
-        raise SolveError(f"covariances {result.attrs['cov_status']}; the means are in {output}")
+    named = (("", "status"), ("covariances ", "cov_status"))
+    wrong = [about + result.attrs[key] for about, key in named if result.attrs.get(key, "ok") != "ok"]
+    if wrong:
+        raise SolveError(f"{'; '.join(wrong)}; what was computed is in {output}")
 
 
 def _warn(derivation) -> None:

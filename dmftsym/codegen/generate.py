@@ -133,6 +133,7 @@ def _tables(program: Program) -> dict:
         "gaussian": tuple(site for site, reason in program.closure if not reason),
         "not_gaussian": {site: reason for site, reason in program.closure if reason},
         "affine": program.affine,
+        "white": tuple(g.name for g in program.groups if g.kind == "white"),
         "moving": tuple(g.name for g in program.groups if g.kind != "static"),
         "recalling": any(g.basis for g in program.groups),
     }

@@ -56,19 +56,24 @@ class Solver:
         seed: int = 0,
         covariance_points: int | None = None,
         precision: str = "float64",
+        accuracy: float = 0.05,
+        time_step_error: bool = True,
         progress: bool | None = None,
     ) -> xr.Dataset:
         """Solve the saddle-point equations at the times 0, dt, ..., (steps - 1) dt, then the fluctuations if compiled.
 
         Returns a Dataset with one variable a quantity (dimensions in declaration order), `se_<name>` beside it where
-        sampling was used, and attributes model, parameters, measure, status, estimated_error, wall_time. A diverged
-        run returns what was computed (NaN afterwards) with the reason in `status`; so does one that SIGINT or SIGTERM
-        ends after a step (in the main thread; a second signal ends it at once). A model compiled with covariances
-        adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a, then those of b, and `se_cov_<a>_<b>`;
-        `covariance_points` are its sample paths (or nodes a dimension). A diverged run has none; where they cannot be
-        computed, the attribute `cov_status` says why. `precision` "float32" (backend cupy) halves what sample paths of
-        the mean solution take; the attribute `rounding_error` is what that changes on a part of them.
-        `progress` shows a bar on runs that take longer than a moment; by default in a terminal or a notebook.
+        sampling was used, and attributes model, parameters, measure, status, estimated_error, time_step_error,
+        wall_time. `status` is "ok", "inaccurate: ..." if an error relative to the scale of its quantity is above
+        `accuracy` (of a covariance: above twice that), "diverged: ..." or, when SIGINT or SIGTERM ends it after a step
+        (in the main thread; a second signal ends it at once), "interrupted ..."; such a run returns what was computed
+        (NaN afterwards). `time_step_error` solves continuous models with twice the time step as well, which tells its
+        error. A model compiled with covariances adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a,
+        then those of b, and `se_cov_<a>_<b>`; `covariance_points` are its sample paths in all (nodes a dimension where
+        `measure` is "hermite"). A diverged run has none; where they cannot be computed, the attribute `cov_status` says
+        why. `precision` "float32" (backend cupy) halves what sample paths of the mean solution take; the attribute
+        `rounding_error` is what that changes on a part of them. `progress` shows a bar on runs that take longer than a
+        moment; by default in a terminal or a notebook.
         Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
         quadratic for two-time ones, times the number of sample paths.
         """
@@ -81,7 +86,8 @@ class Solver:
         fluctuating = hasattr(self.module, "fluctuations")
         if fluctuating:
             self._check_covariances(parameters or {}, data or {}, options | {"points": covariance_points})
-        given = (parameters or {}, data or {}, options | single, covariance_points, progress)
+        judged = {"accuracy": accuracy, "time_step_error": time_step_error}
+        given = (parameters or {}, data or {}, options | single, judged, covariance_points, progress)
         try:
             arrays = self._computed(*given)
         except OSError as error:  # of Numba, which writes what it has compiled
@@ -92,20 +98,26 @@ class Solver:
             arrays = self._computed(*given)
         if fluctuating and any(name.startswith("cov_") for name in arrays):
             options["covariance_points"] = covariance_points
-        values = self.module.check_parameters(parameters or {})
-        attributes = {
+        options |= {"accuracy": accuracy} | ({"time_step_error": time_step_error} if self.module.CONTINUOUS else {})
+        attributes = self._attributes(parameters or {}, {**self.module.OPTIONS, **options, **single}, seed)
+        return to_dataset(self.module, arrays, attributes | {"wall_time": elapsed()})
+
+    def _attributes(self, parameters: Mapping[str, float], options: Mapping, seed: int) -> dict:
+        """How a result was made."""
+        values = self.module.check_parameters(parameters)
+        return {
             "model": self.module.MODEL,
             "model_hash": self.module.MODEL_HASH,
             "version": self.module.GENERATED_BY.split()[-1],
-            "options": ", ".join(f"{k}={v}" for k, v in {**self.module.OPTIONS, **options, **single}.items()),
+            "options": ", ".join(f"{k}={v}" for k, v in options.items()),
             "parameters": ", ".join(f"{name}={value!r}" for name, value in values.items()),
             **{f"parameter_{name}": value for name, value in values.items()},
             "seed": seed,
-            "wall_time": elapsed(),
         }
-        return to_dataset(self.module, arrays, attributes)
 
-    def _computed(self, parameters, data, options: dict, covariance_points, progress: bool | None) -> dict:
+    def _computed(
+        self, parameters, data, options: dict, judged: dict, covariance_points, progress: bool | None
+    ) -> dict:
         """The means, then the covariances: all that is there when a signal comes."""
         if threads_are_lost() and serial(self.text) != self.text:
             vars(self)["module"] = load_module(self.name, serial(self.text))
@@ -113,10 +125,11 @@ class Solver:
         try:
             with alone(), watched() as watch:
                 with progress_bar(module.MODEL, enabled=progress) as report:
-                    arrays = module.solve(parameters, data, progress=asking(watch, report), **options)
-                if not hasattr(module, "fluctuations") or arrays["status"] != "ok":
+                    arrays = module.solve(parameters, data, progress=asking(watch, report), **options, **judged)
+                usable = str(arrays["status"]).startswith(("ok", "inaccurate"))
+                if not hasattr(module, "fluctuations") or not usable:
                     return arrays
-                more = {"points": covariance_points}
+                more = {"points": covariance_points, "accuracy": 2 * judged["accuracy"]}
                 with progress_bar(f"{module.MODEL}, covariances", enabled=progress) as report:
                     options = {k: v for k, v in options.items() if k != "precision"}
                     found = self._fluctuations(parameters, data, options | more | {"progress": report}, watch)

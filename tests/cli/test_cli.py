@@ -13,7 +13,8 @@ import xarray as xr
 import dmftsym as ds
 from dmftsym.models.loading import build_model, library
 
-RUN = ("-p", "gamma=1", "-p", "eta=0.1", "--points", "64")
+ROUGH = ("--accuracy", "inf")  # few points are enough here
+RUN = ("-p", "gamma=1", "-p", "eta=0.1", "--points", "64", *ROUGH)
 MODEL_FILE = '''
 """A unit that relaxes."""
 import dmftsym as ds
@@ -48,10 +49,10 @@ def test_compile_replaces_a_file_and_has_a_default_name(dmftsym, folder):
 
 def test_solve_writes_the_result_of_the_python_interface(dmftsym, folder, data):
     options = "--steps 4 --dt 0.5 --measure sobol --points 128 --seed 3 --outputs Phi1".split()
-    done = dmftsym("solve", "mlp", *RUN[:4], "--data", "in.npz", *options, "-o", "out.nc")
+    done = dmftsym("solve", "mlp", *RUN[:4], "--data", "in.npz", *ROUGH, *options, "-o", "out.nc")
     assert (done.status, done.err) == (0, "")
     compiled = ds.compile_model(build_model("mlp"), ds.Options(outputs=("Phi1",)))
-    settings = {"steps": 4, "dt": 0.5, "measure": "sobol", "points": 128, "seed": 3}
+    settings = {"steps": 4, "dt": 0.5, "measure": "sobol", "points": 128, "seed": 3, "accuracy": np.inf}
     expected = compiled.solve({"gamma": 1, "eta": 0.1}, data, **settings)
     with xr.open_dataset(folder / "out.nc") as found:
         xr.testing.assert_equal(found.load(), expected)
@@ -72,7 +73,7 @@ def test_solve_adds_test_points_when_the_data_hold_them(dmftsym, folder, data):
 
 def test_solve_runs_a_model_file_with_its_options(dmftsym, folder):
     (folder / "relaxation.py").write_text(MODEL_FILE)
-    common = ("solve", "relaxation.py", "--steps", "4", "-o", "out.nc")
+    common = ("solve", "relaxation.py", "--steps", "4", *ROUGH, "-o", "out.nc")
     assert dmftsym(*common, "--set", "rate=3", "--set", "kind=h**2").status == 0
     with xr.open_dataset(folder / "out.nc") as found:
         x = (1 - 0.3) ** np.arange(4)
@@ -250,3 +251,21 @@ def test_the_process_ends_with_the_status(folder):
     assert (good.returncode, good.stderr) == (0, "") and "C[t, s] = " in good.stdout
     assert (bad.returncode, bad.stdout) == (2, "")
     assert re.fullmatch(r"dmftsym: .*perceptron.*mlp.*\n", bad.stderr)
+
+
+def test_errors_are_printed_and_bounded(dmftsym, folder):
+    """The error of the time step of a continuous model, exit status 2 where it is too large, the file in any case."""
+    (folder / "relaxation.py").write_text(MODEL_FILE)
+    common = ("solve", "relaxation.py", "--steps", "11", "-o", "out.nc")
+    fine = dmftsym(*common, "--dt", "0.01")
+    assert fine.status == 0 and re.search(r"estimated relative error \S+, of the time step \S+e-03$", fine.out, re.M)
+    rough = dmftsym(*common, "--dt", "0.2")
+    assert rough.status == 2 and rough.err.count("\n") == 1
+    assert re.search(r"inaccurate: the time step error of C is .*smaller dt \(0.2\); .*out.nc", rough.err)
+    with xr.open_dataset(folder / "out.nc") as found:
+        assert found.attrs["time_step_error"] > 0.05 and found.attrs["status"] in rough.err
+    skipped = dmftsym(*common, "--dt", "0.2", "--no-time-step-error")
+    assert skipped.status == 0 and "time step" not in skipped.out
+    assert "accuracy" in dmftsym(*common, "--accuracy", "-1").err
+    one = dmftsym(*common[:2], "--steps", "2", "-o", "out.nc")
+    assert one.status == 0 and "time step" not in one.out

@@ -10,6 +10,7 @@ from cupy_stand_in import COMPILER, stand_in
 from dmftsym.runtime import backends
 
 RUN = ("solve", "mlp", "--data", "in.npz", "-p", "gamma=1", "-p", "eta=0.2", "--steps", 4, "-o", "out.nc")
+ROUGH = ("--accuracy", "inf")  # few points are enough here
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels")
 
 
@@ -36,16 +37,16 @@ def test_auto_takes_numba_without_a_device_and_says_so(dmftsym, data, no_device)
 
 @needs_compiler
 def test_auto_takes_the_device_for_large_problems_alone(dmftsym, data, device, monkeypatch):
-    small = dmftsym(*RUN, "--backend", "auto", "--measure", "sobol", "--points", 256)
+    small = dmftsym(*RUN, "--backend", "auto", "--measure", "sobol", "--points", 256, *ROUGH)
     assert small.status == 0 and small.err.startswith("backend numba: about "), small
     monkeypatch.setattr(backends, "WORTHWHILE", 1e3)
-    large = dmftsym(*RUN, "--backend", "auto", "--measure", "sobol", "--points", 256)
+    large = dmftsym(*RUN, "--backend", "auto", "--measure", "sobol", "--points", 256, *ROUGH)
     assert large.status == 0 and large.err.startswith("backend cupy: about "), large
 
 
 @needs_compiler
 def test_single_precision_says_what_it_costs(dmftsym, data, device):
-    done = dmftsym(*RUN, "--backend", "cupy", "--precision", "float32", "--measure", "sobol", "--points", 256)
+    done = dmftsym(*RUN, "--backend", "cupy", "--precision", "float32", "--measure", "sobol", "--points", 256, *ROUGH)
     assert done.status == 0 and "single precision changes the result by " in done.out
     with xr.open_dataset("out.nc") as result:
         assert 0 < result.attrs["rounding_error"] < 1e-5 and "precision=float32" in result.attrs["options"]

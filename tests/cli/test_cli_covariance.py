@@ -12,7 +12,7 @@ from dmftsym.models.loading import build_model
 from dmftsym.runtime import solver
 
 PARAMETERS = ("-p", "gamma=1", "-p", "eta=0.1")
-SOLVE = ("solve", "mlp", *PARAMETERS, "--data", "in.npz", "--steps", "3", "--points", "64")
+SOLVE = ("solve", "mlp", *PARAMETERS, "--data", "in.npz", "--steps", "3", "--points", "64", "--accuracy", "inf")
 COVARIANCE = ("--covariance", "f,K", "--covariance-points", "64")
 
 
@@ -35,8 +35,8 @@ def test_solve_writes_covariances(dmftsym, folder, data):
     done = dmftsym(*SOLVE, *COVARIANCE, "-o", "out.nc")
     assert (done.status, done.err) == (0, "")
     compiled = ds.compile_model(build_model("mlp"), ds.Options(covariance=("f", "K")))
-    expected = compiled.solve({"gamma": 1, "eta": 0.1}, data, steps=3, points=64, covariance_points=64)
-    other = compiled.solve({"gamma": 1, "eta": 0.1}, data, steps=3, points=64, covariance_points=128)
+    expected = compiled.solve({"gamma": 1, "eta": 0.1}, data, steps=3, points=64, covariance_points=64, accuracy=np.inf)
+    other = compiled.solve({"gamma": 1, "eta": 0.1}, data, steps=3, points=64, covariance_points=128, accuracy=np.inf)
     with xr.open_dataset(folder / "out.nc") as found:
         xr.testing.assert_equal(found.load(), expected)
         assert found.cov_f_f.dims == ("sample", "time", "sample2", "time2")
@@ -194,7 +194,7 @@ site.observe(q[t], x[t]**2)
 
 def test_covariances_that_diverge_are_told(dmftsym, folder):
     (folder / "blow_up.py").write_text(BLOW_UP)
-    line = "--steps 9 --points 2 --measure sobol --covariance q --covariance-points 4096 -o out.nc"
+    line = "--steps 9 --points 2 --accuracy inf --measure sobol --covariance q --covariance-points 4096 -o out.nc"
     done = dmftsym("solve", "blow_up.py", *line.split())
     with xr.open_dataset(folder / "out.nc") as found:
         assert found.attrs["status"] == "ok" and "diverged" in found.attrs["cov_status"]

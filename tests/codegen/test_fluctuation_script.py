@@ -68,7 +68,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-LINE = "solver.py --data in.npz --steps 3 --measure sobol --points 64 --seed 2 -p gamma=1 -p eta=0.2 -o out.npz"
+RULE = "--measure sobol --points 64 --covariance-points 128 --seed 2 --accuracy inf"
+LINE = f"solver.py --data in.npz --steps 3 {RULE} -p gamma=1 -p eta=0.2 -o out.npz"
 
 
 def run_alone(folder, line):
@@ -83,12 +84,10 @@ def run_alone(folder, line):
 def test_the_script_writes_covariances(folder):
     text = (folder / "solver.py").read_text(encoding="utf-8")
     assert imported(text) - set(sys.stdlib_module_names) == {"numpy", "numba"}
-    text = text.replace("points=None,\n    seed=0,\n    repeats=8,", "points=128,\n    seed=0,\n    repeats=8,")
-    (folder / "solver.py").write_text(text, encoding="utf-8")  # a small default number of points
     done = run_alone(folder, LINE)
     assert (done.returncode, done.stderr) == (0, "")
     module = interpreted(text)
-    options = {"steps": 3, "measure": "sobol", "seed": 2}
+    options = {"steps": 3, "measure": "sobol", "seed": 2, "accuracy": np.inf}
     parameters, data = {"gamma": 1, "eta": 0.2}, {"Kx": KX, "y": Y}
     mean = module.solve(parameters, data, points=64, **options)
     expected = module.fluctuations(parameters, data, points=128, **options)

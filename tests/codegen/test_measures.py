@@ -148,7 +148,7 @@ def test_memory_that_is_too_much_is_refused_before_it_is_taken(recurrent, estima
 
 
 def test_memory_that_suffices_is_accepted(recurrent):
-    assert str(recurrent.solve({"g": 1.5}, steps=20, points=64, memory_limit=2**26)["status"]) == "ok"
+    assert str(recurrent.solve({"g": 1.5}, steps=20, points=64, memory_limit=2**26, accuracy=1.0)["status"]) == "ok"
 
 
 def test_gauss_hermite_respects_the_memory_limit(mlp, two_samples):

@@ -66,9 +66,9 @@ def test_bad_input_ends_the_process_with_status_2_and_one_line(folder):
 
 
 def test_options_reach_the_solver(folder, mlp, three_samples):
-    line = "-p gamma=1 -p eta=0.2 --steps 4 --dt 0.5 --measure monte-carlo --points 128 --seed 3"
+    line = "-p gamma=1 -p eta=0.2 --steps 4 --dt 0.5 --measure monte-carlo --points 128 --seed 3 --accuracy inf"
     status = mlp.main([*line.split(), "--data", str(folder / "in.npz"), "-o", str(folder / "out.npz")])
-    options = {"steps": 4, "dt": 0.5, "measure": "monte-carlo", "points": 128, "seed": 3}
+    options = {"steps": 4, "dt": 0.5, "measure": "monte-carlo", "points": 128, "seed": 3, "accuracy": np.inf}
     expected = mlp.solve({"gamma": 1, "eta": 0.2}, three_samples, **options)
     assert status == 0
     with np.load(folder / "out.npz") as out:

@@ -19,7 +19,8 @@ def solver():
 
 
 def solve(p, temperature, duration, dt):
-    result = solver().solve({"p": p, "temperature": temperature}, steps=round(duration / dt) + 1, dt=dt)
+    options = {"steps": round(duration / dt) + 1, "dt": dt}
+    result = solver().solve({"p": p, "temperature": temperature}, accuracy=np.inf, **options)
     assert result.attrs["measure"] == "gaussian, exact" and result.attrs["status"] == "ok"
     return {name: result[name].values for name in ("C", "R", "mu")}
 
@@ -115,3 +116,23 @@ def test_ageing_and_a_plateau_appear_below_the_transition_only():
     mu = extrapolated(3, 0.5, 29, 0.1)[1]["mu"]
     assert mu[100] < mu[200] < mu[-1] < late_mu < mu[-1] + 0.2, "mu creeps up to its late value"
     assert abs(mu[-1] - (0.5 + 3 / (2 * 0.5))) > 0.3, "which is not that of equilibrium"
+
+
+def rms(array):
+    return float(np.sqrt(np.mean(array[np.tril_indices(len(array))] ** 2)))
+
+
+def test_the_error_of_the_time_step_is_told():
+    """C against a run with a fourth of the time step, and steps that are too large for any use."""
+    solve = lambda **options: solver().solve({"temperature": 0.6}, **options)
+    run = lambda dt, **options: solve(steps=round(4 / dt) + 1, dt=dt, **options)
+    fine = run(0.0125, time_step_error=False)
+    for dt in (0.05, 0.1):
+        found = run(dt, accuracy=1.0)
+        places = slice(None, None, round(dt / 0.0125))
+        error = {n: rms(found[n].values - fine[n].values[places, places]) for n in ("C", "R")}
+        assert error["C"] < found.attrs["time_step_error"] < 3 * max(error.values())
+    for dt in (0.25, 0.35, 0.4):
+        status = solve(steps=120, dt=dt).attrs["status"]
+        assert status.startswith(("inaccurate: the time step error of ", "diverged: ")), dt
+    assert run(0.05).attrs["status"] == "ok"
