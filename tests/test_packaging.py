@@ -33,7 +33,8 @@ def test_a_model_compiles_from_the_wheel(tmp_path):
     assert "def solve(" in (tmp_path / "solver.py").read_text()
 
 
-# The oldest versions with which the commands were run: Typer reads Literal from 0.19 on, netCDF4 1.7.0 and 1.7.1 were withdrawn.
+# The oldest versions with which the commands were run: Typer reads Literal from 0.19 on; netCDF4 1.7.0 and 1.7.1 were
+# withdrawn.
 TRIED = {
     "sympy": "1.13", "numpy": "2.0", "numba": "0.61", "scipy": "1.13", "jinja2": "3.1", "xarray": "2024.7",
     "netCDF4": "1.7.2", "typer": "0.19", "rich": "13", "matplotlib": "3.9", "latex2mathml": "3.77",
