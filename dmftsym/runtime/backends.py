@@ -44,5 +44,6 @@ def choose_backend(module: ModuleType, parameters, data, steps: int, points: int
 
 def multiply_adds(module: ModuleType, values, steps: int, paths: int) -> float:
     """A low estimate of the multiply-adds of a sweep: what a path keeps is read once a step, half of it on average."""
-    per_path = module.memory_bytes(values, steps, paths) - module.memory_bytes(values, steps, 0)
-    return per_path / 8 * steps / 2
+    sites = dict.fromkeys(module.SITES, paths)
+    _, of_paths = module._numbers(module._amounts(values, steps)["sweep"], sites)
+    return (of_paths + module._normal_numbers(values, steps, sites, 2)) * steps / 2

@@ -98,7 +98,8 @@ def updates_without_equation(text: str) -> list[str]:
 
     bare = []
     for function in (n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)):
-        if function.name.startswith("_") or (function.name != "sweep" and not function.decorator_list):
+        compiled = any("njit" in ast.unparse(decorator) for decorator in function.decorator_list)
+        if function.name.startswith("_") or (function.name != "sweep" and not compiled):
             continue
         loop = next(n for n in reversed(function.body) if isinstance(n, ast.For))
         for node in ast.walk(loop):

@@ -99,7 +99,7 @@ def test_a_run_that_does_not_fit_under_a_limit_of_the_shell(tmp_path):
     command = [sys.executable, "-m", "dmftsym.cli.main", *arguments]
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (4 * 10**9, 4 * 10**9))
     run = lambda *more: subprocess.run([*command, *more], capture_output=True, text=True, preexec_fn=limit)
-    done = run("--steps", "1500", "--points", "65536")
+    done = run("--steps", "6000", "--points", "65536")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "GiB are there" in done.stderr, done.stderr
     done = run("--steps", "20", "--points", "2048")
     assert done.returncode == 0, done.stderr
