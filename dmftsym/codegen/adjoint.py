@@ -104,6 +104,7 @@ class AdjointPrinter:
             allocate += [f'weight_{site} = weights["{site}"]', f"paths_{site} = len(weight_{site})"]
             if not self.on_device:
                 allocate.append(f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK")
+        allocate += [f'constant_{site} = normals["constant_{site}"]' for site in self.program.affine]
         for group in (g for g in self.program.groups if g.kind == "evolving"):
             allocate += self._group(group)
         for first, second in self.influences.duals:

@@ -120,6 +120,7 @@ def _tables(program: Program) -> dict:
         "evolving": tuple(s for s in program.sites if any(g.site == s and g.kind != "static" for g in program.groups)),
         "gaussian": tuple(site for site, reason in program.closure if not reason),
         "not_gaussian": {site: reason for site, reason in program.closure if reason},
+        "affine": program.affine,
         "moving": tuple(g.name for g in program.groups if g.kind != "static"),
         "recalling": any(g.basis for g in program.groups),
     }
@@ -205,6 +206,8 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
             moving.append((site, size))
             sign = -1.0 if group.antithetic else 1.0
             moving_signs += [f'if site == "{site}":', f"    signs.append(np.full({count}, {sign}))"]
+        if site in program.affine:
+            inside.append(f'normals["constant_{site}"] = {writer.xp}.ones(static.shape[1])')
         split += [f'if site == "{site}":', *[f"    {line}" for line in inside]] if inside else []
     if any("steps" in line for line in split):
         split.insert(

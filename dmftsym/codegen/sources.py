@@ -70,6 +70,8 @@ class SourceWriter:
     def draw(self, statement: Draw) -> list[str]:
         """The values of an evolving or white group of sources at this step."""
         group, now = statement.group, self.now.name
+        if statement.part is not None:
+            return self._draw_member(group, statement.part, statement.equation)
         name = group.name
         size = f"size_{name}"
         lines = [f"# {statement.equation}"]
@@ -99,6 +101,35 @@ class SourceWriter:
                 f"drawn = {self.target.product(f'factor_{name}', f'normals_{name}[{now}]')}",
             ]
         return lines + self.members(group)
+
+    def _draw_member(self, group: SourceGroup, part: int, equation: str) -> list[str]:
+        """The values at this step of one source of an evolving group, given those drawn before it."""
+        name, now, member = group.name, self.now.name, group.members[part]
+        first = " + ".join(_size(m) for m in group.members[:part]) or "0"
+        blocks = [
+            f"{self._block(group, member, right, ())}.reshape({self._shape(group, member, right, ())})"
+            for right in group.members
+        ]
+        row = f"{self.formula.xp}.concatenate([{', '.join(blocks)}], axis=-1).reshape({_size(member)}, -1)"
+        last = part == len(group.members) - 1
+        lines = [f"# {member.tensor[member.tensor.indices]}, one of several sources: {equation}", f"row = {row}"]
+        if self.on_device:
+            lines.append(f"_extend_factor(factor_{name}, active_{name}, opened_{name}, row, {now}, {first})")
+            rank = f"ranks_{name}[{now} + 1]"
+        else:
+            lines += [
+                f"opened = _extend_factor(factor_{name}, active_{name}, rank_{name}, row, {now}, {first})",
+                "if opened < 0:",
+                f'    status = f"failed: the covariance of {member.tensor.name} is not positive at step {{{now}}}"',
+                "    break",
+                f"rank_{name}, null_directions = rank_{name} + opened, null_directions + {_size(member)} - opened",
+                *([f"ranks_{name}[{now} + 1] = rank_{name}"] if last else []),
+            ]
+            rank = f"rank_{name}"
+        begin = f"{now}*size_{name}" + (f" + {first}" if part else "")
+        rows = f"factor_{name}[{begin} :][:{_size(member)}, :{rank}]"
+        lines.append(f"drawn = {self.target.product(rows, f'normals_{name}[:{rank}]')}")
+        return lines + self.members(replace(group, members=(member,)))
 
     def draw_variation(self, statement: DrawVariation) -> list[str]:
         """The first-order change of a draw, in every column."""

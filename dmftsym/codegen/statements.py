@@ -168,7 +168,8 @@ class StatementWriter:
         weight = f"weight_{piece.operands[0].tensor.site}" if averaged and piece.operands else ""
         operands = [self.path_operand(o, piece.constraints, letters) for o in piece.operands]
         if weight:
-            moments = [when(o.times[0], self.now, piece.constraints, str(o)) for o in piece.operands if o.times]
+            here = lambda o: when(o.times[0], self.now, piece.constraints, str(o)) if o.times else When.NOW
+            moments = [here(o) for o in piece.operands]
             # the weights go to the smallest factor
             present = [k for k, m in enumerate(moments) if m is When.NOW] or [0]
             small = min(present, key=lambda k: len(operands[k][1]))

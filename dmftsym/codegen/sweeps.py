@@ -117,6 +117,7 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
     lines = []
     xp = writer.xp
     varied = {s.group.name for s in program.step if isinstance(s, DrawVariation)}
+    lines += [f'constant_{site} = normals["constant_{site}"]' for site in program.affine]
     for group in program.groups:
         if group.kind == "static":
             drawn = writer.target.product(f'factors["{group.name}"]', f'normals["{group.name}"]')
@@ -147,9 +148,11 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
         shape = ", ".join([*(size_code(i.axis) for i in target), "-1"])
         column = "[..., None]" if target else ""
         spread = f'{xp}.sqrt({xp}.asarray({variance}))[..., None]*normals["{name}_start"].reshape({shape})'
+        scale = f"*constant_{start.field.site}" if start.field.site in program.affine and start.mean != 0 else ""
+        column = "[..., None]" if target or scale else ""
         lines += [
             f"# {name}(0) ~ Normal(mean {start.mean}, variance {start.variance})",
-            f"{name}_start = {xp}.asarray({mean}, dtype=float){column} + {spread}",
+            f"{name}_start = {xp}.asarray({mean}, dtype=float){column}{scale} + {spread}",
         ]
     return lines
 

@@ -86,4 +86,5 @@ def _elementary(term: Term, site: str, made: dict) -> tuple[Entry, object] | Non
         body = observable * source.tensor[tuple(end)]
         made[key] = OrderParameterEquation(tensor, (SiteAverage(site, Integer(1), (Term(body),)),), ())
     tensor = made[key].tensor
-    return tensor[(*own, *source.indices)], term.body / (observable * source)
+    rest = [f for f in term.factors if f not in local and f != source]
+    return tensor[(*own, *source.indices)], Mul(*rest)

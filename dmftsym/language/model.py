@@ -25,7 +25,7 @@ RESERVED = frozenset(
 RESERVED_PREFIXES = (
     "se_", "cov_", "excess_", "weight_", "paths_", "factor_", "normals_", "memory_", "update_", "advance_", "d_",
     "slope_", "mode_", "sketch_", "observed_", "omega_", "tangent_", "sum_", "row_", "path_", "blocks_",
-    "size_", "rank_", "active_", "ranks_", "basis_", "adj_", "influence_", "recalled_",
+    "size_", "rank_", "active_", "ranks_", "basis_", "adj_", "constant_", "influence_", "recalled_",
 )  # fmt: skip
 RESERVED_SUFFIXES = ("_history", "_start", "_rate", "_equal", "_previous", "_initial")
 _SOURCE = re.compile(r"u\d*_")

@@ -50,6 +50,11 @@ def linearise(
     requested = tuple(dict.fromkeys(requested))
     _check_result_names(requested)
     lowered = lower(equations, scheme, requested, kicked=True)
+    if set(lowered.builder.nodes) != {n.name for n in lowered.schedule.nodes}:
+        raise LoweringError(
+            f"covariances of {', '.join(requested)}: some quantities wait for parts of each other within a step "
+            f"(`--show schedule` lists them); only their means are available"
+        )
     noise = _explicit_noise(equations)
     noisy = tuple(dict.fromkeys(n.first.tensor.name for n in noise))
     feedback = find_feedback(lowered, requested, noisy)

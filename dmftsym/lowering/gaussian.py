@@ -1,7 +1,9 @@
-"""Gaussian closure: sites that are linear in their fields, with averages of second order, need no sampling.
+"""Gaussian closure: sites that are linear in their fields, with averages of up to second order, need no sampling.
 
 Their fields are linear combinations of the standard normals of their sources. With one path for every normal, on which
 that normal is one and all others are zero, the linear updates give the coefficients and <x y> = Σ over paths of x·y.
+Constants (an offset, the mean of an initial value) are taken along as one more such number, which is one on a path of
+its own: then the updates are linear still, <x y> is right with the means in it, and <x> is <x·1>.
 """
 
 from dataclasses import dataclass, replace
@@ -11,15 +13,19 @@ from sympy import Add, Expr, Integer
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, Processes
 from dmftsym.language.display import Displayed
-from dmftsym.language.symbols import Entry
+from dmftsym.language.symbols import Entry, Tensor
 from dmftsym.language.terms import Term, entries_of, substitute_activations
 
 
 @dataclass(frozen=True)
 class Closure(Displayed):
-    """For every site, why its averages cannot be closed exactly; an empty reason where they can."""
+    """For every site, why its averages cannot be closed exactly; an empty reason where they can.
+
+    `affine` sites are closed with a path for their constants.
+    """
 
     reasons: tuple[tuple[str, str], ...]
+    affine: tuple[str, ...] = ()
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -41,14 +47,23 @@ class Closure(Displayed):
 
 def close_linear_sites(equations: Derivation) -> tuple[Derivation, Closure]:
     """Find the linear sites, and write out their (linear) activations. Cost: negligible."""
-    reasons, processes = [], []
+    reasons, processes, affine = [], [], []
     for process in equations.process:
         written = _write_out_process(process)
         reason = _why_not(written, equations)
         reasons.append((process.site, reason))
+        if not reason and _has_constants(written, equations):
+            affine.append(process.site)
+            written = _with_constants(written)
         processes.append(process if reason else written)
-    closure = Closure(tuple(reasons))
-    inside = lambda a: replace(a, terms=_write_out(a.terms)) if a.site in closure.sites else a
+    closure = Closure(tuple(reasons), tuple(affine))
+
+    def inside(average):
+        if average.site not in closure.sites:
+            return average
+        terms = _write_out(average.terms)
+        return replace(average, terms=_quadratic(terms, average.site) if average.site in affine else terms)
+
     saddle = replace(
         equations.saddle_point,
         equations=tuple(replace(e, averages=tuple(map(inside, e.averages))) for e in equations.saddle_point.equations),
@@ -89,20 +104,17 @@ def _why_not(process: EffectiveProcess, equations: Derivation) -> str:
         (d.tensor, d.terms) for d in process.definitions
     ]:
         for term in terms:
-            if _degree(term) != 1:
+            if _degree(term) not in (0, 1):
                 return f"the equation of {tensor} is not linear in the fields: {term}"
     for equation in process.equations:
         for source in equation.sources:
             if source.amplitude != 1:
                 return f"the noise of {equation.field} is multiplied by {source.amplitude}"
-    for start in process.starts:
-        if start.mean != 0:
-            return f"the initial value of {start.field} has the mean {start.mean}"
     for quantity in equations.saddle_point.equations:
         for average in quantity.averages:
             for term in _write_out(average.terms) if average.site == process.site else ():
                 responding = entries_of(term.body, "response field")
-                if _degree(term) != (1 if responding else 2):
+                if _degree(term) not in ((1,) if responding else (0, 1, 2)):
                     return f"{quantity.tensor} averages something that is not of second order: {term}"
     return ""
 
@@ -116,3 +128,38 @@ def _degree(term: Term) -> int | None:
             return None
         degree += bool(local)
     return degree
+
+
+# --- constants ------------------------------------------------------------------------------------------
+
+
+def constant_of(site: str) -> Entry:
+    """The number 1 of a site, as an array over its paths: where the site is closed, it is 1 on one path alone."""
+    return Tensor(f"constant_{site}", "source", (), site)[()]
+
+
+def _has_constants(process: EffectiveProcess, equations: Derivation) -> bool:
+    terms = [t for e in process.equations for t in e.terms] + [t for d in process.definitions for t in d.terms]
+    averages = [a for q in equations.saddle_point.equations for a in q.averages if a.site == process.site]
+    missing = any(_missing(t) for a in averages for t in _write_out(a.terms))
+    return missing or any(_degree(t) == 0 for t in terms) or any(s.mean != 0 for s in process.starts)
+
+
+def _with_constants(process: EffectiveProcess) -> EffectiveProcess:
+    """The process with its constants times the number 1 of the site."""
+    linear = lambda terms: tuple(t if _degree(t) else t.times(constant_of(process.site)) for t in terms)
+    return replace(
+        process,
+        equations=tuple(replace(e, terms=linear(e.terms)) for e in process.equations),
+        definitions=tuple(replace(d, terms=linear(d.terms)) for d in process.definitions),
+    )
+
+
+def _quadratic(terms: tuple[Term, ...], site: str) -> tuple[Term, ...]:
+    """Averages of lower order as averages of second order."""
+    return tuple(t.times(constant_of(site) ** _missing(t)) for t in terms)
+
+
+def _missing(term: Term) -> int:
+    """How many factors an averaged term lacks for second order."""
+    return 0 if entries_of(term.body, "response field") else 2 - (_degree(term) or 0)

@@ -124,10 +124,11 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Draw:
-    """Values at this step of an evolving or white group of sources."""
+    """Values at this step of an evolving or white group of sources, or of its member `part` alone, members in order."""
 
     group: "SourceGroup"
     equation: str
+    part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -308,6 +309,7 @@ class Program:
     smooth: bool
     equations: tuple[str, ...]
     closure: tuple[tuple[str, str], ...] = ()
+    affine: tuple[str, ...] = ()
 
     def array(self, name: str) -> Array:
         """The array of that name."""

@@ -89,7 +89,7 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
         if definition.tensor.name in liveness.live:
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_function(definition.tensor, definition.terms, line)
-    schedule = build_causal_schedule(builder.nodes)
+    schedule = build_causal_schedule(builder.nodes, builder.now)
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 
@@ -236,12 +236,15 @@ def program_of(lowered: Lowered) -> Program:
         _is_smooth(builder),
         lowered.equations,
         lowered.closure.reasons,
+        lowered.closure.affine,
     )
 
 
 def _drawn_groups(groups, schedule: Schedule) -> tuple[SourceGroup, ...]:
     """The groups as they are drawn: white ones carry their discretised variance."""
-    drawn = {n.name: n.statements[0].group for n in schedule.step if hasattr(n.statements[0], "group")}
+    drawn = {
+        n.statements[0].group.name: n.statements[0].group for n in schedule.step if hasattr(n.statements[0], "group")
+    }
     return tuple(drawn.get(g.name, g) for g in groups)
 
 

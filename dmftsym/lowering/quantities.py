@@ -9,6 +9,7 @@ from functools import cached_property
 
 from sympy import Expr, Integer, KroneckerDelta, Mul
 
+from dmftsym.derivation.functional import strictly_before
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
 from dmftsym.language.sums import IndexSum
@@ -32,7 +33,10 @@ from dmftsym.lowering.times import When, latest
 
 @dataclass(frozen=True)
 class Node:
-    """One quantity of the causal schedule: its updates, what it reads and when, and where it belongs in a step."""
+    """One quantity of the causal schedule: its updates, what it reads and when, and where it belongs in a step.
+
+    `rows`: two-time quantities of which it reads the row (t, s < t) alone; `sources`: the sources that it reads.
+    """
 
     name: str
     label: str
@@ -41,6 +45,8 @@ class Node:
     site: str = ""
     epilogue: bool = False
     auxiliary: bool = False
+    rows: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 class QuantityBuilder:
@@ -250,7 +256,7 @@ class QuantityBuilder:
                     f"only products of functions of one time can be averaged"
                 )
             indices = frozenset(i for e in entries_of(factor) for i in e.atoms(Index) if not i.is_time)
-            factors.append((times.pop(), indices, factor))
+            factors.append((times.pop() if times else self.now, indices, factor))
         factors.sort(key=lambda f: (-len(f[1]), str(f[2])))
         for time, indices, factor in factors:
             for k, (other_time, others, product) in enumerate(groups):
@@ -337,6 +343,8 @@ class QuantityBuilder:
     def _add_node(self, tensor: Tensor, statements, reads, constraints, **options) -> None:
         where = f"{tensor[tensor.indices]}"
         found = []
+        sources: list[str] = []
+        rows: dict[str, bool] = {}
         for item in reads:
             body, limits = (
                 (item.body, (*constraints, *item.constraints)) if isinstance(item, Term) else (item, constraints)
@@ -344,10 +352,26 @@ class QuantityBuilder:
             for entry in entries_of(body):
                 name = entry.tensor.name
                 if entry.tensor.kind == "source":
+                    sources.append(name)
                     name = self.drawn.get(name)
                 if entry.tensor.kind != "data" and name:
                     found.append((name, latest(entry, self.now, limits, where)))
-        self.nodes[tensor.name] = Node(tensor.name, where, statements, tuple(dict.fromkeys(found)), **options)
+                    rows[name] = rows.get(name, True) and self._is_row(entry, limits)
+        self.nodes[tensor.name] = Node(
+            tensor.name,
+            where,
+            statements,
+            tuple(dict.fromkeys(found)),
+            rows=tuple(name for name, only in rows.items() if only),
+            sources=tuple(dict.fromkeys(sources)),
+            **options,
+        )
+
+    def _is_row(self, entry: Entry, limits: tuple[Before, ...]) -> bool:
+        """Whether an entry stands at (t, s) with s strictly before the present time t."""
+        if len(entry.times) != 2 or entry.times[0] != self.now:
+            return False
+        return strictly_before(entry.times[1], self.now, limits)
 
     @cached_property
     def kick(self) -> Index:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from dmftsym.errors import LoweringError
 from dmftsym.language.display import Displayed
+from dmftsym.language.symbols import Index
+from dmftsym.lowering.loops import ways_apart
 from dmftsym.lowering.quantities import Node
 
 
@@ -14,6 +16,11 @@ class Schedule(Displayed):
     constants: tuple[Node, ...]
     step: tuple[Node, ...]
     epilogue: tuple[Node, ...]
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes."""
+        return (*self.constants, *self.step, *self.epilogue)
 
     def text(self) -> str:
         """One line a quantity: what it is and what it reads at this step, earlier, and up to now."""
@@ -28,12 +35,29 @@ class Schedule(Displayed):
         return [rf"\text{{{line.translate(escape)}}}" for line in self.text().splitlines()]
 
 
-def build_causal_schedule(nodes: dict[str, Node]) -> Schedule:
+class _InstantaneousLoop(LoweringError):
+    """A quantity needs itself at the same time."""
+
+
+def build_causal_schedule(nodes: dict[str, Node], now: Index | None = None) -> Schedule:
     """Order the nodes so that everything is computed before it is read within a step.
 
-    Nodes of one site follow each other where possible, so that their updates share one loop over sample paths.
+    Nodes of one site follow each other where possible, so that their updates share one loop over sample paths. Where
+    quantities wait for each other, those are taken apart of which only a part is needed (if `now` is given).
     Raises `LoweringError` naming the cycle if a quantity needs itself at the same time. Cost: linear in the edges.
     """
+    try:
+        return _ordered(nodes)
+    except _InstantaneousLoop as loop:
+        for apart in ways_apart(nodes, now) if now is not None else ():
+            try:
+                return _ordered(apart)
+            except _InstantaneousLoop:
+                continue
+        raise loop
+
+
+def _ordered(nodes: dict[str, Node]) -> Schedule:
     for node in nodes.values():
         unknown = [name for name, _ in node.reads if name not in nodes]
         if unknown:
@@ -48,7 +72,9 @@ def build_causal_schedule(nodes: dict[str, Node]) -> Schedule:
     while pending:
         ready = [n for n in pending.values() if not waits[n.name] & pending.keys()]
         if not ready:
-            raise LoweringError(f"instantaneous loop: {_cycle(pending, waits)}; a sum over the past would break it")
+            raise _InstantaneousLoop(
+                f"instantaneous loop: {_cycle(pending, waits)}; a sum over the past would break it"
+            )
         chosen = min(ready, key=lambda n: _distance(n, order[-1] if order else None))
         order.append(pending.pop(chosen.name))
     return Schedule(_sorted_constants(constants), tuple(order), epilogue)

@@ -178,8 +178,9 @@ class TangentWriter:
             if change is not None:
                 result.append(replace(piece, operands=(*piece.operands[:k], change, *piece.operands[k + 1 :])))
         for term in self.vary((Term(piece.scalar * piece.coefficient),)):
-            shared = [f for f in Mul.make_args(term.body) if f.atoms(Index) - {self.now}]
-            scalar = term.body / Mul(*shared)
+            factors = Mul.make_args(term.body)
+            shared = [f for f in factors if f.atoms(Index) - {self.now}]
+            scalar = Mul(*[f for f in factors if f not in shared])
             result.append(Piece(scalar, Mul(*shared), piece.operands, piece.constraints))
         return result
 

@@ -346,7 +346,6 @@ def test_kernel_times_a_definition_with_an_inner_sum():
     same(found["V"], np.moveaxis(np.mean(x**2, -1), 0, -1))
 
 
-@refused("an instantaneous loop that is none")
 def test_kernel_that_reads_only_earlier_times():
     m = ds.Model("past")
     t, s = m.times("t s")
@@ -413,7 +412,6 @@ def test_function_of_time_in_an_observable_and_a_definition():
     same(found["D"], q * np.exp(-clock / 2))
 
 
-@refused("an instantaneous loop that is none")
 def test_one_matrix_twice_in_a_step():
     """b = W phi(a), a = W phi(x): all constant in time, as x is."""
     m = ds.Model("twice")
@@ -529,7 +527,7 @@ def test_activation_with_a_parameter():
 
 
 @pytest.mark.parametrize("with_mean", [False, True])
-@refused("first-order averages and offsets are sampled")
+
 def test_affine_sites_are_closed_exactly(with_mean):
     """dx/dt = -x + c + J M + u with M = <x>, u static of variance 2; C = <x x>."""
     m = ds.Model("affine")
