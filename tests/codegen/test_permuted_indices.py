@@ -166,11 +166,7 @@ def test_means(make, noise):
     assert np.abs(expected["q"] - expected["q"].swapaxes(0, 1)).max() > 1e-2  # exchanged indices make a difference
 
 
-@pytest.mark.parametrize(
-    ("make", "noise"),
-    [c if k % 4 == 0 else pytest.param(*c, marks=pytest.mark.slow) for k, c in enumerate(CASES)],
-    **NAMES,
-)
+@pytest.mark.parametrize(("make", "noise"), some(0, 9, 20), **NAMES)
 def test_covariances(make, noise):
     model = make(noise, 2)
     compiled = ds.compile_model(model, ds.Options(covariance=("q",)))
@@ -184,11 +180,7 @@ def test_covariances(make, noise):
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels")
-@pytest.mark.parametrize(
-    ("make", "noise"),
-    [c if k in (3, 16) else pytest.param(*c, marks=pytest.mark.slow) for k, c in enumerate(CASES)],
-    **NAMES,
-)
+@pytest.mark.parametrize(("make", "noise"), some(3), **NAMES)
 def test_the_device(make, noise):
     """Both targets on the same points, means and covariances."""
     options, results = {"steps": 2, "points": 64, "repeats": 2, "measure": "sobol"}, []
