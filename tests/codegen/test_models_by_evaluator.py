@@ -4,15 +4,18 @@ A model that the evaluator can order has to be compiled, and its generated code,
 the same sample paths; one that it cannot order has to be refused. A few run on the stand-in for CuPy as well.
 """
 
+import re
+
 import numpy as np
 import pytest
 from cupy_stand_in import COMPILER
 from evaluator import Evaluator, NotOrdered, agreement, own_paths
-from fluctuating_models import interpreted, prepared
+from fluctuating_models import CASES, interpreted, module_of, prepared
 from random_models import Drawn
 from test_cupy import loaded
 
 import dmftsym as ds
+from dmftsym.language.action import read_action
 
 STEPS, PATHS, TOLERANCE = 3, 5, 1e-9
 DEFAULT, ALL = range(60), range(300)
@@ -69,6 +72,58 @@ def test_means_on_the_device(seed):
     for name in module.OUTPUTS:
         array = expected.array(name)
         assert np.abs(np.asarray(found[name]) - array).max() < TOLERANCE * max(1, np.abs(array).max())
+
+
+LIBRARY = (
+    "mlp",
+    "recurrent",
+    "two_populations",
+    "lotka_volterra",
+    "white",
+    "pair",
+    "lag",
+    "memory",
+    "explicit",
+    "chain",
+)
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_the_evaluator_on_known_models(name):
+    """Models whose numbers are checked in many other ways."""
+    case, module = CASES[name], module_of(name)
+    known = prepared(module, case.parameters, case.data, 4, {s: PATHS + k for k, s in enumerate(module.SITES)})
+    error, *_ = agreement(case.build(), module, 4, known)
+    assert error < 1e-11
+
+
+REACH = {
+    "exchanged indices": (r"\w+\[i, j, \w[^\]]*\].*\w+\[j, i, ", 60),
+    "diagonals": (r"\[(\w), \1, [ts]\]", 60),
+    "an average before time 0": (r"q\d\[[^\]]*t - 1\]", 40),
+    "a lag inside a function": (r"cos\((q\d|D\d|sum_\{\w\}\()[^)]*t - 1", 10),
+    "a ratio": (r"/\(?\d*\*?sum_\{\w\}\(exp\(", 20),
+    "correlated noise of two fields": (r"x\d\.tilde\[[^\]]*\]\*x\d\.tilde", 60),
+    "one matrix twice": (r"w\d\.tilde\[t\]\*ab\d", 5),
+    "response functions": (r"R\d\.hat", 30),
+    "a kernel in a memory": (r"past\(s\)\([^)]*[CR]\d\[t, s\]", 10),
+    "functions of time": (r"exp\(-\(-?s? ?[+-]? ?t|cos\(2\*t\)|beta\*\*", 60),
+    "sums up to now": (r"s<=t", 20),
+    "weights and explicit terms": (r"log_Z\(\w+\)/3", 40),
+    "two sites": (r"S_site1", 60),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", REACH)
+def test_the_random_models_reach(what, texts):
+    pattern, least = REACH[what]
+    assert sum(bool(re.search(pattern, text)) for text in texts) >= least
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return [read_action(Drawn(seed).model).text() for seed in ALL]
 
 
 def test_the_tolerance_notices_a_wrong_model():
