@@ -256,6 +256,7 @@ class ProgramWriter:
             groups=(),
             starts=(),
             sites=(),
+            affine=(),
             step=(*statements, *self._second_order()),
             epilogue=(),
         )
