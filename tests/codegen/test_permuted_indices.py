@@ -12,7 +12,7 @@ from derived_covariances import DerivedCovariances
 from evaluator import Evaluator, agreement
 from fluctuating_models import interpreted, prepared
 from test_cupy import loaded
-from test_fluctuation_code import covariances, distance
+from test_fluctuation_code import covariances, covariances_by_influence, distance
 
 import dmftsym as ds
 
@@ -192,3 +192,35 @@ def test_the_device(make, noise):
     one, other = results
     for name in ("q", "cov_q_q"):
         assert np.abs(np.asarray(other[name]) - one[name]).max() < 1e-9 * np.abs(one[name]).max()
+
+
+def summed(kind):
+    """x[i, t] with a memory of what an average over pairs is, summed in different ways."""
+    m = ds.Model("summed")
+    t, s = m.times("t s")
+    i, j, k = m.indices("i j k", size=3, axis="token")
+    w, q = m.data("w", i), m.order_parameter("q", i, j, t)
+    site = m.site("one")
+    x = site.field("x", i, t)
+    weight = {
+        "diagonal": q[i, i, s],
+        "trace": ds.sum_over(k)(q[k, k, s]),
+        "weighted trace": ds.sum_over(k)(w[k] * q[k, k, s]),
+        "rows": ds.sum_over(k)(q[i, k, s]),
+        "columns": ds.sum_over(k)(q[k, i, s]),
+        "all": ds.sum_over(j, k)(w[j] * q[k, j, s]),
+    }[kind]
+    site.equation(x[i, t], ds.past(s)(weight * sp.sin(x[i, s])) / 3)
+    site.noise(x[i, t], x[i, s], 1)
+    site.observe(q[i, j, t], sp.sin(x[i, t]) * sp.cos(x[j, t]) + w[j] * x[i, t] ** 2)
+    return m
+
+
+@pytest.mark.parametrize("kind", ["diagonal", "trace", "weighted trace", "rows", "columns", "all"])
+def test_covariances_through_sums_over_pairs(kind):
+    model = summed(kind)
+    module = interpreted(ds.compile_model(model, ds.Options(covariance=("q",))).source.text)
+    known = prepared(module, {}, {"w": np.array([1.0, -0.7, 0.4])}, 3, 6)
+    assert agreement(model, module, 3, known)[0] < 1e-12
+    expected = covariances_by_influence(module, (*known, 3), ["q"])
+    assert distance(covariances(module, (*known, 3)), expected) < 1e-8
