@@ -107,6 +107,31 @@ def test_weights_of_sites(weight):
     assert distance({k: found[k] * float(weight) for k in whole}, whole) < TOLERANCE
 
 
+def correlated_pair():
+    """Two fields with correlated evolving noise; what is asked for depends on one of them, the means on both."""
+    m = ds.Model("correlated_pair")
+    t, s = m.times("t s")
+    p, q, C = m.order_parameter("p", t), m.order_parameter("q", t), m.order_parameter("C", t, s)
+    site = m.site("one")
+    x, w, v = (site.field(name, t) for name in "xwv")
+    for field in (x, w, v):
+        site.equation(field[t], 0)
+    site.noise(x[t], x[s], 1)
+    site.noise(w[t], w[s], C[t, s])
+    site.noise(w[t], v[s], C[t, s] / 2)
+    site.noise(v[t], v[s], C[t, s])
+    site.observe(C[t, s], tanh(x[t]) * tanh(x[s]))
+    site.observe(p[t], w[t] ** 2)
+    site.observe(q[t], v[t] ** 2)
+    return m
+
+
+@pytest.mark.parametrize("names", [("q",), ("p",), ("p", "q")])
+def test_part_of_a_group_of_sources(names):
+    model = correlated_pair()
+    check(model, ds.compile_model(model, ds.Options(covariance=names)), {}, {})
+
+
 # --- random models --------------------------------------------------------------------------------------------------
 
 # models with averages that feed back, whose Hessian is evaluated in about a second; the first ones run by default

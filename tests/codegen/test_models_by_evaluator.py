@@ -13,6 +13,7 @@ from evaluator import Evaluator, NotOrdered, agreement, own_paths
 from fluctuating_models import CASES, interpreted, module_of, prepared
 from random_models import Drawn
 from test_cupy import loaded
+from test_fluctuation_code import covariances, covariances_by_influence, distance
 
 import dmftsym as ds
 from dmftsym.language.action import read_action
@@ -54,6 +55,36 @@ def test_means(seed):
         module = interpreted(text)
         error, *_ = agreement(drawn.model, module, STEPS, paths_of(module, drawn))
         assert error < TOLERANCE
+
+
+def asked_for(drawn):
+    """Up to three quantities without response fields, not too large."""
+    tensors = drawn.model.tensors
+    known = [
+        n for n in drawn.model.outputs if not n.startswith("R") and sum(2 + i.is_time for i in tensors[n].indices) < 8
+    ]
+    chosen = np.random.default_rng(drawn.seed).permutation(len(known))[:3]
+    return tuple(known[k] for k in sorted(chosen))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100))
+def test_covariances(seed):
+    """Sums over the influence of every path, found by differences of whole sweeps."""
+    drawn = Drawn(seed)
+    names = asked_for(drawn)
+    try:
+        text = compiled(drawn, covariance=names) if names else None
+    except AssertionError as refusal:
+        assert "response function" in str(refusal)  # of a site that is not linear: said to be unavailable
+        return
+    if text is None:
+        return
+    module = interpreted(text)
+    known = (*paths_of(module, drawn), STEPS)
+    sizes = {site.name: float(site.weight) for site in read_action(drawn.model).sites}
+    expected = covariances_by_influence(module, known, list(module.COVARIANCES), {module.MODEL: sizes})
+    assert distance(covariances(module, known), expected) < 1e-5
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels")
