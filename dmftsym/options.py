@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from dmftsym.errors import DmftsymError
+from dmftsym.lowering.schemes import scheme_named
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,7 @@ class Options:
 
     backend: "numba" or "cupy". outputs: quantities to compute besides the default results. covariance: quantities whose
     finite-width covariances are computed. scheme: time discretisation of
-    continuous models ("euler").
+    continuous models, "euler" (first order) or "heun" (second order).
     """
 
     backend: str = "numba"
@@ -22,6 +23,7 @@ class Options:
     def __post_init__(self):
         if self.backend not in BACKENDS:
             raise DmftsymError(f"unknown backend '{self.backend}'; available: {', '.join(BACKENDS)}")
+        scheme_named(self.scheme)
 
     def as_dict(self) -> dict:
         """Options by name, for headers and hashes."""

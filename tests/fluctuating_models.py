@@ -20,12 +20,13 @@ Y = np.array([1.0, -0.7])
 
 @dataclass(frozen=True)
 class Case:
-    """A model with parameters, data, and the quantities whose covariances are asked for."""
+    """A model with parameters, data, the quantities whose covariances are asked for, and a time discretisation."""
 
     build: Callable
     covariance: tuple[str, ...]
     parameters: dict = field(default_factory=dict)
     data: dict = field(default_factory=dict)
+    scheme: str = "euler"
 
 
 def interpreted(text: str) -> ModuleType:
@@ -308,6 +309,9 @@ CASES = {
     "explicit": Case(explicit_terms, ("k", "push", "W")),
     "inner sum": Case(sum_in_a_function, ("f", "W"), {}, {"K": KX}),
     "multiplied": Case(multiplied, ("q",)),
+    "heun, two_populations": Case(lambda: example("two_populations"), ("m_E", "S"), POPULATIONS, scheme="heun"),
+    "heun, white": Case(white_noise, ("first", "second"), {"a": 0.7}, scheme="heun"),
+    "heun, memory": Case(memory_kernel, ("R", "H"), scheme="heun"),
 }
 
 
@@ -315,7 +319,7 @@ CASES = {
 def compiled_case(name):
     """The compiled model of a case."""
     case = CASES[name]
-    return ds.compile_model(case.build(), ds.Options(covariance=case.covariance))
+    return ds.compile_model(case.build(), ds.Options(covariance=case.covariance, scheme=case.scheme))
 
 
 @cache

@@ -1,15 +1,19 @@
 """The command line: compile, derive, solve, models, bench."""
 
+import signal
 import sys
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from dmftsym.errors import DmftsymError, SolveError
+from dmftsym.errors import DmftsymError, SolveError, one_line, out_of_memory
 from dmftsym.options import Options
+from dmftsym.runtime import interrupts
 from dmftsym.version import __version__
+
+UsageError: Any = typer.BadParameter.__mro__[1]  # of Click, which newer versions of Typer have inside
 
 app = typer.Typer(
     add_completion=False,
@@ -23,6 +27,7 @@ Show = Literal["action", "process", "saddle", "hessian", "propagator", "schedule
 Format = Literal["text", "latex", "html"]
 Measure = Literal["auto", "gaussian", "hermite", "sobol", "monte-carlo"]
 Backend = Literal["numba", "cupy"]
+Scheme = Literal["euler", "heun"]
 AnyBackend = Literal["numba", "cupy", "auto"]
 Precision = Literal["float64", "float32"]
 
@@ -33,18 +38,35 @@ CovarianceOption = Annotated[
     str, typer.Option("--covariance", metavar="A,B,...", help="Finite-width covariances N·Cov of these quantities.")
 ]
 BackendOption = Annotated[Backend, typer.Option(help="Target of the generated code.")]
+SchemeOption = Annotated[Scheme, typer.Option(help="Time steps of continuous models: of first or of second order.")]
 
 
 def main() -> None:
     """Run the command line; user errors end with status 2 and one line."""
-    try:
-        app()
-    except DmftsymError as error:
-        print(f"dmftsym: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("dmftsym: interrupted", file=sys.stderr)
-        sys.exit(130)
+    with interrupts.noted() as signals:
+        try:
+            status = app(standalone_mode=False)
+        except UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                print(error.format_message(), file=sys.stderr)
+                sys.exit(2)
+            _refuse(error.format_message())
+        except DmftsymError as error:
+            _refuse(str(error))
+        except MemoryError as error:
+            _refuse(out_of_memory(error))
+        except (typer.Abort, KeyboardInterrupt):
+            status = 130
+    if status == 130:  # what Typer makes of every KeyboardInterrupt
+        terminated = signals[-1:] == [signal.SIGTERM]
+        _refuse(f"{'terminated' if terminated else 'interrupted'}, nothing was written", 143 if terminated else 130)
+    if status:
+        sys.exit(status)
+
+
+def _refuse(message: str, status: int = 2) -> NoReturn:
+    print(f"dmftsym: {one_line(message)}", file=sys.stderr)
+    sys.exit(status)
 
 
 @app.callback(invoke_without_command=True)
@@ -61,10 +83,14 @@ def compile_command(
     backend: BackendOption = "numba",
     outputs: OutputsOption = "",
     covariance: CovarianceOption = "",
+    scheme: SchemeOption = "euler",
     output: Annotated[Path, typer.Option("-o", "--output", help="The module to write.")] = Path("solver.py"),
 ) -> None:
     """Write a standalone solver module."""
-    source = _compiled(model, settings, outputs, backend, covariance).source
+    from dmftsym.runtime.results import check_output
+
+    check_output(output)
+    source = _compiled(model, settings, outputs, backend, covariance, scheme=scheme).source
     _write(output, source.text)
     print(f"{output}: {source.name}, {source.target}, {len(source.text.splitlines())} lines")
 
@@ -81,13 +107,18 @@ def derive_command(
     outputs: OutputsOption = "",
     covariance: CovarianceOption = "",
     backend: BackendOption = "numba",
+    scheme: SchemeOption = "euler",
 ) -> None:
     """Print the derived equations."""
     from dmftsym.derivation.document import code_page, document
     from dmftsym.lowering.ir_printer import fluctuation_text, program_text
 
+    if graph:
+        from dmftsym.runtime.results import check_output
+
+        check_output(graph)
     if show in ("schedule", "program", "code"):
-        compiled = _compiled(model, settings, outputs, backend, covariance)
+        compiled = _compiled(model, settings, outputs, backend, covariance, scheme=scheme)
         if show == "schedule":
             records = (compiled.liveness, compiled.schedule, *([compiled.feedback] if compiled.feedback else []))
             print(document(model, records, form))
@@ -115,7 +146,7 @@ def solve_command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.nc", help="The netCDF file to write.")],
     settings: SetOption = [],  # noqa: B006
     parameter: Annotated[list[str], typer.Option("-p", metavar="NAME=VALUE", help="A parameter.")] = [],  # noqa: B006
-    data: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Arrays by name.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="Arrays by name: .npz, .nc or .csv.")] = None,
     steps: Annotated[int, typer.Option(help="Number of times, the initial one included.")] = 100,
     dt: Annotated[float | None, typer.Option(help="Time step; default: that of the model.")] = None,
     measure: Annotated[Measure, typer.Option(help="Averaging rule.")] = "auto",
@@ -127,48 +158,45 @@ def solve_command(
     backend: Annotated[
         AnyBackend, typer.Option(help="Target; auto takes a GPU where one is there and gains.")
     ] = "numba",
+    scheme: SchemeOption = "euler",
     precision: Annotated[Precision, typer.Option(help="Of the sample paths; float32 needs cupy.")] = "float64",
 ) -> None:
     """Compile a model, solve it and write the result."""
-    from dmftsym.runtime.results import load_data, save
+    from dmftsym.runtime.data import load_data
+    from dmftsym.runtime.results import check_output, save
 
+    check_output(output)
     arrays = load_data(data) if data else {}
     numbers = {name: _number(name, value) for name, value in _pairs("-p", parameter)}
     shapes = {name: array.shape for name, array in arrays.items()}
     compiled = _compiled(
-        model, settings, outputs, "numba" if backend == "auto" else backend, covariance, shapes, numbers
+        model, settings, outputs, "numba" if backend == "auto" else backend, covariance, shapes, numbers, scheme
     )
+    if data and data.suffix == ".nc":  # which may hold more than data, as results do
+        known = [d.tensor.name for d in compiled.program.data]
+        arrays = {name: array for name, array in arrays.items() if name in known} or arrays
     if backend == "auto":
         from dmftsym.runtime.backends import choose_backend
 
         chosen, reason = choose_backend(compiled.solver.module, numbers, arrays, steps, points)
         print(f"backend {chosen}: {reason}", file=sys.stderr)
         if chosen != "numba":
-            compiled = _compiled(model, settings, outputs, chosen, covariance, shapes, numbers)
-    result = compiled.solve(
-        numbers,
-        arrays,
-        steps=steps,
-        dt=dt,
-        measure=measure,
-        points=points,
-        seed=seed,
-        covariance_points=covariance_points,
-        precision=precision,
-        progress=sys.stderr.isatty(),
-    )
-    save(result, output)
-    print(f"{output}: {', '.join(result.data_vars)}")
-    print(f"{result.attrs['measure']}; estimated relative error {result.attrs['estimated_error']:.1e}")
-    if "rounding_error" in result.attrs:
-        print(f"single precision changes the result by {result.attrs['rounding_error']:.1e}, relative")
-    if "cov_measure" in result.attrs:
-        about = f"{result.attrs['cov_measure']}, {result.attrs['cov_modes']} modes"
-        print(f"covariances: {about}; estimated relative error {result.attrs['cov_estimated_error']:.1e}")
-    if result.attrs["status"] != "ok":
-        raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
-    if result.attrs.get("cov_status", "ok") != "ok":
-        raise SolveError(f"covariances {result.attrs['cov_status']}; the means are in {output}")
+            compiled = _compiled(model, settings, outputs, chosen, covariance, shapes, numbers, scheme)
+    with interrupts.watched():  # also while the result is written
+        result = compiled.solve(
+            numbers,
+            arrays,
+            steps=steps,
+            dt=dt,
+            measure=measure,
+            points=points,
+            seed=seed,
+            covariance_points=covariance_points,
+            precision=precision,
+            progress=sys.stderr.isatty(),
+        )
+        save(result, output)
+    _report(result, output)
 
 
 @app.command("bench")
@@ -203,6 +231,22 @@ def models_command() -> None:
         print(f"  results     {', '.join(model.outputs)}{more}")
 
 
+def _report(result, output: Path) -> None:
+    """Print what a run gave; raises `SolveError` if something is wrong with it."""
+    print(f"{output}: {', '.join(result.data_vars)}")
+    if not result.attrs["status"].startswith("interrupted"):
+        print(f"{result.attrs['measure']}; estimated relative error {result.attrs['estimated_error']:.1e}")
+    if "rounding_error" in result.attrs:
+        print(f"single precision changes the result by {result.attrs['rounding_error']:.1e}, relative")
+    if "cov_measure" in result.attrs:
+        about = f"{result.attrs['cov_measure']}, {result.attrs['cov_modes']} modes"
+        print(f"covariances: {about}; estimated relative error {result.attrs['cov_estimated_error']:.1e}")
+    if result.attrs["status"] != "ok":
+        raise SolveError(f"{result.attrs['status']}; what was computed is in {output}")
+    if result.attrs.get("cov_status", "ok") != "ok":
+        raise SolveError(f"covariances {result.attrs['cov_status']}; the means are in {output}")
+
+
 def _picture(figure, path: Path) -> bytes:
     """A Matplotlib figure in the format that the name of its file tells."""
     buffer = BytesIO()
@@ -214,14 +258,13 @@ def _picture(figure, path: Path) -> bytes:
 
 
 def _write(path: Path, content: str | bytes) -> None:
-    from dmftsym.files import write_atomically
+    from dmftsym.files import replacing
 
     try:
-        if not path.parent.is_dir():
-            raise OSError(f"there is no folder {path.parent}")
-        write_atomically(path, content)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        raise SolveError(f"cannot write {path}: {error}") from None
+        raise SolveError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _parameter_text(parameter) -> str:
@@ -263,11 +306,13 @@ def _model(spec: str, settings: list[str], shapes=None, numbers=None):
     return find_model(spec).build(dict(_pairs("--set", settings)), shapes, numbers)
 
 
-def _compiled(spec: str, settings: list[str], outputs: str, backend, covariance="", shapes=None, numbers=None):
+def _compiled(
+    spec: str, settings: list[str], outputs: str, backend, covariance="", shapes=None, numbers=None, scheme="euler"
+):
     from dmftsym.compiler import compile_model
 
     names, varied = (tuple(name.strip() for name in text.split(",") if name.strip()) for text in (outputs, covariance))
-    options = Options(backend=backend, outputs=names, covariance=varied)
+    options = Options(backend=backend, outputs=names, covariance=varied, scheme=scheme)
     return compile_model(_model(spec, settings, shapes, numbers), options)
 
 

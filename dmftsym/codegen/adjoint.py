@@ -2,11 +2,18 @@
 
 from dataclasses import replace
 
+from dmftsym.codegen.adjoint_storage import (
+    adjoint_amounts,
+    recalls_of,
+    stored_adjoint,
+    stored_adjoints_of_group,
+    stored_fresh,
+)
 from dmftsym.codegen.arrays import PATH, size_code
 from dmftsym.codegen.influences import influence_tables
 from dmftsym.codegen.sources import group_size
 from dmftsym.codegen.statements import StatementWriter, letter_of
-from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, tuple_code, unpack, values_of
+from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of
 from dmftsym.language.symbols import Entry
 from dmftsym.lowering.ir import (
     COLUMNS,
@@ -52,6 +59,7 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
         "unpack": unpack(values_of(program), [allocate, *step]),
         "allocate": allocate,
         "views": views,
+        "amounts": adjoint_amounts("adjoint_sweep", influences, writer.target),
         "step": step,
         "after": printer.after(),
         "results": "{"
@@ -107,9 +115,8 @@ class AdjointPrinter:
         allocate += [f'constant_{site} = normals["constant_{site}"]' for site in self.program.affine]
         for group in (g for g in self.program.groups if g.kind == "evolving"):
             allocate += self._group(group)
-        for first, second in self.influences.duals:
-            shape = f"columns, ranks_{first.name}[steps], ranks_{second.name}[steps]"
-            allocate.append(f"adj_fresh_{first.name}_{second.name} = {self.xp}.zeros(({shape}))")
+        for pair in self.influences.duals:
+            allocate += [array.line for array in stored_fresh(*pair, self.printer.target)]
         for array in self.program.arrays:
             made, seen = self._array(array)
             allocate += made
@@ -124,25 +131,18 @@ class AdjointPrinter:
             if not array.site:
                 return [f'{name} = recorded["{name}"]'], []
             return [f'{name}_history = recorded["{name}"]'], [f"{name} = {name}_history[{self.now}]"]
+        (stored,) = stored_adjoint(array, self.printer.target)
         if not array.site:
-            shape = tuple_code([size_code(i.axis) for i in tensor.indices])
-            zeros = f"{name} = {self.xp}.zeros({shape})"
-            return [self._seed(name) or zeros], []
-        sizes = ", ".join([*(size_code(i.axis) for i in tensor.indices if not i.is_time), f"paths_{array.site}"])
-        if array.role == "pairing":
-            shape = ", ".join([*(size_code(i.axis) for i in tensor.indices), f"paths_{array.site}"])
-            return [f"{name} = {self.xp}.zeros(({shape}))"], []
-        if array.role == "influence":
-            if array.site in self.closed:
-                more = f'(paths_{array.site},) if "{array.site}" in closed else ()'
-                lists = f"first_{array.site}, second_{array.site} = [], []"
-                return [f"{name} = {self.xp}.zeros(({sizes}) + ({more}))", lists], []
-            return [f"{name} = {self.xp}.zeros(({sizes}))"], []
-        if array.history:
-            made = "empty" if array.role == "assigned adjoint" else "zeros"
-            return [f"{name}_history = {self.xp}.{made}((steps, {sizes}))"], [f"{name} = {name}_history[{self.now}]"]
+            return [self._seed(name) or stored.line], []
+        if array.role == "influence" and array.site in self.closed:
+            sizes = ", ".join(stored.shape)
+            more = f'(paths_{array.site},) if "{array.site}" in closed else ()'
+            lists = f"first_{array.site}, second_{array.site} = [], []"
+            return [f"{name} = {self.xp}.zeros(({sizes}) + ({more}))", lists], []
+        if stored.name != name:
+            return [stored.line], [f"{name} = {stored.name}[{self.now}]"]
         reset = [f"{name}[...] = 0.0"] if array.role == "adjoint" else []
-        return [f"{name} = {self.xp}.zeros(({sizes}))"], reset
+        return [stored.line], reset
 
     def _seed(self, name: str) -> str:
         """The adjoint of a requested quantity starts from its seed."""
@@ -158,19 +158,9 @@ class AdjointPrinter:
         lines = [f'normals_{name}, factor_{name} = normals["{name}"], recorded["factor_{name}"]']
         lines.append(f'active_{name}, ranks_{name} = recorded["active_{name}"], recorded["ranks_{name}"]')
         lines.append(f"size_{name} = {group_size(group)}")
-        lines.append(f"adj_factor_{name} = {self.xp}.zeros((columns, *factor_{name}.shape))")
         if group.basis:
             lines.append(f'basis_{name} = recorded["basis_{name}"]')
-            lines.append(f"adj_basis_{name} = {self.xp}.zeros((ranks_{name}[steps], columns, paths_{group.basis}))")
-        for recall in self._recalls(group):
-            spatial = [size_code(i.axis) for i in recall.target.indices if not i.is_time]
-            sizes = f"steps, {'*'.join(spatial) or '1'}, ranks_{name}[steps]"
-            lines.append(f"coefficients_{recall.target.tensor.name} = {self.xp}.zeros(({sizes}))")
-        return lines
-
-    def _recalls(self, group: SourceGroup) -> list[RecallMemory]:
-        found = [s.recall for s in self.program.step if isinstance(s, AdjointRecall)]
-        return [r for r in found if r.group.name == group.name]
+        return lines + [a.line for a in stored_adjoints_of_group(self.influences, group, self.printer.target)]
 
     # --- statements -------------------------------------------------------------------------------
 
@@ -337,7 +327,7 @@ class AdjointPrinter:
 
     def _opens_first(self, group: SourceGroup) -> bool:
         """Whether the normals of a group are opened before those of its dual in the same step."""
-        return any(r.instant for r in self._recalls(group))
+        return any(r.instant for r in recalls_of(self.influences, group))
 
     def after(self) -> list[str]:
         """What the averages of closed sites contribute, and the vanishing ones of fresh normals, when all is known."""

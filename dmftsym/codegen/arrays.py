@@ -8,8 +8,9 @@ from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.errors import CodegenError
 from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.sums import Binding, IndexSum
-from dmftsym.language.symbols import KICKS, Axis, Entry, Index, Parameter, Size
+from dmftsym.language.symbols import KICKS, PASSES, Axis, Entry, Index, Parameter, Size
 from dmftsym.language.terms import Before, Term, entries_of, flatten, outermost, substitute_activations
+from dmftsym.lowering.schemes import BACK
 from dmftsym.lowering.times import When, when
 
 PATH = "p"
@@ -39,8 +40,8 @@ def slot_code(slot: Index, argument: Expr, now: Index, constraints: tuple[Before
         if argument.is_Integer:
             return str(argument)
         return part_slice(slot.axis, argument.axis)
-    if isinstance(argument, Index) and argument.axis == KICKS:
-        return ":"
+    if isinstance(argument, Index) and argument.axis in (KICKS, PASSES):
+        return argument.name if argument.is_time else ":"
     moment = when(argument, now, constraints, where)
     return moment_code(moment, now)
 
@@ -75,6 +76,11 @@ def before_start(code: str, now: Index) -> str:
     return f"_before({code}, {now.name})"
 
 
+def is_earlier(code: str, now: Index) -> bool:
+    """Whether a subscript stands for the previous time, or the time of the pass before."""
+    return code in (f"{now.name} - 1", BACK.name)
+
+
 def view(entry: Entry, now: Index, constraints: tuple[Before, ...], xp: str = "np", lagged: bool = True) -> View:
     """An entry without sample paths as a sliced array; `lagged`: the previous time may be that before time 0."""
     where = str(entry)
@@ -82,7 +88,7 @@ def view(entry: Entry, now: Index, constraints: tuple[Before, ...], xp: str = "n
     codes = [slot_code(slot, argument, now, constraints, where) for slot, argument in slots]
     kept = tuple(a for a, code in zip(entry.indices, codes, strict=True) if ":" in code)
     whole = f"{entry.tensor.name}[{', '.join(codes)}]"
-    before = lagged and f"{now.name} - 1" in codes
+    before = lagged and any(is_earlier(code, now) for code in codes)
     if before:
         whole = before_start(whole, now)
     if len(set(kept)) < len(kept):

@@ -8,6 +8,7 @@ from dmftsym.codegen.kernels import KernelCode, Loop, element_code, loops_of, re
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.ir import TIME_STEP, Assign, Kernel
+from dmftsym.lowering.schemes import BLEND, REACH
 
 
 def cuda_kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> KernelCode:
@@ -63,8 +64,8 @@ class _Writer:
         for atom in sorted(expr.atoms(Parameter, Size), key=str):
             self.parameters.setdefault(atom.name, ("double" if isinstance(atom, Parameter) else "long long", atom.name))
             replaced[atom] = number_symbol(atom)
-        if expr.has(TIME_STEP):
-            self.parameters.setdefault("dt", ("double", "dt"))
+        for number in (n for n in (TIME_STEP, REACH, BLEND) if expr.has(n)):
+            self.parameters.setdefault(number.name, ("double", number.name))
         return expr.xreplace(replaced)
 
     def element(self, entry: Entry) -> str:

@@ -3,8 +3,8 @@
 from dmftsym.codegen.arrays import ArrayFormula, size_code
 from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of
-from dmftsym.language.symbols import Axis
-from dmftsym.lowering.ir import COLUMNS, Fluctuations, Program
+from dmftsym.language.symbols import Tensor
+from dmftsym.lowering.ir import Fluctuations, Program, Sketch
 
 SKETCH_NOTES = (
     "The sweep that finds out in which directions the observables of the fluctuating averages scatter.",
@@ -74,29 +74,21 @@ def _site_weights(fluctuations: Fluctuations) -> dict:
 
 
 def _memory(fluctuations: Fluctuations) -> dict:
-    """Numbers that a tangent sweep keeps: per path, per column and path, per column; and per result."""
+    """The numbers of entries of the averages, and of those that feed back."""
 
-    def product(axes: list[Axis], history: bool) -> str:
-        return "*".join((["steps"] if history else []) + [size_code(a) for a in axes if a != COLUMNS]) or "1"
+    def product(tensor: Tensor) -> str:
+        return "*".join(size_code(i.axis) for i in tensor.indices) or "1"
 
     program = fluctuations.tangent
-    per_path, per_column_and_path, per_column = [], [], []
-    for array in program.arrays:
-        axes = [i.axis for i in array.tensor.indices if not i.is_time] if array.site else None
-        if axes is None:
-            per_column.append(product([i.axis for i in array.tensor.indices], False))
-        elif COLUMNS in axes:
-            per_column_and_path.append(product(axes, array.history))
-        else:
-            per_path.append(product(axes, array.history))
-    results = [product([i.axis for i in q.indices], False) for q, _ in fluctuations.covariances]
-    entries = [product([i.axis for i in q.indices], False) for q, _ in fluctuations.averages]
+    entries = [product(q) for q, _ in fluctuations.averages]
+    sketched = {s.omega.name for s in fluctuations.sketch.step if isinstance(s, Sketch) and _feeds_back(s)}
+    closed = [product(q) for q, _ in fluctuations.averages if f"omega_{q.name}" in sketched]
     return {
         "entries": " + ".join(entries),
-        "unpack_entries": unpack(values_of(program), [entries]),
-        "per_path": " + ".join(per_path) or "0",
-        "per_column_and_path": " + ".join(per_column_and_path) or "0",
-        "per_column": " + ".join(per_column) or "0",
-        "results": " + ".join(results),
-        "unpack_memory": unpack(values_of(program), [per_path, per_column_and_path, per_column, results]),
+        "unpack_entries": unpack(values_of(program), [entries, closed]),
+        "closed_entries": " + ".join(closed) or "0",
     }
+
+
+def _feeds_back(statement: Sketch) -> bool:
+    return statement.target.tensor.name.startswith("sketch_")

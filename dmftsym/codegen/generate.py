@@ -10,11 +10,12 @@ from dmftsym.codegen.fluctuations import fluctuation_code
 from dmftsym.codegen.sobol import sobol_table
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.statements import StatementWriter
-from dmftsym.codegen.sweeps import constant_lines, covariance_text, sizes_of, sweep_code, tuple_code, unpack, values_of
+from dmftsym.codegen.storage import Amounts, by_site, normals_per_path, tuple_code
+from dmftsym.codegen.sweeps import constant_lines, covariance_text, sizes_of, sweep_code, unpack, values_of
 from dmftsym.codegen.targets import TARGETS
 from dmftsym.codegen.templates import render
 from dmftsym.language.action import Data
-from dmftsym.language.symbols import Axis, Entry, Tensor
+from dmftsym.language.symbols import Entry, Tensor
 from dmftsym.language.terms import entries_of
 from dmftsym.lowering.ir import Fluctuations, Influences, Program
 from dmftsym.version import __version__
@@ -39,19 +40,19 @@ def generate_source(
     """
     writer, host = StatementWriter(program, target=TARGETS[target]), StatementWriter(program)
     sweeps = [sweep_code(program, writer)]
-    covariances = _fluctuations(fluctuations, writer, sweeps)
-    swept = [*sweeps, *([covariances["adjoint"]] if covariances["adjoint"] else [])]
+    fluctuating = _fluctuations(fluctuations, writer, sweeps)
+    adjoint = [fluctuating["adjoint"]] if fluctuating["adjoint"] else []
     context = {
         **_header(program, model_hash, options),
         **_tables(program),
         **_data(program, host.formula),
         **_sampling(program, host),
-        **_memory(program, writer.target.on_device),
-        **covariances,
+        **fluctuating,
+        "memory": _memory(program, sweeps, [each["amounts"] for each in adjoint]),
         "sweeps": sweeps,
         "xp": writer.xp,
         "matrices": _calls(sweeps, "_eigenvalue(", "_projector("),
-        "lagged": _calls(swept, "_before("),
+        "lagged": _calls([*sweeps, *adjoint], "_before("),
         "kernels": list(writer.kernels.values()),
     }
     return Source(program.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
@@ -87,6 +88,7 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
         "options_literal": repr(options),
         "time_step": repr(float(program.time_step)),
         "continuous": program.continuous,
+        "order": program.order,
         "now": program.now.name,
         "sobol": lines,
         "sobol_shape": shape,
@@ -239,36 +241,31 @@ def _field_size(tensor: Tensor) -> str:
     return "*".join(size_code(i.axis) for i in tensor.indices if not i.is_time) or "1"
 
 
-def _memory(program: Program, on_device: bool) -> dict:
-    def product(axes: list[Axis], history: bool) -> str:
-        return "*".join((["steps"] if history else []) + [size_code(a) for a in axes]) or "1"
+def _memory(program: Program, sweeps: list[dict], more: list[Amounts]) -> dict:
+    """How many numbers every sweep holds, the normals of a path, and the results."""
 
-    per_path: dict[str, list[str]] = {site: [] for site in program.sites}
-    kept: dict[str, list[str]] = {site: [] for site in program.sites}  # for all times
-    for a in (a for a in program.arrays if a.site):
-        per_path[a.site].append(product([i.axis for i in a.tensor.indices if not i.is_time], a.history))
-        kept[a.site] += per_path[a.site][-1:] if a.history else []
-    for g in program.groups:
-        # normals are there twice, of all paths and of their parts, or once with the values that they make
-        places = [(g.site, "2" if g.kind == "static" else "2*steps"), *([(g.basis, "steps")] if g.basis else [])]
-        for site, numbers in places:
-            per_path[site].append(times_size(numbers, group_size(g)))
-            kept[site] += per_path[site][-1:] if g.kind != "static" else []
-    shared = [product([i.axis for i in a.tensor.indices], False) for a in program.arrays if not a.site]
-    shared += [f"({times_size('steps', group_size(g))})**2" for g in program.groups if g.kind == "evolving"]
-    results = [product([i.axis for i in t.indices], False) for t in program.outputs]
+    def product(tensor: Tensor) -> str:
+        return "*".join(size_code(i.axis) for i in tensor.indices) or "1"
+
+    amounts = [sweep["amounts"] for sweep in sweeps] + more
+    drawn = {site: normals_per_path(program, site) for site in program.sites}
+    join = lambda terms: " + ".join(terms) or "0"
+    normals = {site: join(number for number, _ in each) for site, each in drawn.items()}
+    # what a path keeps for all times: the normals of all paths and of their parts, and histories
+    moving = {site: [times_size("2", number) for number, late in each if late] for site, each in drawn.items()}
+    kept = {site: join([*moving[site], amounts[0].kept[site]]) for site in program.sites}
+    results = ", ".join(product(t) for t in program.outputs)
+    texts = [text for each in amounts for text in each.texts()]
     return {
-        "memory_per_path": _by_site(per_path),
-        "memory_kept": _by_site(kept) if on_device else None,
-        "memory_shared": " + ".join(shared) or "0",
-        "memory_results": " + ".join(results) or "0",
-        "unpack_memory": unpack(values_of(program), [*per_path.values(), shared, results]),
+        "amounts": [each.code() for each in amounts],
+        "normals": by_site(normals),
+        "kept": by_site(kept),
+        "results": results,
+        "unpack_amounts": unpack(values_of(program), [texts]),
+        "unpack_normals": unpack(values_of(program), [list(normals.values())]),
+        "unpack_kept": unpack(values_of(program), [list(kept.values())]),
+        "unpack_results": unpack(values_of(program), [[results]]),
     }
-
-
-def _by_site(terms: dict[str, list[str]]) -> str:
-    """A table of sums by site."""
-    return "{" + ", ".join(f'"{site}": {" + ".join(each) or "0"}' for site, each in terms.items()) + "}"
 
 
 def _docstring_safe(text: str) -> str:

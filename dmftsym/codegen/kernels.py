@@ -10,6 +10,7 @@ from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.accesses import crossed
 from dmftsym.lowering.ir import TIME_STEP, Assign, Kernel
+from dmftsym.lowering.schemes import BLEND, REACH
 from dmftsym.lowering.times import When, when
 
 
@@ -107,8 +108,8 @@ def with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, st
     for atom in sorted(expr.atoms(Parameter, Size), key=str):
         arguments.setdefault(atom.name, atom.name)
         replaced[atom] = number_symbol(atom)
-    if expr.has(TIME_STEP):
-        arguments.setdefault("dt", "dt")
+    for number in (n for n in (TIME_STEP, REACH, BLEND) if expr.has(n)):
+        arguments.setdefault(number.name, number.name)
     return expr.xreplace(replaced)
 
 
@@ -123,7 +124,7 @@ def element_code(entry: Entry, now: Index, histories=frozenset()) -> tuple[str, 
     if tensor.site:
         argument = name
         if moments == {When.LAG}:
-            argument = f"{tensor.name}_history[{now.name} - 1]" if tensor.name in histories else tensor.name
+            argument = f"{tensor.name}_history[{entry.times[0]}]" if tensor.name in histories else tensor.name
         elif moments == {When.INITIAL}:
             argument = f"{tensor.name}_history[0]"
         return f"{name}[{', '.join([*inside, 'path'])}]", name, argument

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import scipy
 
-from dmftsym.files import cache_folder, write_atomically
+from dmftsym.files import cache_folder, without_cache, write_atomically
 
 DIMENSIONS, BITS = 64, 17
 
@@ -22,12 +22,22 @@ def sobol_table() -> tuple[tuple[str, ...], tuple[int, int]]:
 
 def _cached_table() -> str:
     """The table as text, computed once a SciPy version: importing SciPy's statistics takes half a second."""
-    path = cache_folder() / f"sobol-{DIMENSIONS}-{BITS}-scipy-{scipy.__version__}.txt"
+    folder = cache_folder()
+    if folder is None:
+        return _fresh_table()
+    path = folder / f"sobol-{DIMENSIONS}-{BITS}-scipy-{scipy.__version__}.txt"
     text, _, digest = path.read_text(encoding="utf-8").partition("\n") if path.exists() else ("", "", "")
     if hashlib.sha256(text.encode()).hexdigest() != digest:
-        text = base64.b85encode(_direction_numbers().tobytes()).decode()
-        write_atomically(path, f"{text}\n{hashlib.sha256(text.encode()).hexdigest()}")
+        text = _fresh_table()
+        try:
+            write_atomically(path, f"{text}\n{hashlib.sha256(text.encode()).hexdigest()}")
+        except OSError as error:
+            without_cache(str(folder), error.strerror or str(error))
     return text
+
+
+def _fresh_table() -> str:
+    return base64.b85encode(_direction_numbers().tobytes()).decode()
 
 
 def _direction_numbers() -> np.ndarray:

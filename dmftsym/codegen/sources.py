@@ -8,14 +8,20 @@ from dmftsym.derivation.process import Source
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term
 from dmftsym.lowering.ir import COLUMNS, Draw, DrawVariation, SourceGroup
+from dmftsym.lowering.schemes import BACK
 
 
 class SourceWriter:
     """Writes what draws the sources of a program at a step."""
 
-    def __init__(self, now: Index, formula: ArrayFormula, target: Target):
-        """On a device, how many columns a factor has is not known on the host, where it is bounded by its rows."""
+    def __init__(self, now: Index, formula: ArrayFormula, target: Target, passes: int = 1):
+        """On a device, how many columns a factor has is not known on the host, where it is bounded by its rows.
+
+        With two `passes` a step a draw is repeated with the same normals; white noise is that of the step that the pass
+        before began.
+        """
         self.now, self.formula, self.target, self.on_device = now, formula, target, target.on_device
+        self.twice, self.white_time = passes > 1, now.name if passes == 1 else BACK.name
 
     def covariance(self, group: SourceGroup, lead: tuple[Index, ...] = ()) -> str:
         """The covariance of a group at one time, or its rows against all times up to now, as one matrix.
@@ -75,6 +81,8 @@ class SourceWriter:
         name = group.name
         size = f"size_{name}"
         lines = [f"# {statement.equation}"]
+        if group.kind == "evolving" and self.twice:
+            lines.append(f"factor_{name}[{now}*{size} :][:{size}] = 0.0")
         rows = f"factor_{name}[{now}*{size} :][:{size}, :rank_{name}]"
         drawn = f"drawn = {self.target.product(rows, f'normals_{name}[:rank_{name}]')}"
         if group.kind == "evolving" and self.on_device:
@@ -85,22 +93,30 @@ class SourceWriter:
                 drawn,
             ]
         elif group.kind == "evolving":
+            before, null = self._rank_before(name, size)
             lines += [
                 f"row = {self.covariance(group)}",
-                f"opened = _extend_factor(factor_{name}, active_{name}, rank_{name}, row, {now})",
+                f"opened = _extend_factor(factor_{name}, active_{name}, {before}, row, {now})",
                 "if opened < 0:",
                 f'    status = f"failed: the covariance of {name} is not positive at step {{{now}}}"',
                 "    break",
-                f"rank_{name}, null_directions = rank_{name} + opened, null_directions + {size} - opened",
+                f"rank_{name}, null_directions = {before} + opened, null_directions + {null}",
                 f"ranks_{name}[{now} + 1] = rank_{name}",
                 drawn,
             ]
         else:
             lines += [
                 f'factor_{name} = _square_root({self.covariance(group)}, "{statement.equation}")',
-                f"drawn = {self.target.product(f'factor_{name}', f'normals_{name}[{now}]')}",
+                f"drawn = {self.target.product(f'factor_{name}', f'normals_{name}[{self.white_time}]')}",
             ]
         return lines + self.members(group)
+
+    def _rank_before(self, name: str, size: str, part: int = 0) -> tuple[str, str]:
+        """The rank before a draw, which repeats that of the pass before, and how many directions it does not open."""
+        if not self.twice:
+            return f"rank_{name}", f"{size} - opened"
+        before = f"rank_{name}" if part else f"ranks_{name}[{self.now.name}]"
+        return before, f"({size} - opened)*({self.white_time} == {self.now.name})"
 
     def _draw_member(self, group: SourceGroup, part: int, equation: str) -> list[str]:
         """The values at this step of one source of an evolving group, given those drawn before it."""
@@ -113,20 +129,23 @@ class SourceWriter:
         row = f"{self.formula.xp}.concatenate([{', '.join(blocks)}], axis=-1).reshape({_size(member)}, -1)"
         last = part == len(group.members) - 1
         lines = [f"# {member.tensor[member.tensor.indices]}, one of several sources: {equation}", f"row = {row}"]
+        begin = f"{now}*size_{name}" + (f" + {first}" if part else "")
+        if self.twice:
+            lines.append(f"factor_{name}[{begin} :][:{_size(member)}] = 0.0")
         if self.on_device:
             lines.append(f"_extend_factor(factor_{name}, active_{name}, opened_{name}, row, {now}, {first})")
             rank = f"ranks_{name}[{now} + 1]"
         else:
+            before, null = self._rank_before(name, _size(member), part)
             lines += [
-                f"opened = _extend_factor(factor_{name}, active_{name}, rank_{name}, row, {now}, {first})",
+                f"opened = _extend_factor(factor_{name}, active_{name}, {before}, row, {now}, {first})",
                 "if opened < 0:",
                 f'    status = f"failed: the covariance of {member.tensor.name} is not positive at step {{{now}}}"',
                 "    break",
-                f"rank_{name}, null_directions = rank_{name} + opened, null_directions + {_size(member)} - opened",
+                f"rank_{name}, null_directions = {before} + opened, null_directions + {null}",
                 *([f"ranks_{name}[{now} + 1] = rank_{name}"] if last else []),
             ]
             rank = f"rank_{name}"
-        begin = f"{now}*size_{name}" + (f" + {first}" if part else "")
         rows = f"factor_{name}[{begin} :][:{_size(member)}, :{rank}]"
         lines.append(f"drawn = {self.target.product(rows, f'normals_{name}[:{rank}]')}")
         return lines + self.members(replace(group, members=(member,)))
@@ -141,13 +160,15 @@ class SourceWriter:
         lines = [f"# {statement.equation}", f"d_row = {changed}"]
         if group.kind == "evolving":
             columns = f"active_{name}, opened_{name}" if self.on_device else f"active_{name}[:rank_{name}]"
+            if self.twice:
+                lines.append(f"d_factor_{name}[:, {now}*size_{name} :][:, :size_{name}] = 0.0")
             lines += [
                 f"_vary_factor(factor_{name}, d_factor_{name}, {columns}, d_row, {now})",
                 f"drawn = d_factor_{name}[:, {now}*size_{name} :][:, :size_{name}, :rank_{name}]"
                 f" @ normals_{name}[:rank_{name}]",
             ]
         else:
-            lines += [f"drawn = _varied_square_root(factor_{name}, d_row) @ normals_{name}[{now}]"]
+            lines += [f"drawn = _varied_square_root(factor_{name}, d_row) @ normals_{name}[{self.white_time}]"]
         return lines + self.members(group, varied=True)
 
     def members(self, group: SourceGroup, varied: bool = False) -> list[str]:

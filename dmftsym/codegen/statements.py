@@ -1,5 +1,6 @@
 """Statements of the intermediate representation as lines of array code, each with its equation above."""
 
+import re
 from dataclasses import replace
 
 from dmftsym.codegen.arrays import PATH, ArrayFormula, before_start, moment_code, part_slice, size_code, slot_code
@@ -25,6 +26,7 @@ from dmftsym.lowering.ir import (
     Statement,
     TangentKernel,
 )
+from dmftsym.lowering.schemes import BACK
 from dmftsym.lowering.times import When, when
 
 
@@ -46,7 +48,7 @@ class StatementWriter:
         self.histories = frozenset(a.tensor.name for a in program.arrays if a.history)
         self.formula = ArrayFormula(program.now, target.xp)
         self.later = ArrayFormula(program.now, target.xp, lagged=False)  # formulas that wait for the second time
-        self.sources = SourceWriter(program.now, self.formula, target)
+        self.sources = SourceWriter(program.now, self.formula, target, program.passes)
         self.kernels = {} if kernels is None else kernels
 
     def lines(self, statement: Statement) -> list[str]:
@@ -81,17 +83,21 @@ class StatementWriter:
         call = wrapped(f"{code.name}(", code.arguments if starting else self._lagged(code.arguments), ")")
         if not starting:
             return [*lines, *call]
-        starts = [f"    {a.target.tensor.name}[...] = {self._start(a.target)}" for a in kernel.assignments]
+        starts = [f"    {a.target.tensor.name}[...] = {self._start(a)}" for a in kernel.assignments]
         return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
 
     def _lagged(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """What a kernel takes that runs at the first time as well."""
-        previous = f"{self.now.name} - 1"
-        return tuple(before_start(a, self.now) if previous in a else a for a in arguments)
+        earlier = f"{self.now.name} - 1" + (rf"|\b{BACK.name}\b" if self.program.passes > 1 else "")
+        return tuple(before_start(a, self.now) if re.search(earlier, a) else a for a in arguments)
 
-    def _start(self, target: Entry) -> str:
-        role = self.program.array(target.tensor.name).role
-        return "0.0" if role in ("tangent", "variation") else f"{target.tensor.name}_start"
+    def _start(self, assign: Assign) -> str:
+        """The value of a site array at the first step."""
+        target, initial = assign.target.tensor, assign.initial
+        if initial is not None:
+            return f"{initial.tensor.name}_start"
+        role = self.program.array(target.name).role
+        return "0.0" if role in ("tangent", "variation") else f"{target.name}_start"
 
     def _apart(self, kernel: TangentKernel) -> list[str]:
         """The updates of a tangent kernel one after the other: elementwise ones as kernels, sums as array code."""
@@ -242,7 +248,8 @@ class StatementWriter:
         elif moment is When.INITIAL:
             code = f"{tensor.name}_history[0]"
         elif moment is When.LAG and tensor.name in self.histories:
-            code = before_start(f"{tensor.name}_history[{self.now.name} - 1]", self.now)
+            earlier = f"{tensor.name}_history[{time}]"
+            code = earlier if self.program.passes > 1 else before_start(earlier, self.now)
         slots = [(s, a) for s, a in zip(tensor.indices, entry.indices, strict=True) if not s.is_time]
         cuts = []
         for slot, argument in slots:
@@ -290,7 +297,8 @@ class StatementWriter:
         value = formula.sum_of_terms(statement.terms, free, statement.constraints)
         target, head = self._target(statement.target, statement.constraints), f"# {statement.equation}"
         if statement.starts:
-            return [head, f"{target} = {value} if {self.now.name} > 0 else 0.0"]
+            initial = "0.0" if statement.initial is None else self.formula.expression(statement.initial, free)
+            return [head, f"{target} = {value} if {self.now.name} > 0 else {initial}"]
         return [head, *self._after_start(statement.target, f"{target} {'+=' if statement.accumulate else '='} {value}")]
 
     # --- memory of random matrices -----------------------------------------------------------------

@@ -3,13 +3,15 @@
 import re
 
 from dmftsym.codegen.arrays import size_code
+from dmftsym.codegen.grid import grid_lines
 from dmftsym.codegen.kernels import wrapped
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.statements import StatementWriter
+from dmftsym.codegen.storage import amounts_of, stored_arrays, stored_sources, tuple_code
 from dmftsym.codegen.targets import Target
 from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import as_expression
-from dmftsym.lowering.ir import DrawVariation, Evaluate, Program, SourceGroup, is_variation
+from dmftsym.lowering.ir import Evaluate, Program, SourceGroup, is_variation
 
 MEAN_NOTES = (
     "One causal pass over time: every equation once a step, in causal order.",
@@ -38,6 +40,7 @@ def sweep_code(
     step = [writer.lines(s) for s in program.step]
     epilogue = [writer.lines(s) for s in program.epilogue]
     allocate, views = _allocations(program, writer.target)
+    allocate += grid_lines(program, writer.xp, [*step, *epilogue])
     before = [line for c in program.constants for line in constant_lines(c, writer)]
     before += _initial_values(program, writer)
     checked = ("order parameter", "function")
@@ -47,6 +50,9 @@ def sweep_code(
     evolving = [g for g in program.groups if g.kind == "evolving"]
     return {
         "name": name,
+        "amounts": amounts_of(name, program, writer.target),
+        "passes": program.passes,
+        "breaks": any(line.lstrip() == "break" for block in step for line in block),
         "arrays": [a for a in arguments if a in ARRAYS],
         "checked": finite,
         "evolving": [g.name for g in evolving],
@@ -67,56 +73,24 @@ def sweep_code(
 def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]]:
     """Lines that allocate all arrays, and lines that take this step's slice of those that keep all times."""
     allocate, views = [], []
-    xp, on_device = target.xp, target.on_device
+    on_device = target.on_device
     for site in program.sites:
         allocate.append(f'weight_{site} = weights["{site}"]')
         allocate.append(f"paths_{site} = len(weight_{site})")
     if not on_device and any(is_variation(a.tensor) for a in program.arrays):
         allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sites]
-    for array in (a for a in program.arrays if not a.site and a.tensor.time_slots):
-        if array.role == "shift":
-            allocate.append(f'{array.tensor.name} = modes["{array.tensor.name}"]')
-            continue
-        if array.given:
-            varied = is_variation(array.tensor)
-            name = array.tensor.name.removeprefix("d_").removesuffix("_change") if varied else array.tensor.name
-            allocate.append(f'{array.tensor.name} = {"changes" if varied else "averages"}["{name}"]')
-            continue
-        shape = tuple_code([size_code(i.axis) for i in array.tensor.indices])
-        if array.role == "impulse":
-            allocate.append(f"{array.tensor.name} = {xp}.eye(steps){'/dt' if program.continuous else ''}")
-            continue
-        if array.role == "clock":
-            step = "dt*" if program.continuous else ""
-            allocate.append(f"{array.tensor.name} = {step}{xp}.arange(steps, dtype=float)")
-            continue
-        allocate.append(f"{array.tensor.name} = {xp}.full({shape}, {xp}.nan)")
-    for array in (a for a in program.arrays if a.site):
-        name = array.tensor.name
-        sizes = [size_code(i.axis) for i in array.tensor.indices if not i.is_time] + [f"paths_{array.site}"]
-        if array.given:
-            allocate.append(f'{name} = modes["{array.site}"]')
-        elif array.history:
-            allocate.append(f"{name}_history = {_zeros(tuple_code(['steps', *sizes]), array.site, target, True)}")
-            now = program.now.name
-            views.append(f"{name} = " + (f"_row({name}_history, {now})" if on_device else f"{name}_history[{now}]"))
-        else:
-            allocate.append(f"{name} = {_zeros(tuple_code(sizes), array.site, target)}")
+    now = program.now.name
+    for array in stored_arrays(program, target):
+        allocate.append(array.line)
+        if array.kept:
+            name = array.name.removesuffix("_history")
+            views.append(f"{name} = " + (f"_row({array.name}, {now})" if on_device else f"{array.name}[{now}]"))
     return allocate, views
-
-
-def _zeros(shape: str, site: str, target: Target, kept: bool = False) -> str:
-    """Source that allocates an array over the sample paths of a site; `kept`: for all times."""
-    if not target.on_device:
-        return f"{target.xp}.zeros({shape})"
-    like = f"{shape}, weight_{site}.dtype"
-    return f"_kept({like}, at_once)" if kept else f"{target.xp}.zeros({like})"
 
 
 def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
     lines = []
     xp = writer.xp
-    varied = {s.group.name for s in program.step if isinstance(s, DrawVariation)}
     lines += [f'constant_{site} = normals["constant_{site}"]' for site in program.affine]
     for group in program.groups:
         if group.kind == "static":
@@ -128,9 +102,8 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
         if group.kind == "evolving":
             size = times_size("steps", f"size_{group.name}")
             lines.append(f"size_{group.name} = {group_size(group)}")
-            lines.append(f"factor_{group.name} = {xp}.zeros(({size}, {size}))")
-            if group.name in varied:
-                lines.append(f"d_factor_{group.name} = {xp}.zeros((columns, {size}, {size}))")
+            stored = stored_sources(program, group, writer.target)
+            lines += [array.line for array in stored if not array.site]
             if writer.target.on_device:
                 lines.append(f"active_{group.name} = {xp}.zeros({size}, dtype=int)")
                 lines.append(f"opened_{group.name} = {xp}.zeros(steps + 1, dtype=int)")
@@ -138,9 +111,7 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
             else:
                 lines.append(f"active_{group.name}, rank_{group.name} = {xp}.zeros({size}, dtype=int), 0")
                 lines.append(f"ranks_{group.name} = {xp}.zeros(steps + 1, dtype=int)")
-            if group.basis:
-                shape = f"({size}, paths_{group.basis})"
-                lines.append(f"basis_{group.name} = {_zeros(shape, group.basis, writer.target, True)}")
+            lines += [array.line for array in stored if array.site]
     for start in program.starts:
         name = start.field.name
         target = tuple(i for i in start.field.indices if not i.is_time)
@@ -178,11 +149,6 @@ def constant_lines(statement: Evaluate, writer: StatementWriter) -> list[str]:
 def covariance_text(group: SourceGroup) -> str:
     """The covariances of a group of sources as equations."""
     return "; ".join(f"<{b.left} {b.right}> = {as_expression(b.terms)}" for b in group.blocks)
-
-
-def tuple_code(items: list[str]) -> str:
-    """A tuple of the given source texts."""
-    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
 
 
 def sizes_of(program: Program) -> list[str]:

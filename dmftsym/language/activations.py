@@ -1,5 +1,6 @@
 """Activation functions: opaque names in the equations, any SymPy formula underneath."""
 
+import math
 from functools import lru_cache
 
 import sympy
@@ -80,6 +81,10 @@ class Activation(AtomicExpr):
         """The formula of a derivative in the variable `ARGUMENT`."""
         return _derivative(self.formula, order)
 
+    def degree(self, order: int = 0) -> float:
+        """The degree of that formula as a polynomial, as far as its form tells; infinite for other functions."""
+        return _degree(self.body(order))
+
     @property
     def is_smooth(self) -> bool:
         """Whether the formula has no kink or jump, so that Gauss-Hermite rules converge fast."""
@@ -152,6 +157,19 @@ def without_hidden_deltas(derivative: Expr) -> Expr:
         if at_root != 0:
             kept.append(term)
     return Add(*kept)
+
+
+@lru_cache(maxsize=256)
+def _degree(formula: Expr) -> float:
+    if not formula.has(ARGUMENT):
+        return 0
+    if formula.is_Add:
+        return max(map(_degree, formula.args))
+    if formula.is_Mul:
+        return sum(map(_degree, formula.args))
+    if formula.is_Pow and formula.exp.is_Integer and formula.exp > 0:
+        return int(formula.exp) * _degree(formula.base)
+    return 1 if formula == ARGUMENT else math.inf
 
 
 def make_activation(name: str, function) -> Activation:

@@ -6,10 +6,12 @@ Decimal numbers become exact rationals; powers take small constant exponents, so
 """
 
 import ast
+import math
 from fractions import Fraction
 
 import sympy
 from sympy import Expr, Heaviside, Max, Min, Pow, Rational, Symbol
+from sympy.core.function import Application
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.functions import logistic, softplus
@@ -37,6 +39,7 @@ FUNCTIONS = {
     "ceiling": sympy.ceiling,
 }
 CONSTANTS = {"pi": sympy.pi, "E": sympy.E}
+MAX_NESTING, MAX_TERMS, MAX_NUMBER = 12, 10_000, 10**100
 MAX_LENGTH, MAX_DEPTH, MAX_EXPONENT, MAX_DIGITS, MAX_BITS = 500, 40, 20, 30, 1000
 
 
@@ -61,6 +64,7 @@ def parse_expression(text: str, variables: tuple[str, ...]) -> Expr:
     reader = _Reader(text, {name: Symbol(name, real=True) for name in variables})
     try:
         expression = reader.read(tree.body, 0)
+        reader.check_size(expression)
         parts = list(sympy.preorder_traversal(expression))
         real = not any(part.is_number and part.is_extended_real is False for part in parts)
     except (ValueError, TypeError, OverflowError, RecursionError, ArithmeticError) as error:
@@ -81,9 +85,43 @@ def names_in_formula(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name not in CONSTANTS))
 
 
+def _nesting(expression: Expr) -> int:
+    """How deep functions stand inside each other."""
+    inside = max(map(_nesting, expression.args), default=0)
+    return inside + isinstance(expression, Application)
+
+
+def _terms(expression: Expr) -> int:
+    """How many terms an expression has at most if its powers and products are multiplied out, inside functions too."""
+    inside = list(map(_terms, expression.args))
+    if expression.is_Add:
+        return sum(inside)
+    if expression.is_Mul:
+        return math.prod(inside)
+    if expression.is_Pow and expression.exp.is_Integer:
+        power = abs(int(expression.exp))
+        return math.comb(inside[0] + power - 1, power)
+    return max(inside, default=1)
+
+
 class _Reader:
     def __init__(self, text: str, variables: dict[str, Symbol]):
         self.text, self.variables = text, variables
+
+    def check_size(self, expression: Expr) -> None:
+        """Refuse what would be too large multiplied out, or differentiated: products of all functions inside."""
+        if _nesting(expression) > MAX_NESTING:
+            raise LanguageError(f"'{self.text}' nests functions deeper than {MAX_NESTING} levels")
+        if _terms(expression) > MAX_TERMS:
+            raise LanguageError(f"'{self.text}' has more than {MAX_TERMS} terms multiplied out")
+
+    def _reasonable(self, value: Expr) -> Expr:
+        """The same, unless it is a number that is too large for any use, or for its digits to be computed."""
+        if value.is_number and not value.is_Rational and not value.has(sympy.zoo, sympy.nan, sympy.oo):
+            size = abs(sympy.N(value, 5))
+            if size.is_comparable and size > MAX_NUMBER:
+                raise self._refuse(str(value)[:MAX_DIGITS], "is not a reasonable number")
+        return value
 
     def read(self, node: ast.AST, depth: int) -> Expr:
         if depth > MAX_DEPTH:
@@ -139,7 +177,7 @@ class _Reader:
                 bits = max((max(abs(n.p), n.q).bit_length() for n in left.atoms(Rational)), default=0)
                 if bits > 1 and bits * abs(right) > MAX_BITS:
                     raise self._refuse(f"**({right})", "makes a number with too many digits")
-                return Pow(left, right)
+                return self._reasonable(Pow(left, right))
         raise self._refuse(type(op).__name__, "is not an operation of this grammar (+ - * / **)")
 
     def _call(self, name: str, arguments: list[Expr]) -> Expr:
@@ -148,7 +186,7 @@ class _Reader:
         expected = 2 if name.lower() in ("max", "min") else 1
         if len(arguments) != expected:
             raise self._refuse(f"{name}(...)", f"takes {expected} argument{'s' * (expected > 1)}, got {len(arguments)}")
-        return FUNCTIONS[name](*arguments)
+        return self._reasonable(FUNCTIONS[name](*arguments))
 
     def _refuse(self, part: str, why: str) -> LanguageError:
         return LanguageError(f"in '{self.text}': {part} {why}")

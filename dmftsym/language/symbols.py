@@ -37,12 +37,13 @@ class Axis:
     def accepts(self, other: "Axis") -> bool:
         """Whether an index that runs over `other` may stand where this axis is declared.
 
-        A time place also takes an index that runs over all times at once.
+        A time place also takes an index that runs over all times at once, or the time of the pass before.
         """
-        return other == self or other in self.parts or (self.is_time and other == KICKS)
+        return other == self or other in self.parts or (self.is_time and other in (KICKS, PASSES))
 
 
 KICKS = Axis("kick", "steps")  # all times at which a source is perturbed, for response functions
+PASSES = Axis("pass", "steps", is_time=True)  # where a step has several passes: the time of the pass before
 
 
 class _Named(AtomicExpr):

@@ -15,8 +15,11 @@ from dmftsym.derivation.saddle_point import Constraint, SiteAverage
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of
-from dmftsym.lowering.quantities import QuantityBuilder
-from dmftsym.lowering.schemes import RATE, VALUE, Scheme
+from dmftsym.lowering.ir import Array, Evaluate
+from dmftsym.lowering.motion import base_of
+from dmftsym.lowering.quantities import Node, QuantityBuilder
+from dmftsym.lowering.schemes import BACK, BLEND, RATE, VALUE, Scheme
+from dmftsym.lowering.times import When
 
 _MULTIPLIER = Symbol("multiplier", real=True)
 
@@ -82,8 +85,9 @@ class ConstraintWriter:
             Tensor(f"{stem}_{field.name}", "definition", field.indices, field.site) for stem in ("free", "push")
         )
         if derivative:
-            free_value = self.scheme.advance.xreplace({VALUE: own, RATE: drift})
-            push_value = self.scheme.advance.diff(RATE).xreplace({VALUE: own, RATE: drift}) * lever
+            start = base_of(field, self.scheme)[field.indices]
+            free_value = self.scheme.ahead.xreplace({VALUE: start, RATE: drift})
+            push_value = self.scheme.ahead.diff(RATE) * lever
             what = f"{own} one step later, without {multiplier}"
         else:
             free_value, push_value, what = drift, lever, f"{own} without {multiplier}"
@@ -118,7 +122,38 @@ class ConstraintWriter:
             self.builder.add_average(tensor, powers.get(power, []), explicit if power == 0 else [], line, False)
             coefficients.append(tensor[mu.indices])
         line = f"{mu[mu.indices]}: 0 = {as_expression(constraint.terms)}"
-        self.builder.add_function(mu, (Term(_root(coefficients)),), line)
+        if self.scheme.passes == 1:
+            self.builder.add_function(mu, (Term(_root(coefficients)),), line)
+        else:
+            self._add_two_passes(mu, _root(coefficients), line)
+
+    def _add_two_passes(self, mu: Tensor, root: Expr, line: str) -> None:
+        """The multiplier of a step that is predicted and corrected.
+
+        In the prediction it makes the correction obey the constraint; then the mean of mu there and at the step before
+        is the value in the middle of the step, to second order. Half a step on follows from how the root, a value of
+        first order in every correction, has changed since. At the start it tells what to add once the next value is
+        known, to the result alone: the steps are of second order without.
+        """
+        builder, now = self.builder, self.builder.now
+        before, back = {now: now - 1}, {now: BACK}
+        of_pass = Tensor(builder.unique_name(f"{mu.name}_root"), "definition", mu.indices)
+        shift = Tensor(builder.unique_name(f"{mu.name}_shift"), "definition", mu.indices)
+        value, found = mu[mu.indices], of_pass[mu.indices]
+        builder.add_function(of_pass, (Term(root),), f"{found}, the root in mu of {line}", auxiliary=True)
+        change = (value.xreplace(before) + value.xreplace(back) - found.xreplace(before) - found) * BLEND
+        terms = tuple(Term(a) for a in Add.make_args(change.expand()))
+        text = f"{shift[mu.indices]} = {change}"
+        builder.add_function(shift, terms, text, auxiliary=True, starts=True)
+        builder.add_function(mu, (Term(found), Term(shift[mu.indices])), line)
+        second = Tensor(builder.unique_name("second_time"), "data", (now,))
+        builder.arrays[second.name] = Array(Tensor(second.name, "definition", second.indices), "second time")
+        late = Term((value - found) * second[now])
+        target = value.xreplace({now: Integer(0)})
+        statement = Evaluate(target, (late,), f"{target} = its root + {value} - {found} at {now} = 1", accumulate=True)
+        reads = tuple((name, When.NOW) for name in (mu.name, of_pass.name))
+        name = f"{shift.name}_at_start"
+        builder.nodes[name] = Node(name, str(target), (statement,), reads, epilogue=True, auxiliary=True)
 
     def _averages(self, constraint: Constraint, term: Term, entries: list[Entry]):
         """What an order parameter in a constraint contributes, by powers of the multiplier."""

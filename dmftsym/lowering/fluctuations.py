@@ -32,7 +32,7 @@ from dmftsym.lowering.jumps import has_jump
 from dmftsym.lowering.lower import Lowered, lower, program_of
 from dmftsym.lowering.quantities import Node
 from dmftsym.lowering.schedule import Schedule
-from dmftsym.lowering.schemes import Scheme
+from dmftsym.lowering.schemes import BLEND, REACH, Scheme
 from dmftsym.lowering.tangent import TangentWriter, timed_nodes
 from dmftsym.lowering.tangent_kernels import tangent_kernels_of
 
@@ -63,6 +63,11 @@ def linearise(
     _check_responses(lowered, feedback)
     program = program_of(lowered)
     if _needs_influences(lowered, program):
+        if scheme.passes > 1:
+            raise LoweringError(
+                f"covariances of {', '.join(requested)}: those of models with response functions or linear sites need "
+                f"scheme euler"
+            )
         return replace(transpose(lowered, program, feedback, requested), noise=noise), feedback
     writer = ProgramWriter(lowered, feedback.active, requested, noisy)
     tangent = writer.program(program)
@@ -235,6 +240,8 @@ class ProgramWriter:
         """The program that computes functions of given averages, and their changes from those of the averages."""
         schedule = self.tangent.lowered.schedule
         functions = [n for n in timed_nodes(schedule) if is_function(n)]
+        if program.passes > 1:
+            functions = self._following(functions)
         changes = [self.tangent.node(n) for n in functions if n.name in self.tangent.active]
         arrays = {}
         for name in feedback.averages:
@@ -247,11 +254,13 @@ class ProgramWriter:
                     tensor = statement.target.tensor
                     arrays[tensor.name] = Array(tensor, "variation" if node in changes else "function")
         arrays |= {t.name: Array(t, "excess") for t in self.excess.values()}
+        arrays |= {a.tensor.name: a for a in self.tangent.builder.integrals.arrays()}
         arrays |= {name: a for name, a in self.tangent.builder.arrays.items() if a.role == "clock"}
         statements = tuple(s for n in (*functions, *changes) for s in n.statements)
         return replace(
             program,
             axes=(*program.axes, COLUMNS),
+            passes=1,
             arrays=tuple(arrays.values()),
             groups=(),
             starts=(),
@@ -260,6 +269,22 @@ class ProgramWriter:
             step=(*statements, *self._second_order()),
             epilogue=(),
         )
+
+    def _following(self, functions: list[Node]) -> list[Node]:
+        """The functions that the requested ones need; those of the passes of a step cannot follow afterwards."""
+        wanted = set(self.requested)
+        needed: list[Node] = []
+        for node in reversed(functions):
+            if node.name in wanted:
+                wanted |= {name for name, _ in node.reads}
+                needed.insert(0, node)
+        for node in needed:
+            bodies = [t.body for s in node.statements if isinstance(s, Evaluate) for t in s.terms]
+            if any(b.has(REACH, BLEND) for b in bodies):
+                raise LoweringError(
+                    f"covariances of {', '.join(self.requested)}: {node.label} is found pass by pass; use scheme euler"
+                )
+        return needed
 
     def sketch_program(self, program: Program, feedback: Feedback) -> Program:
         """The program that adds up random combinations of the observables of all fluctuating averages."""
@@ -274,6 +299,8 @@ class ProgramWriter:
         plain = self.tangent.lowered.schedule
         node = Node("sketch", "random combinations", tuple(sketches), (), auxiliary=True)
         schedule = Schedule(plain.constants, (*plain.step, node), plain.epilogue)
+        if program.passes > 1:  # the corrected values are what scatters
+            schedule = Schedule(plain.constants, plain.step, (node, *plain.epilogue))
         return self._assembled(program, schedule, arrays)
 
     def _sketches(self, contract: Contract, kind: str) -> list[Sketch]:

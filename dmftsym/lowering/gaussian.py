@@ -12,9 +12,12 @@ from sympy import Add, Expr, Integer
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, Processes
+from dmftsym.language.activations import ActivationValue
 from dmftsym.language.display import Displayed
 from dmftsym.language.symbols import Entry, Tensor
-from dmftsym.language.terms import Term, entries_of, substitute_activations
+from dmftsym.language.terms import Term, entries_of
+
+MAX_DEGREE = 4  # of activations that are written out: of a linear one, multiplied with others
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,22 @@ def _write_out(terms: tuple[Term, ...]) -> tuple[Term, ...]:
             (rest if any(e.tensor.site for e in entries_of(factor)) else front).append(factor)
         body = Integer(1)
         for factor in rest:
-            body *= substitute_activations(factor)
+            body *= _written_out(factor)
         for part in Add.make_args(body.expand()):
             for factor in front:
                 part *= factor
             result.append(replace(term, body=part))
     return tuple(t for t in result if t.body != 0)
+
+
+def _written_out(factor: Expr) -> Expr:
+    """A factor with the formulas of those activations that may be linear; a formula of another kind, or of a high
+    degree, cannot be and is left alone: multiplied out it could have any size.
+    """
+    low = lambda e: isinstance(e, ActivationValue) and e.activation.degree(e.order) <= MAX_DEGREE
+    while any(low(e) for e in factor.atoms(ActivationValue)):
+        factor = factor.replace(low, lambda e: e.expanded())
+    return factor
 
 
 def _write_out_process(process: EffectiveProcess) -> EffectiveProcess:

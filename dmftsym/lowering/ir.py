@@ -25,6 +25,12 @@ ROLES = {
     "memory": "a sum over the past or over indices, one value per sample path",
     "tangent": "the change of a field that an impulse in a source makes, one value per sample path",
     "impulse": "a unit impulse at every time",
+    "second time": "one at the second time, zero at others",
+    "onset": "one at the time of an impulse, zero at others",
+    "half onset": "half at the time of an impulse, where an integral over what it does begins, one at others",
+    "past weight": "the weights of an integral over the past at its earlier times",
+    "end weight": "the weights of an integral over the past at its upper end",
+    "base": "where the passes of a step start from, one value per sample path",
     "order parameter": "a site average",
     "clock": "the times of all steps",
     "slope": "the partial derivative of an update, one value per sample path",
@@ -65,13 +71,14 @@ class Array:
 class Assign:
     """Elementwise update of a site array: target[indices] = expression, for every sample path.
 
-    `starts`: at the first step the target takes its initial value instead.
+    `starts`: at the first step the target takes its initial value instead, or that of the field `initial`.
     """
 
     target: Entry
     expression: Expr
     equation: str
     starts: bool = False
+    initial: Entry | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """target = Σ terms, a function of quantities without sample paths; with `starts` it is zero at the first step."""
+    """target = Σ terms, a function of quantities without sample paths; if it `starts`, it is `initial` (or 0) at 0."""
 
     target: Entry
     terms: tuple[Term, ...]
@@ -120,6 +127,7 @@ class Evaluate:
     constraints: tuple[Before, ...] = ()
     starts: bool = False
     accumulate: bool = False
+    initial: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -286,7 +294,10 @@ class SourceGroup:
 
 @dataclass(frozen=True)
 class Program:
-    """A discretised, scheduled model: what the code generator prints."""
+    """A discretised, scheduled model: what the code generator prints.
+
+    `order`: of the error in the time step, None for discrete time; `passes`: how often a step is evaluated.
+    """
 
     name: str
     description: str
@@ -310,6 +321,8 @@ class Program:
     equations: tuple[str, ...]
     closure: tuple[tuple[str, str], ...] = ()
     affine: tuple[str, ...] = ()
+    order: int | None = None
+    passes: int = 1
 
     def array(self, name: str) -> Array:
         """The array of that name."""

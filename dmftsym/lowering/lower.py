@@ -12,7 +12,6 @@ from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
-from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.assemble import history_arrays, kernels_of
 from dmftsym.lowering.clock import CLOCK, clock, with_clock
@@ -23,10 +22,12 @@ from dmftsym.lowering.ir import Array, Evaluate, Program, SourceGroup
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
-from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.lowering.motion import add_motion, rate_of, waits_of
+from dmftsym.lowering.passes import check_passes
+from dmftsym.lowering.quantities import Node, QuantityBuilder
 from dmftsym.lowering.responses import add_responses, reads_of_responses
-from dmftsym.lowering.schedule import Schedule, build_causal_schedule
-from dmftsym.lowering.schemes import RATE, VALUE, Scheme
+from dmftsym.lowering.schedule import InstantaneousLoop, Schedule, build_causal_schedule
+from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import group_sources
 
 
@@ -47,6 +48,18 @@ class Lowered:
 
 
 def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked: bool = False) -> Lowered:
+    """See `_lower`; where an integral up to now would need itself, its upper end is taken from the pass before."""
+    try:
+        return _lower(equations, scheme, wanted, kicked)
+    except InstantaneousLoop:
+        if scheme.passes == 1:
+            raise
+        return _lower(equations, scheme, wanted, kicked, explicit=True)
+
+
+def _lower(
+    equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked: bool, explicit: bool = False
+) -> Lowered:
     """Discretise, prune, split into contractions and elementwise updates, and order the equations of a model.
 
     `wanted` names the quantities to compute; `kicked` adds impulses to the sources of sites that are closed exactly.
@@ -54,6 +67,7 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     the user's symbols) and averages of response fields.
     """
     _check_conjugates_vanish(equations.saddle_point)
+    check_passes(equations, scheme)
     written, _ = separate_responses(equations.saddle_point.equations)
     untimed = replace(equations, saddle_point=replace(equations.saddle_point, equations=written))
     timed = with_clock(untimed)
@@ -62,14 +76,17 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
     processes, recalls = find_recalls(equations)
     more = reads_of_recalls(recalls, processes) | reads_of_responses(equations) | reads_of_constraints(equations)
     liveness = find_live(action, processes, saddle, wanted, more)
-    recalls = tuple(r for r in recalls if r.tensor.name in liveness.live)
+    # a correction has felt the sources of its own time
+    recalls = tuple(
+        replace(r, instant=r.instant or scheme.passes > 1) for r in recalls if r.tensor.name in liveness.live
+    )
     lines = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
     saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
     responses = tuple(r for r in equations.responses if r.tensor.name in liveness.live)
     if kicked:
         impulse = scheme.white_variance if action.is_continuous else Integer(1)
         sites = tuple(with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites)
-    builder = QuantityBuilder(action, scheme.integral_weight if action.is_continuous else Integer(1), closure.sites)
+    builder = QuantityBuilder(action, scheme, equations.causal, closure.sites, explicit)
     if timed != untimed:
         builder.arrays[CLOCK] = Array(clock(action.time), "clock")
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
@@ -89,7 +106,10 @@ def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked
         if definition.tensor.name in liveness.live:
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_function(definition.tensor, definition.terms, line)
-    schedule = build_causal_schedule(builder.nodes, builder.now)
+    nodes = builder.nodes
+    if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
+        nodes = dict(sorted(nodes.items(), key=lambda item: not _starts(item[1])))
+    schedule = build_causal_schedule(nodes, builder.now)
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
 
@@ -169,17 +189,14 @@ def _add_site(
 def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, scheme: Scheme, given: bool) -> bool:
     """Add the update of a field; whether it continues from the previous time (from a `given` initial value, or 0)."""
     field, now = equation.field, builder.now
-    own = field[field.indices]
     line = f"{equation.left_side()} = {equation.right_side()}"
     if not equation.derivative:
         lagged = any(t == now - 1 for e in entries_of(right) for t in e.times)
         builder.add_site_array(field, "field", right, line, starts=lagged and given)
         return lagged
-    rate = Tensor(f"{field.name}_rate", "definition", field.indices, field.site)
-    builder.add_site_array(rate, "rate", right, line)
-    before = {now: now - 1}
-    step = scheme.advance.xreplace({VALUE: own.xreplace(before), RATE: rate[rate.indices].xreplace(before)})
-    builder.add_site_array(field, "field", step, f"{own} = {step}  ({scheme.name})", starts=True)
+    rate = rate_of(field)
+    builder.add_site_array(rate, "rate", right, line, after=waits_of(field, scheme))
+    add_motion(builder, scheme, field, "field")
     return True
 
 
@@ -204,6 +221,10 @@ def _add_order_parameters(
             builder.add_function(equation.tensor, equation.explicit, line)
             continue
         builder.add_average(equation.tensor, equation.averages, equation.explicit, line, equation.tensor in symmetric)
+
+
+def _starts(node: Node) -> bool:
+    return any(getattr(s, "starts", False) for s in node.statements)
 
 
 def program_of(lowered: Lowered) -> Program:
@@ -237,6 +258,8 @@ def program_of(lowered: Lowered) -> Program:
         lowered.equations,
         lowered.closure.reasons,
         lowered.closure.affine,
+        scheme.order if action.is_continuous else None,
+        scheme.passes,
     )
 
 

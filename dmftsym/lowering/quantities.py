@@ -4,7 +4,7 @@ A sum over indices or over the past of (coefficient)·(factor per sample path) b
 become arrays of their own, shared between all sums that need them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from sympy import Expr, Integer, KroneckerDelta, Mul
@@ -15,6 +15,7 @@ from dmftsym.language.action import Action
 from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import KICKS, Entry, Index, Tensor, split_index
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, flatten
+from dmftsym.lowering.integrals import integrals_of
 from dmftsym.lowering.ir import (
     Array,
     Assign,
@@ -27,34 +28,17 @@ from dmftsym.lowering.ir import (
     SourceGroup,
     Statement,
 )
+from dmftsym.lowering.nodes import Node
+from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.terms import contract_reads, exchange, indices_in_order, on_site, readable
 from dmftsym.lowering.times import When, latest
-
-
-@dataclass(frozen=True)
-class Node:
-    """One quantity of the causal schedule: its updates, what it reads and when, and where it belongs in a step.
-
-    `rows`: two-time quantities of which it reads the row (t, s < t) alone; `sources`: the sources that it reads.
-    """
-
-    name: str
-    label: str
-    statements: tuple[Statement, ...]
-    reads: tuple[tuple[str, When | None], ...]
-    site: str = ""
-    epilogue: bool = False
-    auxiliary: bool = False
-    rows: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
 
 
 class QuantityBuilder:
     """Collects arrays and schedule nodes while the equations of a model are lowered; `linear` sites stay linear."""
 
-    def __init__(self, action: Action, integral_weight: Expr, linear: tuple[str, ...] = ()):
+    def __init__(self, action: Action, scheme: Scheme, causal=(), linear: tuple[str, ...] = (), explicit=False):
         self.action, self.now = action, action.time
-        self.integral_weight = integral_weight
         self.arrays: dict[str, Array] = {}
         self.nodes: dict[str, Node] = {}
         self.linear = linear
@@ -66,14 +50,18 @@ class QuantityBuilder:
         self._names |= {d.tensor.name for d in action.data} | {d.tensor.name for d in action.definitions}
         self._names |= {q.name for q in action.order_parameters} | {p.name for p in action.parameters}
         self._names |= {i.name for i in action.indices} | {a.size for a in action.axes} | {s.name for s in action.sites}
+        self.integrals = integrals_of(scheme, action, self.unique_name, causal, explicit)
+        self.arrays |= {a.tensor.name: a for a in self.integrals.arrays()}
 
     # --- public: one method a kind of quantity ----------------------------------------------------
 
-    def add_site_array(self, tensor: Tensor, role: str, expression: Expr, equation: str, **options) -> None:
-        """An elementwise update target = expression for every sample path."""
+    def add_site_array(
+        self, tensor: Tensor, role: str, expression: Expr, equation: str, after: tuple[Entry, ...] = (), **options
+    ) -> None:
+        """An elementwise update target = expression for every sample path; it comes `after` these in a step."""
         self.arrays[tensor.name] = Array(tensor, role)
         assign = Assign(tensor[tensor.indices], expression, equation, **options)
-        self._add_node(tensor, (assign,), [expression], (), site=tensor.site, auxiliary=role == "factor")
+        self._add_node(tensor, (assign,), [expression, *after], (), site=tensor.site, auxiliary=role == "factor")
 
     def add_average(self, tensor: Tensor, averages, explicit, equation: str, symmetric: bool) -> None:
         """An order parameter: a row of site averages, with its mirror image if it has two times."""
@@ -99,21 +87,17 @@ class QuantityBuilder:
         self._add_node(tensor, (statement,), contract_reads(statement), ())
 
     def add_function(
-        self, tensor: Tensor, terms: tuple[Term, ...], equation: str, auxiliary: bool = False, starts: bool = False
+        self, tensor: Tensor, terms: tuple[Term, ...], equation: str, auxiliary=False, after=(), **options
     ) -> None:
         """A function of order parameters and data (a definition, an observable, a coefficient)."""
         self.arrays[tensor.name] = Array(tensor, "function")
         statements = []
         for exchanged in (False, True) if len(tensor.time_slots) == 2 else (False,):
             target, constraints, mapping = self._row(tensor, exchanged)
-            moved = tuple(self._integrated(exchange(t, mapping)) for t in terms)
-            statements.append(Evaluate(target, moved, equation, constraints, starts))
-        reads = [t for s in statements for t in s.terms]
+            moved = tuple(part for t in terms for part in self.integrals.split(exchange(t, mapping)))
+            statements.append(Evaluate(target, moved, equation, constraints, **options))
+        reads = [*(t for s in statements for t in s.terms), *after]
         self._add_node(tensor, tuple(statements), reads, statements[0].constraints, auxiliary=auxiliary)
-
-    def _integrated(self, term: Term) -> Term:
-        """A term with the weight of the time grid for each of its integrals over the past."""
-        return term.times(Mul(*[self.integral_weight for c in term.constraints if c.time in term.bound]))
 
     def lower_terms(self, terms: tuple[Term, ...], site: str, target: str) -> Expr:
         """The value at the current step of a sum of terms, as an elementwise expression; sums become memory arrays."""
@@ -187,8 +171,13 @@ class QuantityBuilder:
                 f"{as_expression((Term(coefficient * path, bound, constraints),))}: "
                 f"name the inner sum with site.define"
             )
+        end: Expr = Integer(0)
         if past and path != 1:
-            coefficient *= self.integral_weight
+            self.integrals.check(Term(coefficient * path, bound, constraints))
+            end = self._end(coefficient, path, bound, past[0], site, target)
+            coefficient, limit = self.integrals.strict(coefficient, past[0])
+            constraints = tuple(limit if c == past[0] else c for c in constraints)
+            past = [limit]
         term = Term(coefficient * path, bound, constraints)
         free = tuple(i for i in indices_in_order(term.body) if i not in bound and not i.is_time)
         equation = as_expression((term,))
@@ -196,7 +185,15 @@ class QuantityBuilder:
             tensor = Tensor(self.unique_name(f"sum_{target}"), "definition", (*free, self.now))
             self.add_function(tensor, (term,), f"{tensor[tensor.indices]} = {equation}", auxiliary=True)
             return tensor[tensor.indices]
-        return self._memory(coefficient, path, term, free, past, site, target)
+        return self._memory(coefficient, path, term, free, past, site, target) + end
+
+    def _end(self, coefficient: Expr, path: Expr, bound, limit: Before, site: str, target: str) -> Expr:
+        """What the upper end of an integral contributes."""
+        if self.integrals.end is None:
+            return Integer(0)
+        front, inside = (self.integrals.last(e, limit) for e in (coefficient, path))
+        rest = tuple(i for i in bound if i != limit.time)
+        return self._sum(front * self.integrals.end_weight(limit.upper), inside, rest, (), site, target)
 
     def _memory(self, coefficient, path, term: Term, free, past, site: str, target: str) -> Expr:
         tensor = Tensor(self.unique_name(f"memory_{target}"), "definition", (*free, self.now), site)

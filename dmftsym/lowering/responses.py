@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 
-from sympy import Expr, KroneckerDelta, Mul
+from sympy import Expr
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.responses import ResponseFunction, Tangent, change_of_observable, tangents
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of, substitute_activations
-from dmftsym.lowering.ir import Array
+from dmftsym.lowering.ir import TIME_STEP
+from dmftsym.lowering.motion import add_motion, rate_of, waits_of
+from dmftsym.lowering.onsets import Onsets, at_source, grid_array
 from dmftsym.lowering.quantities import QuantityBuilder
-from dmftsym.lowering.schemes import RATE, VALUE, Scheme
+from dmftsym.lowering.schemes import Scheme
 
 
 def reads_of_responses(equations: Derivation) -> dict[str, list[Entry]]:
@@ -63,6 +65,10 @@ class _ResponseWriter:
         self.end = {i: self.kick if i.is_time else builder.primed(i) for i in self._primed()}
         self.shared = self._find_shared()
         self.tensors = {t.tensor.name: self._tensor(t) for t in self.tangents}
+        self.source = [i for i in self.end.values() if i != self.kick]
+        moving = {e.field for e in self.process.equations if e.derivative}
+        onsets = Onsets(builder, self.tangents, self.tensors, self.source, moving, self._place)
+        self.onsets = onsets if scheme.passes > 1 else None
 
     def add(self) -> None:
         """Add the tangents (unless another response function needed them before) and the average."""
@@ -99,13 +105,20 @@ class _ResponseWriter:
         replaced = {}
         for entry in entries_of(expr):
             if entry.tensor.name in self.tensors and entry.tensor.kind == "definition":
-                count = len(entry.tensor.indices) - len(self.end)
-                own, end = entry.indices[:count], [self.end.get(i, i) for i in entry.indices[count:]]
-                spatial = [i for i in own if not (i.atoms(Index) and _is_time(i))]
-                (time,) = (i for i in own if i.is_Integer or _is_time(i))
-                kicked = [i for i in end if i != self.kick]
-                replaced[entry] = self.tensors[entry.tensor.name][(*spatial, *kicked, self.kick, time)]
+                places, tensor = self._place(entry), self.tensors[entry.tensor.name]
+                if self.onsets and places[-1] != self.builder.now:
+                    tensor = self.onsets.halved(tensor)
+                replaced[entry] = tensor[places]
         return expr.xreplace(replaced)
+
+    def _place(self, entry: Entry) -> tuple[Expr, ...]:
+        """The arguments of the array of a tangent: indices of x, of the source, impulse, time of x."""
+        count = len(entry.tensor.indices) - len(self.end)
+        own, end = entry.indices[:count], [self.end.get(i, i) for i in entry.indices[count:]]
+        spatial = [i for i in own if not (i.atoms(Index) and _is_time(i))]
+        (time,) = (i for i in own if i.is_Integer or _is_time(i))
+        kicked = [i for i in end if i != self.kick]
+        return (*spatial, *kicked, self.kick, time)
 
     # --- updates ----------------------------------------------------------------------------------
 
@@ -113,7 +126,7 @@ class _ResponseWriter:
         tensor = self.tensors[tangent.tensor.name]
         formula = (lambda body: body) if tensor.site else substitute_activations
         terms = tuple(replace(t, body=self._lowered(formula(t.body))) for t in tangent.terms)
-        if tangent.kicked:
+        if tangent.kicked and not self.onsets:
             terms = (*terms, Term(self._impulse(tangent)))
         equation = next((e for e in self.process.equations if e.field == tangent.of), None)
         dot = ".dot" if equation is not None and equation.derivative else ""
@@ -122,7 +135,7 @@ class _ResponseWriter:
         # nothing drives an initial value
         started = any(s.field == tangent.of for s in self.process.starts)
         if equation is not None and equation.derivative:
-            self._add_moving(tensor, terms, line)
+            self._add_moving(tensor, terms, line, self.onsets.restart(tangent) if self.onsets else None)
         elif not tensor.site:
             self.builder.add_function(tensor, terms, line, auxiliary=True, starts=started)
         else:
@@ -131,31 +144,17 @@ class _ResponseWriter:
 
     def _impulse(self, tangent: Tangent) -> Expr:
         """1 where x, its indices and its time are those of the source (a density in continuous time)."""
-        now = self.builder.now
-        own = [i for i in tangent.of.indices if not i.is_time]
-        deltas = [
-            KroneckerDelta(i, j) for i, j in zip(own, [i for i in self.end.values() if i != self.kick], strict=True)
-        ]
-        impulse = Tensor("impulse", "data", (self.kick, now))
-        self.builder.arrays.setdefault("impulse", Array(Tensor("impulse", "definition", (self.kick, now)), "impulse"))
-        return Mul(impulse[self.kick, now], *deltas)
+        return grid_array(self.builder, "impulse") * at_source(tangent, self.source)
 
-    def _add_moving(self, tensor: Tensor, terms: tuple[Term, ...], line: str) -> None:
+    def _add_moving(self, tensor: Tensor, terms: tuple[Term, ...], line: str, restart) -> None:
         """A tangent with an equation of motion: zero at the start, then one step of the scheme after the other."""
-        builder, now = self.builder, self.builder.now
-        rate = Tensor(f"{tensor.name}_rate", "definition", tensor.indices, tensor.site)
-        before = {now: now - 1}
-        step = self.scheme.advance.xreplace(
-            {VALUE: tensor[tensor.indices].xreplace(before), RATE: rate[rate.indices].xreplace(before)}
-        )
-        moved = f"{tensor[tensor.indices]} = {step}  ({self.scheme.name})"
+        builder, rate, waits = self.builder, rate_of(tensor), waits_of(tensor, self.scheme)
         if not tensor.site:
-            builder.add_function(rate, terms, line, auxiliary=True)
-            builder.add_function(tensor, tuple(Term(a) for a in step.expand().args), moved, auxiliary=True, starts=True)
+            builder.add_function(rate, terms, line, auxiliary=True, after=waits)
         else:
             value = builder.lower_terms(terms, rate.site, tensor.name)
-            builder.add_site_array(rate, "rate", value, line)
-            builder.add_site_array(tensor, "tangent", step, moved, starts=True)
+            builder.add_site_array(rate, "rate", value, line, after=waits)
+        add_motion(builder, self.scheme, tensor, "tangent", restart)
 
     def _add_average(self) -> None:
         response, builder = self.response, self.builder
@@ -166,10 +165,12 @@ class _ResponseWriter:
         later = response.tensor.indices[response.time_slots[0]]
         right = self.equations.saddle_point.equation(response.tensor.name).right_side()
         line = f"{response.tensor[response.tensor.indices]} = {right}"
-        moved = []
-        for term in terms:
-            body = (term.body * response.coefficient).xreplace({**end, later: builder.now})
-            moved.append(replace(term, body=self._lowered(body)))
+        here = {**end, later: builder.now}
+        terms = tuple(replace(t, body=(t.body * response.coefficient).xreplace(here)) for t in terms)
+        moved = [replace(t, body=self._lowered(t.body)) for t in terms]
+        if self.onsets and response.instant:
+            at_once = grid_array(builder, "onset") / TIME_STEP
+            moved += [t.times(at_once) for t in self.onsets.at_impulse(terms)]
         target = response.tensor[response.tensor.indices].xreplace({**end, later: builder.now})
         local = any(e.tensor.site == response.site for t in moved for e in entries_of(t.body))
         builder.add_response(response.tensor, target, tuple(moved), response.site if local else "", line)

@@ -9,6 +9,10 @@ from dmftsym.lowering.loops import ways_apart
 from dmftsym.lowering.quantities import Node
 
 
+class InstantaneousLoop(LoweringError):
+    """A quantity needs itself at the same time."""
+
+
 @dataclass(frozen=True)
 class Schedule(Displayed):
     """Nodes that do not depend on time, nodes of a step in causal order, and sums over the past that end the step."""
@@ -35,10 +39,6 @@ class Schedule(Displayed):
         return [rf"\text{{{line.translate(escape)}}}" for line in self.text().splitlines()]
 
 
-class _InstantaneousLoop(LoweringError):
-    """A quantity needs itself at the same time."""
-
-
 def build_causal_schedule(nodes: dict[str, Node], now: Index | None = None) -> Schedule:
     """Order the nodes so that everything is computed before it is read within a step.
 
@@ -48,11 +48,11 @@ def build_causal_schedule(nodes: dict[str, Node], now: Index | None = None) -> S
     """
     try:
         return _ordered(nodes)
-    except _InstantaneousLoop as loop:
+    except InstantaneousLoop as loop:
         for apart in ways_apart(nodes, now) if now is not None else ():
             try:
                 return _ordered(apart)
-            except _InstantaneousLoop:
+            except InstantaneousLoop:
                 continue
         raise loop
 
@@ -72,9 +72,7 @@ def _ordered(nodes: dict[str, Node]) -> Schedule:
     while pending:
         ready = [n for n in pending.values() if not waits[n.name] & pending.keys()]
         if not ready:
-            raise _InstantaneousLoop(
-                f"instantaneous loop: {_cycle(pending, waits)}; a sum over the past would break it"
-            )
+            raise InstantaneousLoop(f"instantaneous loop: {_cycle(pending, waits)}; a sum over the past would break it")
         chosen = min(ready, key=lambda n: _distance(n, order[-1] if order else None))
         order.append(pending.pop(chosen.name))
     return Schedule(_sorted_constants(constants), tuple(order), epilogue)

@@ -105,7 +105,8 @@ class TangentWriter:
             case Evaluate():
                 target = self._target(statement.target)
                 terms = (*self.vary(statement.terms), *self._shift(statement.target))
-                return Evaluate(target, terms, f"{target} = {as_expression(terms)}", statement.constraints)
+                line = f"{target} = {as_expression(terms)}"
+                return Evaluate(target, terms, line, statement.constraints, statement.starts, statement.accumulate)
             case Draw():
                 return self._draw(statement)
         raise TypeError(f"unknown statement {statement!r}")

@@ -6,7 +6,7 @@ from sympy import Expr, Integer
 
 from dmftsym.derivation.functional import not_after, strictly_before
 from dmftsym.errors import LoweringError
-from dmftsym.language.symbols import Entry, Index, split_index
+from dmftsym.language.symbols import PASSES, Entry, Index, split_index
 from dmftsym.language.terms import Before
 
 
@@ -34,6 +34,8 @@ def when(argument: Expr, now: Index, constraints: tuple[Before, ...], where: str
         if argument != Integer(0):
             raise LoweringError(f"{where}: the fixed time {argument} is not 0, the only one that can be named")
         return When.INITIAL
+    if index.axis == PASSES:
+        return When.LAG
     if index == now:
         if shift == 0:
             return When.NOW

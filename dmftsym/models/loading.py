@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,24 @@ class ModelSource:
     @property
     def options(self) -> dict[str, object]:
         """Structure options with their defaults."""
-        if not hasattr(self.module, "build"):
+        if not self._defines("build"):
             return {}
-        parameters = inspect.signature(self.module.build).parameters.values()
-        return {p.name: p.default for p in parameters}
+        signature = _run_user_code(self.name, lambda: inspect.signature(self.module.build))
+        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return {p.name: p.default for p in signature.parameters.values() if p.kind not in several}
+
+    def _defines(self, name: str) -> bool:
+        """Whether the file itself defines a name; asking the module could run code of the user."""
+        return vars(self.module).get(name) is not None
+
+    def _told(self, name: str, known: Mapping | None) -> dict:
+        """The structure that a function of the module reads off what is known of a run."""
+        if not known or not self._defines(name):
+            return {}
+        told = _run_user_code(self.name, lambda: getattr(self.module, name)(known))
+        if not isinstance(told, dict):
+            raise LanguageError(f"model {self.name}: {name}() must return a dict of structure options")
+        return told
 
     @property
     def summary(self) -> str:
@@ -50,11 +65,9 @@ class ModelSource:
             known = ", ".join(f"{k}={v}" for k, v in options.items()) or "none"
             raise LanguageError(f"model {self.name} has no structure option '{unknown[0]}'; it has {known}")
         structure = {name: _convert(name, value, options[name]) for name, value in settings.items()}
-        if shapes and hasattr(self.module, "structure_from_data"):
-            structure = self.module.structure_from_data(shapes) | structure
-        if parameters and hasattr(self.module, "structure_from_parameters"):
-            structure = self.module.structure_from_parameters(parameters) | structure
-        if not hasattr(self.module, "build"):
+        structure = self._told("structure_from_data", shapes) | structure
+        structure = self._told("structure_from_parameters", parameters) | structure
+        if not self._defines("build"):
             return self.module.model
         missing = [name for name, default in options.items() if default is inspect.Parameter.empty]
         missing = [name for name in missing if name not in structure]
@@ -62,7 +75,8 @@ class ModelSource:
             raise LanguageError(f"model {self.name}: structure option '{missing[0]}' has no default, set it")
         model = _run_user_code(self.name, lambda: self.module.build(**structure))
         if not isinstance(model, Model):
-            raise LanguageError(f"model {self.name}: build() must return a dmftsym.Model, it returned {model!r}")
+            kind = type(model).__name__
+            raise LanguageError(f"model {self.name}: build() must return a dmftsym.Model, it returned a {kind}")
         return model
 
 
@@ -70,12 +84,22 @@ def _run_user_code(name: str, run: Callable):
     """Run code of a model file; its errors are the user's, told in one line."""
     try:
         return run()
-    except DmftsymError:
+    except (DmftsymError, KeyboardInterrupt):
         raise
     except SyntaxError as error:
-        raise LanguageError(f"{name}, line {error.lineno}: {error.msg}") from None
-    except Exception as error:  # whatever a model file may raise
-        raise LanguageError(f"{name}: {type(error).__name__}: {error}") from error
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise LanguageError(f"{name}{line}: {error.msg}") from None
+    except SystemExit as error:
+        raise LanguageError(f"{name}: the model file ends the program (sys.exit({error.code!r:.40}))") from None
+    except BaseException as error:  # whatever a model file may raise
+        raise LanguageError(f"{name}: {type(error).__name__}: {_text(error)}") from error
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an error of the user may fail to tell its name
+        return "(no text)"
 
 
 def library() -> tuple[str, ...]:
@@ -91,7 +115,7 @@ def find_model(spec: str) -> ModelSource:
     if spec in library():
         return ModelSource(spec, importlib.import_module(f"dmftsym.models.{spec}"))
     path = Path(spec)
-    if not path.is_file():
+    if not os.path.isfile(spec):
         raise LanguageError(f"no model '{spec}': neither a file nor one of the library ({', '.join(library())})")
     module_spec = importlib.util.spec_from_file_location(f"dmftsym_user_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
@@ -99,7 +123,10 @@ def find_model(spec: str) -> ModelSource:
     module = importlib.util.module_from_spec(module_spec)
     execute = module_spec.loader.exec_module
     _run_user_code(spec, lambda: execute(module))
-    if not hasattr(module, "build") and not isinstance(getattr(module, "model", None), Model):
+    build, model = vars(module).get("build"), vars(module).get("model")
+    if build is not None and not callable(build):
+        raise LanguageError(f"{spec}: `build` must be a function build(**structure), it is a {type(build).__name__}")
+    if build is None and not isinstance(model, Model):
         raise LanguageError(f"{spec} defines neither `model` (a dmftsym.Model) nor `build(**structure)`")
     return ModelSource(path.stem, module)
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import dmftsym as ds
 
+MAX_DEPTH = 50  # compiling takes about a second times the depth, and its square
 LOSSES = {"square": "(y - f)**2/2", "logistic": "softplus(-y*f)"}
 
 
@@ -19,8 +20,10 @@ def build(depth=1, activation="tanh", centered=False, loss="square", test=False,
 
     `test_labels` adds the loss on the test points, whose labels are data y_test.
     """
-    if not isinstance(depth, int) or depth < 1:
-        raise ds.LanguageError(f"mlp: depth is the number of hidden layers, a whole number from 1, not {depth}")
+    if not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH:
+        raise ds.LanguageError(
+            f"mlp: depth is the number of hidden layers, a whole number from 1 to {MAX_DEPTH}, not {depth}"
+        )
     about = "Two-layer network" if depth == 1 else f"Network with {depth} hidden layers"
     m = ds.Model("mlp", f"{about}, activation {activation}, {loss} loss (arXiv:2304.03408).")
     t, s = m.times("t s")

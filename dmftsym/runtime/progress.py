@@ -34,3 +34,14 @@ def progress_bar(title: str, enabled: bool):
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+def asking(watch, report):
+    """A callable (done, total) for the generated solver that also tells it to stop once a signal has come."""
+
+    def progress(done: int, total: int) -> bool:
+        if report is not None:
+            report(done, total)
+        return watch.asked
+
+    return progress

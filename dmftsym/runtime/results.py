@@ -1,6 +1,5 @@
 """Results as labelled arrays: an xarray.Dataset, stored as netCDF-4."""
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dmftsym.errors import SolveError
+from dmftsym.files import replacing, target_of
 
 DEVICE = ("rounding_error", "paths_at_once")  # of single precision, and where paths wait on the host
 REPORT = ("measure", "paths", "status", "estimated_error", "null_directions", "covariance_jitter", *DEVICE)
@@ -65,44 +65,26 @@ def _quantities(module: ModuleType, arrays: Mapping) -> dict[str, tuple[tuple[st
     return found
 
 
+def check_output(path: str | Path) -> None:
+    """Raise `SolveError` if a result could not be written to this path: before anything is computed."""
+    try:
+        target_of(Path(path))
+    except OSError as error:
+        raise SolveError(f"cannot write {path}: {error.strerror or error}") from None
+
+
 def save(dataset: xr.Dataset, path: str | Path) -> None:
     """Write netCDF-4 beside the target and rename it; a failed write leaves an existing file untouched.
 
     Raises `SolveError` if the path cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        if path.is_dir():
-            raise OSError("it is a folder")
-        if not path.parent.is_dir():
-            raise OSError(f"there is no folder {path.parent}")
-        dataset.to_netcdf(temporary, format="NETCDF4", engine="netcdf4")
-        os.replace(temporary, path)
-    except (OSError, RuntimeError, ValueError) as error:
+        with replacing(Path(path)) as temporary:
+            dataset.to_netcdf(temporary, format="NETCDF4", engine="netcdf4")
+    except OSError as error:
+        raise SolveError(f"cannot write {path}: {error.strerror or error}") from None
+    except (RuntimeError, ValueError) as error:
         raise SolveError(f"cannot write {path}: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def load_data(path: str | Path) -> dict[str, np.ndarray]:
-    """Read an .npz file of plain arrays. Raises `SolveError` for anything else; pickled objects are never loaded."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise SolveError(f"{path} holds a single array; save named arrays with numpy.savez")
-            return {name: _plain(path, name, file) for name in file.files}
-    except SolveError:
-        raise
-    except Exception as error:  # a damaged archive raises errors of many libraries
-        raise SolveError(f"cannot read data from {path}: {error}") from None
-
-
-def _plain(path, name: str, file) -> np.ndarray:
-    try:
-        return file[name]
-    except ValueError:
-        raise SolveError(f"{path}: array '{name}' holds pickled objects, which are refused; store numbers") from None
 
 
 def stopwatch():

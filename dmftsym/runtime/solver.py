@@ -9,9 +9,12 @@ from types import ModuleType
 import numpy as np
 import xarray as xr
 
-from dmftsym.errors import SolveError
-from dmftsym.runtime.cache import load_module
-from dmftsym.runtime.progress import progress_bar
+from dmftsym.errors import SolveError, out_of_memory
+from dmftsym.files import UNWRITABLE, without_cache
+from dmftsym.runtime.cache import load_module, reload_uncached
+from dmftsym.runtime.interrupts import Watch, at_once, watched
+from dmftsym.runtime.parallel import alone, serial, threads_are_lost
+from dmftsym.runtime.progress import asking, progress_bar
 from dmftsym.runtime.results import stopwatch, to_dataset
 
 
@@ -53,7 +56,8 @@ class Solver:
 
         Returns a Dataset with one variable a quantity (dimensions in declaration order), `se_<name>` beside it where
         sampling was used, and attributes model, parameters, measure, status, estimated_error, wall_time. A diverged
-        run returns what was computed (NaN afterwards) with the reason in `status`. A model compiled with covariances
+        run returns what was computed (NaN afterwards) with the reason in `status`; so does one that SIGINT or SIGTERM
+        ends after a step (in the main thread; a second signal ends it at once). A model compiled with covariances
         adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a, then those of b, and `se_cov_<a>_<b>`;
         `covariance_points` are its sample paths (or nodes a dimension). A diverged run has none; where they cannot be
         computed, the attribute `cov_status` says why. `precision` "float32" (backend cupy) halves what sample paths of
@@ -69,17 +73,18 @@ class Solver:
         options["dt"] = self.module.TIME_STEP if dt is None else dt
         fluctuating = hasattr(self.module, "fluctuations")
         if fluctuating:
-            self._check_covariance_options(options | {"points": covariance_points})
+            self._check_covariances(parameters or {}, data or {}, options | {"points": covariance_points})
+        given = (parameters or {}, data or {}, options | single, covariance_points, progress)
         try:
-            with progress_bar(self.module.MODEL, enabled=progress) as report:
-                arrays = self.module.solve(parameters or {}, data or {}, progress=report, **options, **single)
-            if fluctuating and arrays["status"] == "ok":
-                with progress_bar(f"{self.module.MODEL}, covariances", enabled=progress) as report:
-                    more = {"points": covariance_points, "progress": report}
-                    arrays |= self._fluctuations(parameters or {}, data or {}, options | more)
-                options["covariance_points"] = covariance_points
-        except self.module.InputError as error:
-            raise SolveError(str(error)) from None
+            arrays = self._computed(*given)
+        except OSError as error:  # of Numba, which writes what it has compiled
+            if error.errno not in UNWRITABLE:
+                raise
+            without_cache(str(error.filename or "folder"), error.strerror or str(error))
+            vars(self)["module"] = reload_uncached(self.module, self.text)
+            arrays = self._computed(*given)
+        if fluctuating and any(name.startswith("cov_") for name in arrays):
+            options["covariance_points"] = covariance_points
         values = self.module.check_parameters(parameters or {})
         attributes = {
             "model": self.module.MODEL,
@@ -93,16 +98,45 @@ class Solver:
         }
         return to_dataset(self.module, arrays, attributes)
 
-    def _check_covariance_options(self, options: dict) -> None:
-        """What cannot be right is said before anything is computed."""
+    def _computed(self, parameters, data, options: dict, covariance_points, progress: bool) -> dict:
+        """The means, then the covariances: all that is there when a signal comes."""
+        if threads_are_lost() and serial(self.text) != self.text:
+            vars(self)["module"] = load_module(self.name, serial(self.text))
+        module = self.module
         try:
-            self.module._check_options(*(options[k] for k in ("steps", "dt", "measure", "points", "seed")))
-        except self.module.InputError as error:
-            raise SolveError(f"covariances: {error}") from None
+            with alone(), watched() as watch:
+                with progress_bar(module.MODEL, enabled=progress) as report:
+                    arrays = module.solve(parameters, data, progress=asking(watch, report), **options)
+                if not hasattr(module, "fluctuations") or arrays["status"] != "ok":
+                    return arrays
+                more = {"points": covariance_points}
+                with progress_bar(f"{module.MODEL}, covariances", enabled=progress) as report:
+                    options = {k: v for k, v in options.items() if k != "precision"}
+                    found = self._fluctuations(parameters, data, options | more | {"progress": report}, watch)
+                return arrays | found
+        except module.InputError as error:
+            raise SolveError(str(error)) from None
+        except MemoryError as error:
+            raise SolveError(out_of_memory(error)) from None
 
-    def _fluctuations(self, parameters, data, options: dict) -> dict:
+    def _check_covariances(self, parameters, data, options: dict) -> None:
+        """What cannot be right, or takes more memory than there is, is said before anything is computed."""
+        try:
+            self.module.check_fluctuations(parameters, data, **options)
+        except self.module.InputError as error:
+            message = str(error)
+            raise SolveError(message if "covariances" in message else f"covariances: {message}") from None
+
+    def _fluctuations(self, parameters, data, options: dict, watch: Watch) -> dict:
         """The covariances, or the reason why there are none: what was solved before is not lost."""
         try:
-            return self.module.fluctuations(parameters, data, **options)
+            with at_once(watch):
+                return self.module.fluctuations(parameters, data, **options)
         except self.module.InputError as error:
             return {"cov_status": np.array(f"refused: {error}")}
+        except MemoryError as error:
+            return {"cov_status": np.array(f"refused: {out_of_memory(error)}")}
+        except KeyboardInterrupt:
+            if not watch.asked:  # handlers of somebody else
+                raise
+            return {"cov_status": np.array("interrupted")}

@@ -138,6 +138,25 @@ def test_derive_shows_the_code_that_compile_writes(dmftsym, folder):
     assert shown.rstrip() == (folder / "recurrent.py").read_text(encoding="utf-8").rstrip()
 
 
+def test_the_scheme_reaches_every_command(dmftsym, folder):
+    """The same model file by Euler's rule and by Heun's: x = exp(-2 t), so C(1, 1) = exp(-4)."""
+    (folder / "unit.py").write_text(MODEL_FILE, encoding="utf-8")
+    errors = {}
+    for scheme in ("euler", "heun"):
+        assert dmftsym("compile", "unit.py", "--scheme", scheme, "-o", "solver.py").status == 0
+        text = (folder / "solver.py").read_text(encoding="utf-8")
+        assert f"Time: {scheme}." in text and f"\nORDER = {2 if scheme == 'heun' else 1} " in text
+        assert dmftsym("derive", "unit.py", "--scheme", scheme, "--show", "code").out.rstrip() == text.rstrip()
+        for steps in (11, 21):
+            arguments = ("--steps", str(steps), "--dt", str(1 / (steps - 1)), "-o", "out.nc")
+            assert dmftsym("solve", "unit.py", "--scheme", scheme, *arguments).status == 0
+            with xr.open_dataset(folder / "out.nc") as result:
+                errors[scheme, steps] = abs(float(result.C[-1, -1]) - np.exp(-4))
+    ratios = {scheme: errors[scheme, 11] / errors[scheme, 21] for scheme in ("euler", "heun")}
+    assert 1.5 < ratios["euler"] < 3 and 3.5 < ratios["heun"] < 6, ratios
+    assert dmftsym("solve", "unit.py", "--scheme", "midpoint", "--steps", "3", "-o", "out.nc").status == 2
+
+
 def balanced(text: str) -> bool:
     """Whether LaTeX braces and environments are opened and closed in order."""
     depth = 0

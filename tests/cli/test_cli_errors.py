@@ -140,6 +140,7 @@ def test_unreadable_data_file(content, refused, folder):
         ("--steps 3 --measure hermite", "hermite.*3 dimensions.*4"),
         ("--steps 3 --covariance f,Phi9", "Phi9.*Phi1"),
         ("--steps 3 --outputs Phi9", "Phi9.*Phi1"),
+        ("--steps 3 --scheme heun", "heun.*mlp.*discrete time"),
     ],
 )
 def test_bad_options(options, words, refused, data, folder):

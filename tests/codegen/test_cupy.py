@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from cupy_stand_in import COMPILER, DeviceArray, RawKernel, stand_in
+from fluctuating_models import interpreted
 from sympy import Abs, sqrt
 
 import dmftsym as ds
@@ -40,6 +41,7 @@ class Case(NamedTuple):
     data: dict
     options: dict
     covariance: tuple = ()
+    scheme: str = "euler"
 
 
 CASES = {
@@ -53,6 +55,7 @@ CASES = {
     "recurrent": Case("recurrent", {}, ("R",), {"g": 1.4}, {}, FEW),
     "symmetric": Case("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, FEW),
     "p_spin": Case("p_spin", {}, (), {"temperature": 0.7}, {}, {}),
+    "two passes": Case("recurrent", {"symmetric": True}, ("R",), {"g": 1.4, "rho": 0.5}, {}, FEW, scheme="heun"),
 }
 SPARSE = {"points": 128, "repeats": 2}
 FLUCTUATING = {  # as other tests have them, so that Numba has compiled them already
@@ -73,7 +76,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler ru
 @cache
 def source(name, backend):
     case = ALL[name]
-    options = ds.Options(backend=backend, outputs=case.outputs, covariance=case.covariance)
+    options = ds.Options(backend=backend, outputs=case.outputs, covariance=case.covariance, scheme=case.scheme)
     return ds.compile_model(build_model(case.model, **case.structure), options).source.text
 
 
@@ -93,6 +96,8 @@ def run(name, module):
 
 def reference(name):
     case = ALL[name]
+    if case.scheme != "euler":
+        return run(name, interpreted(source(name, "numba")))  # no other test has compiled it
     options = ds.Options(outputs=case.outputs, covariance=case.covariance)
     return run(name, ds.compile_model(build_model(case.model, **case.structure), options).solver.module)
 
@@ -246,7 +251,7 @@ def functions(text):
 def comments(text):
     """The equations of all sweeps, in order."""
     parts = [part for part in re.split(r"^def ", text, flags=re.M) if re.match(r"(\w+_)?sweep\(", part)]
-    return [re.findall(r"^        # (.*)$", part, re.M) for part in parts]
+    return [re.findall(r"^(?: {8}| {12})# (.*)$", part, re.M) for part in parts]
 
 
 @pytest.mark.parametrize("case", ALL)

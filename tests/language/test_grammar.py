@@ -2,6 +2,7 @@
 
 import builtins
 import math
+import time
 from fractions import Fraction
 
 import mpmath
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from sympy import Expr, Rational, Symbol, cos, exp, log, pi, tanh
 
 import dmftsym as ds
+from dmftsym.language.activations import make_activation
 from dmftsym.language.functions import logistic, softplus
 from dmftsym.language.grammar import MAX_DEPTH, MAX_LENGTH
+from dmftsym.models.loading import build_model
 
 h = Symbol("h", real=True)
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=150)
@@ -306,3 +309,48 @@ def test_numbers_from_functions_of_our_own_are_compared(text):
 def test_values_of_functions_of_our_own():
     assert abs(float(parse("logistic(2)")) - 1 / (1 + math.exp(-2))) < 1e-15
     assert abs(float(parse("softplus(2)")) - math.log(1 + math.exp(2))) < 1e-15
+
+
+def nested(name, depth):
+    return f"{name}(" * depth + "h" + ")" * depth
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (nested("tanh", 13), "nests functions deeper than 12"),
+        (nested("tanh", 39), "nests functions deeper than 12"),
+        (nested("sin", 20) + "*" + nested("exp", 2), "nests functions deeper"),
+        ("((((h+1)**20+1)**20+1)**20+1)**20", "more than 10000 terms multiplied out"),
+        ("tanh(((h+1)**20+1)**20)", "more than 10000 terms"),
+        ("(h+1)**20*(h+2)**20*(h+3)**20*(h+4)**20", "more than 10000 terms"),
+        ("exp(exp(exp(exp(9))))", "reasonable number"),
+        ("h + exp(exp(7))", "reasonable number"),
+        ("(exp(9)**20)**20*h", "reasonable number"),
+        ("sinh(cosh(99))", "reasonable number"),
+    ],
+)
+def test_what_would_be_too_large_is_refused_at_once(text, words):
+    begin = time.perf_counter()
+    with pytest.raises(ds.LanguageError, match=words):
+        parse(text)
+    assert time.perf_counter() - begin < 2
+
+
+@pytest.mark.parametrize("text", (nested("tanh", 12), "(h+1)**20", "exp(exp(2))*h", "((h+1)**4+1)**4", "sin(1e30*h)"))
+def test_what_is_just_small_enough_is_read(text):
+    assert parse(text).has(h)
+
+
+@pytest.mark.parametrize("text", (nested("tanh", 12), "(h+1)**20", "((h+1)**4+1)**4"))
+def test_large_formulas_compile_soon(text):
+    begin = time.perf_counter()
+    ds.compile_model(build_model("mlp", activation=text))
+    assert time.perf_counter() - begin < 20
+
+
+def test_the_degree_of_a_formula_is_read_off_its_form():
+    degree = lambda text, order=0: make_activation("phi", text).degree(order)
+    assert [degree(t) for t in ("2*h - h/3", "3", "h*(h+1)**3", "((h+1)**4+1)**4")] == [1, 0, 4, 16]
+    assert degree("tanh(h)") == degree("1/h") == degree("h + exp(h)") == degree("relu(h)") == math.inf
+    assert (degree("h**3/3", 1), degree("h**2", 2)) == (2, 0)

@@ -527,7 +527,6 @@ def test_activation_with_a_parameter():
 
 
 @pytest.mark.parametrize("with_mean", [False, True])
-
 def test_affine_sites_are_closed_exactly(with_mean):
     """dx/dt = -x + c + J M + u with M = <x>, u static of variance 2; C = <x x>."""
     m = ds.Model("affine")

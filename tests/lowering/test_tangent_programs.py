@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sympy import Add, Integer, tanh
 
 import dmftsym as ds
-from dmftsym.language.symbols import Axis, Index, Tensor
+from dmftsym.language.symbols import PASSES, Axis, Index, Tensor
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.lowering.ir import COLUMNS, Assign, Contract, DrawVariation, Evaluate, Kernel, Piece, Sketch, TangentKernel
 from dmftsym.lowering.ir_printer import program_text
@@ -44,7 +44,7 @@ def faults(statements, in_place, at_start=()):
     for loop, target, read, averaged in everything:
         for entry in read:
             name = entry.tensor.name
-            lagged = any(time == now_of(entry) - 1 for time in entry.times)
+            lagged = any(time == now_of(entry) - 1 or now_of(entry).axis == PASSES for time in entry.times)
             if lagged and name in in_place and name in written and name != target.tensor.name:
                 found.append(f"{target} reads {entry} after its update")
             elif not lagged and entry.times and name in targets and name not in at_start:

@@ -7,7 +7,8 @@ import xarray as xr
 import dmftsym as ds
 from dmftsym.compiler import hash_of
 from dmftsym.errors import SolveError
-from dmftsym.runtime.results import dimensions, load_data, save
+from dmftsym.runtime.data import load_data
+from dmftsym.runtime.results import dimensions, save
 
 
 def test_dimensions_of_the_contract(result):

@@ -1,0 +1,200 @@
+"""The arrays of a sweep as one plan: the lines that allocate them and the estimates of memory are printed from it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dmftsym.codegen.arrays import size_code
+from dmftsym.codegen.grid import is_of_grid
+from dmftsym.codegen.sources import group_size, times_size
+from dmftsym.codegen.targets import Target
+from dmftsym.lowering.ir import COLUMNS, DrawVariation, Program, SourceGroup, is_variation
+
+# Arrays of the size of what a site has at one time, that a statement makes on its way to a result.
+PASSING = 2
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array that a sweep allocates: the lengths of its axes and what makes it, as source.
+
+    `site`: whose sample paths are its last axis; `kept`: it has all times of a path; `read`: somebody else made it.
+    """
+
+    name: str
+    shape: tuple[str, ...]
+    made: str
+    site: str = ""
+    kept: bool = False
+    read: bool = False
+
+    @property
+    def line(self) -> str:
+        """The assignment that allocates it."""
+        return f"{self.name} = {self.made}"
+
+    def numbers(self) -> str:
+        """How many numbers it holds, for each sample path and for each column."""
+        sizes = [s for s in self.shape if s not in (f"paths_{self.site}", COLUMNS.size)]
+        return "*".join(f"({s})" if " + " in s and len(sizes) > 1 else s for s in sizes) or "1"
+
+    @property
+    def columns(self) -> bool:
+        """Whether it has one entry for each column."""
+        return COLUMNS.size in self.shape
+
+
+def stored_arrays(program: Program, target: Target) -> tuple[Stored, ...]:
+    """The arrays of a program in the order in which its sweep allocates them."""
+    xp, arrays = target.xp, []
+    for array in (a for a in program.arrays if not a.site and a.tensor.time_slots and not is_of_grid(a.role)):
+        shape = tuple(size_code(i.axis) for i in array.tensor.indices)
+        name = array.tensor.name
+        made = f"{xp}.full({tuple_code(shape)}, {xp}.nan)"
+        if array.role == "shift":
+            made = f'modes["{name}"]'
+        elif array.given:
+            varied = is_variation(array.tensor)
+            source = name.removeprefix("d_").removesuffix("_change") if varied else name
+            made = f'{"changes" if varied else "averages"}["{source}"]'
+        elif array.role == "clock":
+            made = f"{'dt*' if program.continuous else ''}{xp}.arange(steps, dtype=float)"
+        elif array.role == "impulse":
+            made = f"{xp}.eye(steps){'/dt' if program.continuous else ''}"
+        arrays.append(Stored(name, shape, made, read=array.given))
+    for array in (a for a in program.arrays if a.site):
+        name, paths = array.tensor.name, f"paths_{array.site}"
+        shape = (*(size_code(i.axis) for i in array.tensor.indices if not i.is_time), paths)
+        if array.given:
+            arrays.append(Stored(name, shape, f'modes["{array.site}"]', array.site, read=True))
+        elif array.history:
+            shape = ("steps", *shape)
+            arrays.append(Stored(f"{name}_history", shape, zeros(shape, array.site, target, True), array.site, True))
+        else:
+            arrays.append(Stored(name, shape, zeros(shape, array.site, target), array.site))
+    return tuple(arrays)
+
+
+def stored_sources(program: Program, group: SourceGroup, target: Target) -> tuple[Stored, ...]:
+    """The arrays with which a sweep draws an evolving group of sources."""
+    if group.kind != "evolving":
+        return ()
+    size = times_size("steps", f"size_{group.name}")
+    arrays = [Stored(f"factor_{group.name}", (size, size), f"{target.xp}.zeros(({size}, {size}))")]
+    if any(isinstance(s, DrawVariation) and s.group.name == group.name for s in program.step):
+        columns = (COLUMNS.size, size, size)
+        arrays.append(Stored(f"d_factor_{group.name}", columns, f"{target.xp}.zeros({tuple_code(columns)})"))
+    if group.basis:
+        shape = (size, f"paths_{group.basis}")
+        made = zeros(shape, group.basis, target, True)
+        arrays.append(Stored(f"basis_{group.name}", shape, made, group.basis, True))
+    return tuple(arrays)
+
+
+def zeros(shape: tuple[str, ...], site: str, target: Target, kept: bool = False) -> str:
+    """Source that allocates an array over the sample paths of a site; `kept`: for all times."""
+    if not target.on_device:
+        return f"{target.xp}.zeros({tuple_code(shape)})"
+    like = f"{tuple_code(shape)}, weight_{site}.dtype"
+    return f"_kept({like}, at_once)" if kept else f"{target.xp}.zeros({like})"
+
+
+def tuple_code(items: Iterable[str]) -> str:
+    """A tuple of the given source texts."""
+    items = list(items)
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+
+
+# --- how much that is ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How many numbers a sweep holds, as source: sums of products of sizes.
+
+    shared: whatever the paths and columns; per_path, per_column_and_path: by site; kept: what `per_path` has for all
+    times.
+    """
+
+    sweep: str
+    shared: str
+    per_path: dict[str, str]
+    per_column: str
+    per_column_and_path: dict[str, str]
+    kept: dict[str, str]
+
+    def texts(self) -> list[str]:
+        """All sources, to see which names they need."""
+        return [self.shared, *self.per_path.values(), self.per_column, *self.per_column_and_path.values()]
+
+    def code(self) -> str:
+        """Source of a table entry: name of the sweep, and the four amounts."""
+        parts = (self.shared, by_site(self.per_path), self.per_column, by_site(self.per_column_and_path))
+        return f'"{self.sweep}": ({", ".join(parts)}),'
+
+
+def amounts_of(sweep: str, program: Program, target: Target) -> Amounts:
+    """What the sweep of a program holds beside its normals: arrays, draws, and what statements make on the way."""
+    arrays = [a for a in stored_arrays(program, target) if not a.read or is_mode(a)]
+    for group in program.groups:
+        size = group_size(group)
+        sources = [replace_sizes(a, f"size_{group.name}", size) for a in stored_sources(program, group, target)]
+        arrays += [*sources, Stored("drawn", (size, f"paths_{group.site}"), "", group.site)]
+    for start in program.starts:
+        shape = [size_code(i.axis) for i in start.field.indices if not i.is_time]
+        arrays.append(Stored(f"{start.field}_start", (*shape, f"paths_{start.field.site}"), "", start.field.site))
+    return amounts_of_arrays(sweep, arrays, program.sites)
+
+
+def amounts_of_arrays(sweep: str, arrays: list[Stored], sites: tuple[str, ...]) -> Amounts:
+    """The numbers of the given arrays, and of what the statements of a step make on the way."""
+    plain = {site: [a for a in arrays if a.site == site and not a.columns] for site in sites}
+    varied = {site: [a for a in arrays if a.site == site and a.columns] for site in sites}
+    return Amounts(
+        sweep,
+        _sum(a.numbers() for a in arrays if not a.site and not a.columns),
+        {site: _sum([*(a.numbers() for a in each), *_passing(each)]) for site, each in plain.items()},
+        _sum(a.numbers() for a in arrays if not a.site and a.columns),
+        {site: _sum([*(a.numbers() for a in each), *_passing(each)]) for site, each in varied.items()},
+        {site: _sum(a.numbers() for a in each if a.kept) for site, each in plain.items()},
+    )
+
+
+def is_mode(array: Stored) -> bool:
+    """Whether an array is a cut of the directions of a tangent sweep, made for it alone."""
+    return array.read and array.made.startswith("modes[")
+
+
+def replace_sizes(array: Stored, name: str, size: str) -> Stored:
+    """The same array with the size of its group written out."""
+    exact = tuple(times_size("steps", size) if name in s else s for s in array.shape)
+    return Stored(array.name, exact, array.made, array.site, array.kept, array.read)
+
+
+def normals_per_path(program: Program, site: str) -> list[tuple[str, bool]]:
+    """The standard normals of a path of a site: numbers of each group, and whether they are for all times."""
+    found = [(group_size(g), False) for g in program.groups if g.site == site and g.kind == "static"]
+    for start in (s for s in program.starts if s.field.site == site):
+        found.append(("*".join(size_code(i.axis) for i in start.field.indices if not i.is_time) or "1", False))
+    moving = [g for g in program.groups if g.site == site and g.kind != "static"]
+    return found + [(times_size("steps", group_size(g)), True) for g in moving]
+
+
+def _passing(arrays: list[Stored]) -> list[str]:
+    """What the statements of a step make on their way, a multiple of the largest array of one time."""
+    sizes = list(dict.fromkeys(a.numbers() for a in arrays if not a.kept))
+    if not sizes:
+        return []
+    return [f"{PASSING}*{sizes[0] if len(sizes) == 1 else 'max(' + ', '.join(sizes) + ')'}"]
+
+
+def _sum(terms: Iterable[str]) -> str:
+    """A sum with equal terms counted."""
+    terms = list(terms)
+    counted = {term: terms.count(term) for term in terms}
+    times = lambda term, count: str(count) if term == "1" else term if count == 1 else times_size(str(count), term)
+    return " + ".join(times(term, count) for term, count in counted.items()) or "0"
+
+
+def by_site(texts: dict[str, str]) -> str:
+    """Source of a table by site."""
+    return "{" + ", ".join(f'"{site}": {text}' for site, text in texts.items()) + "}"
