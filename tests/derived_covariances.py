@@ -19,17 +19,16 @@ import numpy as np
 from evaluator import BUMP, JITTER
 from sympy import Add, Integer
 
-import dmftsym as ds
 from dmftsym.derivation.hessian import primed
 from dmftsym.language.symbols import Entry
 from dmftsym.language.terms import Term, entries_of
 
 
 class DerivedCovariances:
-    """Σ = −H^{-1} over all conjugates and order parameters of a model, on the paths of an evaluator."""
+    """Σ = −H^{-1} over all conjugates and order parameters of a derivation, on the paths of an evaluator."""
 
-    def __init__(self, model, evaluator):
-        self.derivation, self.paths = ds.derive(model), evaluator
+    def __init__(self, derivation, evaluator):
+        self.derivation, self.paths = derivation, evaluator
         action = self.derivation.action
         self.variables = [q.hat for q in action.order_parameters] + list(action.order_parameters)
         self.starts, self.size = {}, 0

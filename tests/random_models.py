@@ -110,8 +110,8 @@ class Drawn:
     def add_thing(self, n):
         site = self.pick(*self.sites)
         local = [x for x in self.things if x.site is site]
-        kinds = ("field", "field", "average", "average", "two times", "site definition", "definition", "response")
-        kind = self.pick(*(kinds[:-1] if self.fluctuating else kinds))
+        kinds = ("field", "field", "average", "average", "two times", "site definition", "definition")
+        kind = self.pick(*kinds, *(() if self.fluctuating else ("response", "matrix")))
         if kind == "field" or not local:
             return self.add_field(n, site)
         if kind == "average":
@@ -121,7 +121,9 @@ class Drawn:
         if kind == "site definition":
             return self.add_site_definition(n, site, local)
         if kind == "response":
-            return self.add_response(n, site, local)
+            return self.pick(self.add_response, self.add_response_of_components)(n, site, local)
+        if kind == "matrix":
+            return self.add_uses_of_a_matrix(n, site, local)
         return self.add_definition(n)
 
     def add_field(self, n, site):
@@ -209,8 +211,46 @@ class Drawn:
             return
         R = self.model.order_parameter(f"R{n}", self.t, self.s)
         observable = self.phi(self.pick(*scalar).tensor[self.t])
+        observable *= self.pick(1, 1, 1, self.kick[self.t], self.kick[self.s])
         site.observe(R[self.t, self.s], observable * self.pick(*fields).tensor.tilde[self.s])
         self.kernels.append((R, (), False, site, len(self.things) - 1))
+
+    def add_response_of_components(self, n, site, local):
+        """Of every component to its own source, summed with weights or not, or of one component to another's source."""
+        fields = [x for x in local if x.tensor.kind == "field" and len(x.shape) == 1]
+        if not fields:
+            return
+        x = self.pick(*fields)
+        one, two = self.own(x.shape), self.other(x.shape)
+        here, weight = self.function()(x.tensor[(*one, self.t)]), self.y if x.shape == ("token",) else self.z
+        kind = self.pick("sum", "each", "both")
+        indices = {"sum": (self.t, self.s), "each": (*one, self.t, self.s), "both": (*one, self.t, *two, self.s)}[kind]
+        R = self.model.order_parameter(f"R{n}", *indices)
+        observable = here * x.tensor.tilde[(*(two if kind == "both" else one), self.s)]
+        if kind == "sum":
+            observable = ds.sum_over(*one)(weight[one] * observable)
+        site.observe(R[indices], observable)
+        if kind == "sum":
+            self.kernels.append((R, (), False, site, len(self.things) - 1))
+        elif kind == "both":
+            self.kernels.append((R, x.shape, False, site, len(self.things) - 1))
+
+    def add_uses_of_a_matrix(self, n, site, local):
+        """u = W f(a), v = W f(b) with the same random matrix W: correlated noise; b may be u itself."""
+        scalar = [x for x in local if not x.shape]
+        if not scalar:
+            return
+        a, f, (t, s) = self.pick(*scalar), self.phi, (self.t, self.s)
+        u, v = (Thing(site.field(f"{name}{n}", t), (), site) for name in "wv")
+        b = self.pick(u, *scalar)
+        for x in (u, v):
+            site.equation(x.tensor[t], self.number() * self.term((), site, self.things))
+        ends = {"aa": (u, u, a, a), "ab": (u, v, a, b), "bb": (v, v, b, b)}
+        for name, (x, y, left, right) in ends.items():
+            C = self.model.order_parameter(f"{name}{n}", t, s)
+            site.observe(C[t, s], f(left.tensor[t]) * f(right.tensor[s]))
+            site.noise(x.tensor[t], y.tensor[s], C[t, s])
+        self.things += [u, v]
 
     # --- expressions ----------------------------------------------------------------------------------------------
 

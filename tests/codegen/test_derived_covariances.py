@@ -17,8 +17,8 @@ import dmftsym as ds
 from dmftsym.language.action import read_action
 
 STEPS = 3
-QUICK = ("white", "lagged_mean", "explicit", "follower", "inner sum")
-LONG = ("drift", "lag", "multiplied", "two_populations", "lotka_volterra", "chain", "plain", "two-layer")
+QUICK = ("white", "follower", "inner sum")
+LONG = ("drift", "lagged_mean", "explicit", "lag", "multiplied", "two_populations", "lotka_volterra", "chain", "plain")
 TOLERANCE = 1e-10
 
 
@@ -29,12 +29,12 @@ def paths_of(module, parameters, data, seed=3):
     return (*known[:3], {site: w / w.sum() for site, w in weights.items()})
 
 
-def check(model, module, parameters, data, control=True):
+def check(model, compiled, parameters, data, control=True):
+    module = interpreted(compiled.source.text)
     arguments = paths_of(module, parameters, data)
     names = [name for name in module.COVARIANCES if name in module.AVERAGES]
-    expected = DerivedCovariances(
-        model, Evaluator(model, *arguments, STEPS, module.TIME_STEP, unread=True)
-    ).covariances(names)
+    evaluator = Evaluator(model, *arguments, STEPS, module.TIME_STEP, unread=True)
+    expected = DerivedCovariances(compiled.derivation, evaluator).covariances(names)
     found = covariances(module, (*arguments, STEPS))
     assert expected and set(expected) <= set(found)
     assert distance(found, expected, list(expected)) < TOLERANCE
@@ -44,10 +44,10 @@ def check(model, module, parameters, data, control=True):
     assert distance(others, expected, list(expected)) > 1e-3  # negative control: other paths
 
 
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in LONG if n in CASES)])
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in LONG)])
 def test_library(name):
     case = CASES[name]
-    check(case.build(), interpreted(compiled_case(name).source.text), case.parameters, case.data)
+    check(case.build(), compiled_case(name), case.parameters, case.data)
 
 
 # --- explicit terms and weights ---------------------------------------------------------------------------------------
@@ -84,32 +84,63 @@ EXPLICIT = {
 }
 
 
-@pytest.mark.parametrize("kind", EXPLICIT)
+SLOW = ("nothing", "multiplied")
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in EXPLICIT])
 def test_explicit_terms(kind):
     model = two_averages(EXPLICIT[kind])
-    module = interpreted(ds.compile_model(model, ds.Options(covariance=("f", "g"))).source.text)
-    check(model, module, {}, {"Kx": KX})
+    check(model, ds.compile_model(model, ds.Options(covariance=("f", "g"))), {}, {"Kx": KX})
 
 
-@pytest.mark.parametrize("weight", [Rational(1, 3), 2])
+@pytest.mark.parametrize("weight", [Rational(1, 3), pytest.param(2, marks=pytest.mark.slow)])
 def test_weights_of_sites(weight):
     """A site of relative size 1/3 scatters three times as much."""
     model = two_averages(EXPLICIT["nothing"], weight)
-    module = interpreted(ds.compile_model(model, ds.Options(covariance=("f", "g"))).source.text)
-    check(model, module, {}, {"Kx": KX})
+    compiled = ds.compile_model(model, ds.Options(covariance=("f", "g")))
+    check(model, compiled, {}, {"Kx": KX})
+    module = interpreted(compiled.source.text)
     plain = two_averages(EXPLICIT["nothing"])
     same_paths = paths_of(module, {}, {"Kx": KX})
-    whole = DerivedCovariances(plain, Evaluator(plain, *same_paths, STEPS)).covariances(["f", "g"])
+    whole = DerivedCovariances(ds.derive(plain), Evaluator(plain, *same_paths, STEPS)).covariances(["f", "g"])
     found = covariances(module, (*same_paths, STEPS))
     assert distance({k: found[k] * float(weight) for k in whole}, whole) < TOLERANCE
+
+
+def correlated_pair():
+    """Two fields with correlated evolving noise; what is asked for depends on one of them, the means on both."""
+    m = ds.Model("correlated_pair")
+    t, s = m.times("t s")
+    p, q, C = m.order_parameter("p", t), m.order_parameter("q", t), m.order_parameter("C", t, s)
+    site = m.site("one")
+    x, w, v = (site.field(name, t) for name in "xwv")
+    for field in (x, w, v):
+        site.equation(field[t], 0)
+    site.noise(x[t], x[s], 1)
+    site.noise(w[t], w[s], C[t, s])
+    site.noise(w[t], v[s], C[t, s] / 2)
+    site.noise(v[t], v[s], C[t, s])
+    site.observe(C[t, s], tanh(x[t]) * tanh(x[s]))
+    site.observe(p[t], w[t] ** 2)
+    site.observe(q[t], v[t] ** 2)
+    return m
+
+
+PART = pytest.mark.xfail(strict=True, reason="the covariances draw the group without the fields that they do not need")
+
+
+@pytest.mark.parametrize("names", [*(pytest.param((n,), marks=PART) for n in "pq"), ("p", "q")], ids=str)
+def test_part_of_a_group_of_sources(names):
+    model = correlated_pair()
+    check(model, ds.compile_model(model, ds.Options(covariance=names)), {}, {})
 
 
 # --- random models --------------------------------------------------------------------------------------------------
 
 # models with averages that feed back, whose Hessian is evaluated in about a second; the first ones run by default
 SEEDS = (
-    86, 65, 144, 51, 101, 10, 224, 63, 46, 50, 32, 100, 62, 181, 204, 221, 166, 220, 117, 89, 121, 163, 199, 113,
-    190, 104, 160, 193, 210, 83, 215, 124, 194, 135, 172, 161, 42, 186, 139, 131, 20, 232, 107, 94, 45, 108, 141,
+    86, 65, 51, 101, 10, 224, 100, 181, 204, 199, 113, 83, 144, 63, 46, 50, 32, 62, 221, 166, 220, 117, 89, 121,
+    163, 190, 104, 160, 193, 210, 215, 124, 194, 135, 172, 161, 42, 186, 139, 131, 20, 232, 107, 94, 45, 108, 141,
     0, 151, 187, 52, 17, 87, 217, 47, 13, 226, 43, 6, 125,
 )  # fmt: skip
 
@@ -120,10 +151,11 @@ SEEDS = (
 def test_random_models(seed):
     drawn = Drawn(seed, fluctuating=True)
     names = tuple(q.name for q in drawn.model.tensors.values() if q.kind == "order parameter")
-    module = interpreted(ds.compile_model(drawn.model, ds.Options(covariance=names)).source.text)
+    compiled = ds.compile_model(drawn.model, ds.Options(covariance=names))
+    module = interpreted(compiled.source.text)
     data = {name: array for name, array in drawn.data.items() if name in module.DATA}
     parameters = {name: value for name, value in drawn.parameters.items() if name in module.PARAMETERS}
-    check(drawn.model, module, parameters, data, control=False)
+    check(drawn.model, compiled, parameters, data, control=False)
 
 
 def test_random_models_hold_what_matters():

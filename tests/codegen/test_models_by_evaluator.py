@@ -4,15 +4,19 @@ A model that the evaluator can order has to be compiled, and its generated code,
 the same sample paths; one that it cannot order has to be refused. A few run on the stand-in for CuPy as well.
 """
 
+import re
+
 import numpy as np
 import pytest
 from cupy_stand_in import COMPILER
 from evaluator import Evaluator, NotOrdered, agreement, own_paths
-from fluctuating_models import interpreted, prepared
+from fluctuating_models import CASES, interpreted, module_of, prepared
 from random_models import Drawn
 from test_cupy import loaded
+from test_fluctuation_code import covariances, covariances_by_influence, distance
 
 import dmftsym as ds
+from dmftsym.language.action import read_action
 
 STEPS, PATHS, TOLERANCE = 3, 5, 1e-9
 DEFAULT, ALL = range(60), range(300)
@@ -53,6 +57,43 @@ def test_means(seed):
         assert error < TOLERANCE
 
 
+def asked_for(drawn):
+    """Up to three quantities without response fields, not too large."""
+    tensors = drawn.model.tensors
+    known = [
+        n for n in drawn.model.outputs if not n.startswith("R") and sum(2 + i.is_time for i in tensors[n].indices) < 8
+    ]
+    chosen = np.random.default_rng(drawn.seed).permutation(len(known))[:3]
+    return tuple(known[k] for k in sorted(chosen))
+
+
+# see test_permuted_indices.py (sums over diagonals) and test_derived_covariances.py (part of a group of sources)
+WRONG = {50: "a sum over a diagonal counts twice", 14: "part of a group of sources", 88: "part of a group of sources"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "seed",
+    [pytest.param(s, marks=pytest.mark.xfail(strict=True, reason=WRONG[s])) if s in WRONG else s for s in range(100)],
+)
+def test_covariances(seed):
+    """Sums over the influence of every path, found by differences of whole sweeps."""
+    drawn = Drawn(seed)
+    names = asked_for(drawn)
+    try:
+        text = compiled(drawn, covariance=names) if names else None
+    except AssertionError as refusal:
+        assert "response function" in str(refusal)  # of a site that is not linear: said to be unavailable
+        return
+    if text is None:
+        return
+    module = interpreted(text)
+    known = (*paths_of(module, drawn), STEPS)
+    sizes = {site.name: float(site.weight) for site in read_action(drawn.model).sites}
+    expected = covariances_by_influence(module, known, list(module.COVARIANCES), {module.MODEL: sizes})
+    assert distance(covariances(module, known), expected) < 1e-5
+
+
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels")
 @pytest.mark.parametrize("seed", [0, 7, *(pytest.param(s, marks=pytest.mark.slow) for s in range(300, 330))])
 def test_means_on_the_device(seed):
@@ -69,6 +110,58 @@ def test_means_on_the_device(seed):
     for name in module.OUTPUTS:
         array = expected.array(name)
         assert np.abs(np.asarray(found[name]) - array).max() < TOLERANCE * max(1, np.abs(array).max())
+
+
+LIBRARY = (
+    "mlp",
+    "recurrent",
+    "two_populations",
+    "lotka_volterra",
+    "white",
+    "pair",
+    "lag",
+    "memory",
+    "explicit",
+    "chain",
+)
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_the_evaluator_on_known_models(name):
+    """Models whose numbers are checked in many other ways."""
+    case, module = CASES[name], module_of(name)
+    known = prepared(module, case.parameters, case.data, 4, {s: PATHS + k for k, s in enumerate(module.SITES)})
+    error, *_ = agreement(case.build(), module, 4, known)
+    assert error < 1e-11
+
+
+REACH = {
+    "exchanged indices": (r"\w+\[i, j, \w[^\]]*\].*\w+\[j, i, ", 60),
+    "diagonals": (r"\[(\w), \1, [ts]\]", 60),
+    "an average before time 0": (r"q\d\[[^\]]*t - 1\]", 40),
+    "a lag inside a function": (r"cos\((q\d|D\d|sum_\{\w\}\()[^)]*t - 1", 10),
+    "a ratio": (r"/\(?\d*\*?sum_\{\w\}\(exp\(", 20),
+    "correlated noise of two fields": (r"x\d\.tilde\[[^\]]*\]\*x\d\.tilde", 60),
+    "one matrix twice": (r"w\d\.tilde\[t\]\*ab\d", 5),
+    "response functions": (r"R\d\.hat", 30),
+    "a kernel in a memory": (r"past\(s\)\([^)]*[CR]\d\[t, s\]", 10),
+    "functions of time": (r"exp\(-\(-?s? ?[+-]? ?t|cos\(2\*t\)|beta\*\*", 60),
+    "sums up to now": (r"s<=t", 20),
+    "weights and explicit terms": (r"log_Z\(\w+\)/3", 40),
+    "two sites": (r"S_site1", 60),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", REACH)
+def test_the_random_models_reach(what, texts):
+    pattern, least = REACH[what]
+    assert sum(bool(re.search(pattern, text)) for text in texts) >= least
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return [read_action(Drawn(seed).model).text() for seed in ALL]
 
 
 def test_the_tolerance_notices_a_wrong_model():
