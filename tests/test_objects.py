@@ -72,7 +72,7 @@ def test_copies_and_pickles_are_equal():
     assert pickle.loads(pickle.dumps(layered().q)) != network().D
 
 
-@pytest.mark.parametrize("start", [layered, network])
+@pytest.mark.parametrize("start", [layered, pytest.param(network, marks=pytest.mark.slow)])
 def test_models_can_be_pickled_at_any_time(start):
     empty, full = start(), finished(start())
     for again in (pickle.loads(pickle.dumps(full)), copy.deepcopy(full)):

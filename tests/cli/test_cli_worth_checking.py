@@ -46,10 +46,16 @@ def test_where_it_is_printed(spins, dmftsym):
     assert r"\text{Worth checking:}" in dmftsym("derive", model, "--format", "latex").out
     page = dmftsym("derive", model, "--format", "html").out
     assert "Worth checking" in page and "M[t] = -&lt;tanh(x[t])&gt;_spin/2" in page
-    for command in (("derive", model, "--show", "process"), ("compile", model), ("solve", model, *SOLVE)):
+    for command in (("derive", model, "--show", "process"), ("compile", model)):
         done = dmftsym(*command)
         assert done.status == 0 and done.err.splitlines() == ["Worth checking:", f"  {note}"]
         assert "Worth checking" not in done.out
+
+
+@pytest.mark.slow
+def test_solve_prints_it_on_stderr(spins, dmftsym):
+    done = dmftsym("solve", spins(pair="2"), *SOLVE)
+    assert done.status == 0 and done.err.startswith("Worth checking:\n  the pair") and "Worth" not in done.out
     assert "M" in xr.open_dataset("out.nc")
 
 

@@ -28,7 +28,7 @@ def one_note(model, *parts):
 # --- right models ---------------------------------------------------------------------------------------------------
 
 STRUCTURES = {
-    "mlp": ({}, {"depth": 2, "centered": True}, {"depth": 3, "activation": "relu"},
+    "mlp": ({}, {"depth": 2, "centered": True}, {"activation": "relu"},
             {"depth": 2, "test": True, "activation": "erf"}, {"test_labels": True, "loss": "logistic"}),
     "recurrent": ({"symmetric": False}, {"symmetric": True, "activation": "erf"}),
     "p_spin": ({},),
