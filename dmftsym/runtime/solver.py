@@ -56,7 +56,7 @@ class Solver:
         Returns a Dataset with one variable a quantity (dimensions in declaration order), `se_<name>` beside it where
         sampling was used, and attributes model, parameters, measure, status, estimated_error, time_step_error,
         wall_time. `status` is "ok", "inaccurate: ..." if an error relative to the scale of its quantity is above
-        `accuracy` (of a covariance: above twice that), or "diverged: ..."; a diverged run returns what was computed
+        `accuracy` (of a covariance: above three times that), or "diverged: ..."; a diverged run returns what was computed
         (NaN afterwards). `time_step_error` solves continuous models with twice the time step as well, which tells its
         error. A model compiled with covariances adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a,
         then those of b, and `se_cov_<a>_<b>`; `covariance_points` are its sample paths in all (nodes a dimension where
@@ -81,7 +81,7 @@ class Solver:
                 arrays = self.module.solve(parameters or {}, data or {}, **options, **judged, **single)
             if fluctuating and str(arrays["status"]).startswith(("ok", "inaccurate")):
                 with progress_bar(f"{self.module.MODEL}, covariances", enabled=progress) as report:
-                    more = {"points": covariance_points, "accuracy": 2 * accuracy, "progress": report}
+                    more = {"points": covariance_points, "accuracy": 3 * accuracy, "progress": report}
                     arrays |= self._fluctuations(parameters or {}, data or {}, options | more)
                 options["covariance_points"] = covariance_points
             options |= {"accuracy": accuracy} | ({"time_step_error": time_step_error} if self.module.CONTINUOUS else {})
