@@ -56,8 +56,8 @@ class Solver:
         Returns a Dataset with one variable a quantity (dimensions in declaration order), `se_<name>` beside it where
         sampling was used, and attributes model, parameters, measure, status, estimated_error, time_step_error,
         wall_time. `status` is "ok", "inaccurate: ..." if an error relative to the scale of its quantity is above
-        `accuracy` (of a covariance: above three times that), or "diverged: ..."; a diverged run returns what was computed
-        (NaN afterwards). `time_step_error` solves continuous models with twice the time step as well, which tells its
+        `accuracy` (of a covariance: above three times that), or "diverged: ..."; a diverged run returns what was
+        computed (NaN afterwards). `time_step_error` solves continuous models with twice the time step as well, which tells its
         error. A model compiled with covariances adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a,
         then those of b, and `se_cov_<a>_<b>`; `covariance_points` are its sample paths in all (nodes a dimension where
         `measure` is "hermite"). A diverged run has none; where they cannot be computed, the attribute `cov_status` says
