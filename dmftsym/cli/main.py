@@ -159,7 +159,7 @@ def solve_command(
     covariance: CovarianceOption = "",
     covariance_points: Annotated[int | None, typer.Option(help="The same for the covariances.")] = None,
     accuracy: Annotated[
-        float, typer.Option(help="Relative error up to which the status is ok (covariances: twice that).")
+        float, typer.Option(help="Relative error up to which the status is ok (covariances: three times that).")
     ] = 0.05,
     time_step_error: Annotated[
         bool, typer.Option(help="Solve a continuous model with twice the time step too, for its error.")

@@ -65,7 +65,7 @@ class Solver:
         Returns a Dataset with one variable a quantity (dimensions in declaration order), `se_<name>` beside it where
         sampling was used, and attributes model, parameters, measure, status, estimated_error, time_step_error,
         wall_time. `status` is "ok", "inaccurate: ..." if an error relative to the scale of its quantity is above
-        `accuracy` (of a covariance: above twice that), "diverged: ..." or, when SIGINT or SIGTERM ends it after a step
+        `accuracy` (of a covariance: above three times that), "diverged: ..." or, when SIGINT or SIGTERM ends it after a step
         (in the main thread; a second signal ends it at once), "interrupted ..."; such a run returns what was computed
         (NaN afterwards). `time_step_error` solves continuous models with twice the time step as well, which tells its
         error. A model compiled with covariances adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a,
@@ -129,7 +129,7 @@ class Solver:
                 usable = str(arrays["status"]).startswith(("ok", "inaccurate"))
                 if not hasattr(module, "fluctuations") or not usable:
                     return arrays
-                more = {"points": covariance_points, "accuracy": 2 * judged["accuracy"]}
+                more = {"points": covariance_points, "accuracy": 3 * judged["accuracy"]}
                 with progress_bar(f"{module.MODEL}, covariances", enabled=progress) as report:
                     options = {k: v for k, v in options.items() if k != "precision"}
                     found = self._fluctuations(parameters, data, options | more | {"progress": report}, watch)

@@ -259,12 +259,12 @@ def test_errors_are_printed_and_bounded(dmftsym, folder):
     common = ("solve", "relaxation.py", "--steps", "11", "-o", "out.nc")
     fine = dmftsym(*common, "--dt", "0.01")
     assert fine.status == 0 and re.search(r"estimated relative error \S+, of the time step \S+e-03$", fine.out, re.M)
-    rough = dmftsym(*common, "--dt", "0.2")
+    rough = dmftsym(*common, "--dt", "0.3")
     assert rough.status == 2 and rough.err.count("\n") == 1
-    assert re.search(r"inaccurate: the time step error of C is .*smaller dt \(0.2\); .*out.nc", rough.err)
+    assert re.search(r"inaccurate: the time step error of C is .*smaller dt \(0.3\); .*out.nc", rough.err)
     with xr.open_dataset(folder / "out.nc") as found:
         assert found.attrs["time_step_error"] > 0.05 and found.attrs["status"] in rough.err
-    skipped = dmftsym(*common, "--dt", "0.2", "--no-time-step-error")
+    skipped = dmftsym(*common, "--dt", "0.3", "--no-time-step-error")
     assert skipped.status == 0 and "time step" not in skipped.out
     assert "accuracy" in dmftsym(*common, "--accuracy", "-1").err
     one = dmftsym(*common[:2], "--steps", "2", "-o", "out.nc")

@@ -261,7 +261,7 @@ def test_few_sample_paths_do_not_become_a_coarse_rule():
     found = module.fluctuations({"gamma": 1, "eta": 0.3}, data, steps=3, points=12, repeats=4)
     assert str(found["cov_measure"]).startswith("sobol, 4 independent scramblings of 4 paths")
     status = str(found["cov_status"])
-    assert found["cov_estimated_error"] > 0.1 and status.startswith("inaccurate: the sampling error of cov_f_f is ")
+    assert found["cov_estimated_error"] > 0.15 and status.startswith("inaccurate: the sampling error of cov_f_f is ")
     assert "more covariance_points" in status
 
 
