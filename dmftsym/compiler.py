@@ -71,7 +71,7 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     with users_names_in_errors(names):
         lowered = lower(coded, scheme, (*coded.action.outputs, *outputs, *covariance))
         program = program_of(lowered)
-        fluctuations, feedback = linearise(coded, scheme, covariance)
+        fluctuations, feedback = linearise(coded, scheme, covariance, program)
         source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)
     source = replace(source, text=in_users_names(source.text, names))
     solver = Solver(source.name, source.text)

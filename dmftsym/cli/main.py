@@ -179,19 +179,13 @@ def solve_command(
     arrays = load_data(data) if data else {}
     numbers = {name: _number(name, value) for name, value in _pairs("-p", parameter)}
     shapes = {name: array.shape for name, array in arrays.items()}
-    compiled = _compiled(
-        model, settings, outputs, "numba" if backend == "auto" else backend, covariance, shapes, numbers, scheme
-    )
+    what = (model, settings, outputs, covariance, shapes, numbers, scheme)
+    compiled = _compiled(*what[:3], "numba" if backend == "auto" else backend, *what[3:])
     if data and data.suffix == ".nc":  # which may hold more than data, as results do
         known = [d.tensor.name for d in compiled.program.data]
         arrays = {name: array for name, array in arrays.items() if name in known} or arrays
-    if backend == "auto":
-        from dmftsym.runtime.backends import choose_backend
-
-        chosen, reason = choose_backend(compiled.solver.module, numbers, arrays, steps, points)
-        print(f"backend {chosen}: {reason}", file=sys.stderr)
-        if chosen != "numba":
-            compiled = _compiled(model, settings, outputs, chosen, covariance, shapes, numbers, scheme)
+    if backend == "auto" and _device_gains(compiled, numbers, arrays, steps, points):
+        compiled = _compiled(*what[:3], "cupy", *what[3:])
     _warn(compiled.derivation)
     with interrupts.watched():  # also while the result is written
         result = compiled.solve(
@@ -241,6 +235,15 @@ def models_command() -> None:
         on_request = [t.name for t in quantities if t.name not in model.outputs]
         more = f" (on request: {', '.join(on_request)})" if on_request else ""
         print(f"  results     {', '.join(model.outputs)}{more}")
+
+
+def _device_gains(compiled, numbers, arrays, steps: int, points: int | None) -> bool:
+    """Whether a run is faster on a device that is there; says why."""
+    from dmftsym.runtime.backends import choose_backend
+
+    chosen, reason = choose_backend(compiled.solver.module, numbers, arrays, steps, points)
+    print(f"backend {chosen}: {reason}", file=sys.stderr)
+    return chosen != "numba"
 
 
 def _report(result, output: Path) -> None:

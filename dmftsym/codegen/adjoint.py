@@ -11,7 +11,7 @@ from dmftsym.codegen.adjoint_storage import (
 )
 from dmftsym.codegen.arrays import PATH, size_code
 from dmftsym.codegen.influences import influence_tables
-from dmftsym.codegen.sources import group_size
+from dmftsym.codegen.sources import group_size, normals_of
 from dmftsym.codegen.statements import StatementWriter, letter_of
 from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of
 from dmftsym.language.symbols import Entry
@@ -155,7 +155,7 @@ class AdjointPrinter:
 
     def _group(self, group: SourceGroup) -> list[str]:
         name = group.name
-        lines = [f'normals_{name}, factor_{name} = normals["{name}"], recorded["factor_{name}"]']
+        lines = [f'normals_{name}, factor_{name} = {normals_of(group)}, recorded["factor_{name}"]']
         lines.append(f'active_{name}, ranks_{name} = recorded["active_{name}"], recorded["ranks_{name}"]')
         lines.append(f"size_{name} = {group_size(group)}")
         if group.basis:

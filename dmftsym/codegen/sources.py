@@ -205,6 +205,12 @@ def group_size(group: SourceGroup) -> str:
     return " + ".join(_size(m) for m in group.members)
 
 
+def normals_of(group: SourceGroup) -> str:
+    """Source of the standard normals of an evolving or white group: its own, or some of those of a larger one."""
+    own = f'normals["{group.shares or group.name}"]'
+    return f"{own}[:, : {group_size(group)}]" if group.shares and group.kind == "white" else own
+
+
 def times_size(count: str, size: str) -> str:
     """Source of count times a size, without superfluous brackets."""
     if size == "1":

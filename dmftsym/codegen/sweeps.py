@@ -5,7 +5,7 @@ import re
 from dmftsym.codegen.arrays import size_code
 from dmftsym.codegen.grid import grid_lines
 from dmftsym.codegen.kernels import wrapped
-from dmftsym.codegen.sources import group_size, times_size
+from dmftsym.codegen.sources import group_size, normals_of, times_size
 from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.storage import amounts_of, stored_arrays, stored_sources, tuple_code
 from dmftsym.codegen.targets import Target
@@ -98,7 +98,7 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
             lines += [f"# {covariance_text(group)}", f"drawn = {drawn}"]
             lines += writer.sources.members(group)
             continue
-        lines.append(f'normals_{group.name} = normals["{group.name}"]')
+        lines.append(f"normals_{group.name} = {normals_of(group)}")
         if group.kind == "evolving":
             size = times_size("steps", f"size_{group.name}")
             lines.append(f"size_{group.name} = {group_size(group)}")

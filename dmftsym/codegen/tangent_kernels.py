@@ -146,5 +146,5 @@ def _bound(piece: Piece, own: list[Index]) -> list[Index]:
     found: list[Index] = []
     for factor in (Mul(piece.scalar, piece.coefficient), *piece.operands):
         for entry in entries_of(factor):
-            found += [i for i in _spatial(entry) if i not in own and i not in found]
+            found += [i for i in dict.fromkeys(_spatial(entry)) if i not in own and i not in found]
     return found

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 import sympy
-from sympy import Expr, KroneckerDelta, Piecewise, preorder_traversal
+from sympy import Expr, Function, KroneckerDelta, Piecewise, preorder_traversal
 from sympy.core.function import AppliedUndef, FunctionClass
 from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 from sympy.matrices import MatrixBase
 from sympy.tensor.array.ndim_array import NDimArray
 
 from dmftsym.errors import LanguageError
+from dmftsym.language.functions import KNOWN
 from dmftsym.language.symbols import Entry, Index
 
 _SHOWN = 100  # letters of a formula in a message
@@ -34,6 +35,16 @@ _ADVICE: tuple[tuple[tuple[type, ...], str], ...] = (
     ((sympy.DiracDelta,), _DELTA),
     ((MatrixBase, sympy.MatrixExpr, NDimArray, sympy.Indexed, sympy.IndexedBase), _ARRAYS),
 )
+# functions that are written in others
+_RECIPROCAL: dict = {
+    sympy.sech: lambda x: 1 / sympy.cosh(x),
+    sympy.csch: lambda x: 1 / sympy.sinh(x),
+    sympy.coth: lambda x: 1 / sympy.tanh(x),
+    sympy.sec: lambda x: 1 / sympy.cos(x),
+    sympy.csc: lambda x: 1 / sympy.sin(x),
+    sympy.cot: lambda x: 1 / sympy.tan(x),
+    sympy.frac: lambda x: x - sympy.floor(x),
+}
 _NOT_FINITE = (sympy.nan, sympy.oo, -sympy.oo, sympy.zoo)
 
 
@@ -51,6 +62,9 @@ def admit(value, where: str = "") -> Expr:
         expr = sympy.sympify(value)
     except Exception:  # whatever SymPy makes of an object that it does not know
         raise LanguageError(f"{label}{_shown(repr(value))} is not a formula") from None
+    if isinstance(expr, Expr):
+        for function, written in _RECIPROCAL.items():
+            expr = expr.replace(function, written)
     for node in preorder_traversal(expr):
         advice = _advice(node, expr)
         if advice:
@@ -92,6 +106,9 @@ def _advice(node, whole: Expr) -> str:
         return f"a formula must be finite, but it stands in {_shown(str(whole))}"
     if isinstance(node, KroneckerDelta) and all(i.is_time for i in node.atoms(Index)) and node.atoms(Index):
         return _DELTA if len(node.atoms(Index)) > 1 else ""
+    if isinstance(node, Function) and not isinstance(node, KroneckerDelta | Piecewise):
+        if type(node).__name__ not in KNOWN:
+            return f"there is no rule for the function {type(node).__name__}; known are {', '.join(KNOWN)}"
     if isinstance(node, Piecewise) and node.args[-1][1] != sympy.true:
         return "it leaves cases open; end it with (value, True)"
     return ""

@@ -1,6 +1,12 @@
-"""Functions of one variable that SymPy lacks or prints unstably."""
+"""Functions of one variable: those that SymPy lacks or prints unstably, and which ones a model may hold."""
 
 from sympy import Function, S, exp, log
+
+# the functions with a rule in every target
+KNOWN = (
+    "Abs Heaviside acos acosh asin asinh atan atanh ceiling cos cosh erf erfc exp floor log logistic sign sin sinc "
+    "sinh softplus tan tanh".split()
+)
 
 
 class logistic(Function):

@@ -38,10 +38,11 @@ from dmftsym.lowering.tangent_kernels import tangent_kernels_of
 
 
 def linearise(
-    equations: Derivation, scheme: Scheme, requested: tuple[str, ...]
+    equations: Derivation, scheme: Scheme, requested: tuple[str, ...], mean: Program | None = None
 ) -> tuple[Fluctuations | Influences | None, Feedback | None]:
     """The tangent of a model on its time grid, for the covariances of the requested quantities; None if there are none.
 
+    `mean` is the program of the mean solution, whose normals it shares.
     Raises `LoweringError` for a quantity that does not fluctuate or is not differentiable. Cost: linear in the size
     of the program.
     """
@@ -61,7 +62,7 @@ def linearise(
     noise = tuple(n for n in noise if {n.first.tensor.name, n.second.tensor.name} <= set(feedback.active))
     _check_differentiable(lowered, requested)
     _check_responses(lowered, feedback)
-    program = program_of(lowered)
+    program = _with_shared_normals(program_of(lowered), mean)
     if _needs_influences(lowered, program):
         if scheme.passes > 1:
             raise LoweringError(
@@ -92,6 +93,26 @@ def linearise(
         noise,
     )
     return result, feedback
+
+
+def _with_shared_normals(program: Program, mean: Program | None) -> Program:
+    """The program with sources that the mean solution draws together with others taken from there.
+
+    Normals are made for the sources of the mean solution, of which a covariance may need a part. Static sources are
+    drawn whole, others take as many of the normals as they need.
+    """
+    groups = []
+    for group in program.groups:
+        own = {m.tensor for m in group.members}
+        whole = [
+            g for g in (mean.groups if mean else ()) if g.name != group.name and own < {m.tensor for m in g.members}
+        ]
+        if whole and group.kind == "static":
+            group = whole[0]
+        elif whole:
+            group = replace(group, shares=whole[0].name)
+        groups.append(group)
+    return replace(program, groups=tuple(dict.fromkeys(groups)))
 
 
 def _explicit_noise(equations: Derivation) -> tuple[ExplicitNoise, ...]:

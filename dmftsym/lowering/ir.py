@@ -251,6 +251,7 @@ class SourceGroup:
 
     Flipping the sign of an `antithetic` group flips the sign of an observable at the start. `basis` is the site on
     whose paths the functions live that stand to the covariance's factors as the normals to the sources, if any.
+    `shares`: the larger group of another program whose normals it takes.
     """
 
     name: str
@@ -260,6 +261,7 @@ class SourceGroup:
     blocks: tuple[Covariance, ...]
     antithetic: bool = False
     basis: str = ""
+    shares: str = ""
 
 
 @dataclass(frozen=True, repr=False)

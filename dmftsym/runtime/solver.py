@@ -65,15 +65,15 @@ class Solver:
         Returns a Dataset with one variable a quantity (dimensions in declaration order), `se_<name>` beside it where
         sampling was used, and attributes model, parameters, measure, status, estimated_error, time_step_error,
         wall_time. `status` is "ok", "inaccurate: ..." if an error relative to the scale of its quantity is above
-        `accuracy` (of a covariance: above three times that), "diverged: ..." or, when SIGINT or SIGTERM ends it after a step
-        (in the main thread; a second signal ends it at once), "interrupted ..."; such a run returns what was computed
-        (NaN afterwards). `time_step_error` solves continuous models with twice the time step as well, which tells its
-        error. A model compiled with covariances adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the dimensions of a,
-        then those of b, and `se_cov_<a>_<b>`; `covariance_points` are its sample paths in all (nodes a dimension where
-        `measure` is "hermite"). A diverged run has none; where they cannot be computed, the attribute `cov_status` says
-        why. `precision` "float32" (backend cupy) halves what sample paths of the mean solution take; the attribute
-        `rounding_error` is what that changes on a part of them. `progress` shows a bar on runs that take longer than a
-        moment; by default in a terminal or a notebook.
+        `accuracy` (of a covariance: above three times that), "diverged: ..." or, when SIGINT or SIGTERM ends it after a
+        step (in the main thread; a second signal ends it at once), "interrupted ..."; such a run returns what was
+        computed (NaN afterwards). `time_step_error` solves continuous models with twice the time step as well, which
+        tells its error. A model compiled with covariances adds `cov_<a>_<b>`, the limit of N·Cov(a, b) with the
+        dimensions of a, then those of b, and `se_cov_<a>_<b>`; `covariance_points` are its sample paths in all (nodes a
+        dimension where `measure` is "hermite"). A diverged run has none; where they cannot be computed, the attribute
+        `cov_status` says why. `precision` "float32" (backend cupy) halves what sample paths of the mean solution take;
+        the attribute `rounding_error` is what that changes on a part of them. `progress` shows a bar on runs that take
+        longer than a moment; by default in a terminal or a notebook.
         Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
         quadratic for two-time ones, times the number of sample paths.
         """

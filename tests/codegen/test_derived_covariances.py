@@ -126,10 +126,7 @@ def correlated_pair():
     return m
 
 
-PART = pytest.mark.xfail(strict=True, reason="the covariances draw the group without the fields that they do not need")
-
-
-@pytest.mark.parametrize("names", [*(pytest.param((n,), marks=PART) for n in "pq"), ("p", "q")], ids=str)
+@pytest.mark.parametrize("names", [("p",), ("q",), ("p", "q")], ids=str)
 def test_part_of_a_group_of_sources(names):
     model = correlated_pair()
     check(model, ds.compile_model(model, ds.Options(covariance=names)), {}, {})

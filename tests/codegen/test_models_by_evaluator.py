@@ -67,15 +67,8 @@ def asked_for(drawn):
     return tuple(known[k] for k in sorted(chosen))
 
 
-# see test_permuted_indices.py (sums over diagonals) and test_derived_covariances.py (part of a group of sources)
-WRONG = {50: "a sum over a diagonal counts twice", 14: "part of a group of sources", 88: "part of a group of sources"}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "seed",
-    [pytest.param(s, marks=pytest.mark.xfail(strict=True, reason=WRONG[s])) if s in WRONG else s for s in range(100)],
-)
+@pytest.mark.parametrize("seed", range(100))
 def test_covariances(seed):
     """Sums over the influence of every path, found by differences of whole sweeps."""
     drawn = Drawn(seed)

@@ -30,7 +30,7 @@ from sympy import (
 from dmftsym.codegen.cuda_printer import CUDA_RULES, CudaPrinter
 from dmftsym.codegen.printers import RULES, FormulaPrinter
 from dmftsym.errors import CodegenError
-from dmftsym.language.functions import logistic, softplus
+from dmftsym.language.functions import KNOWN, logistic, softplus
 
 x, y = symbols("x y", real=True)
 TOLERANCE = 1e-14
@@ -59,6 +59,9 @@ RULE_CASES = {  # one entry for every rule of the printer: the function and wher
     "Heaviside": (Heaviside, ANYWHERE),
     "logistic": (logistic, (*ANYWHERE, -20.0, 30.0)),
     "softplus": (softplus, (*ANYWHERE, -20.0, 30.0)),
+    "floor": (sympy.floor, (-1.5, -0.2, 0.7, 2.3)),
+    "ceiling": (sympy.ceiling, (-1.5, -0.2, 0.7, 2.3)),
+    "sinc": (sympy.sinc, (-2.0, 0.0, 1e-9, 0.8)),
 }
 FORMULAS = (  # in x, and in x and y, at positive points
     Max(0, x - 1),
@@ -173,7 +176,7 @@ def test_rule(name, run):
 
 
 def test_every_rule_has_a_case_here():
-    assert set(RULE_CASES) == set(RULES) == set(CUDA_RULES)
+    assert set(RULE_CASES) == set(RULES) == set(CUDA_RULES) == set(KNOWN)
 
 
 @pytest.mark.parametrize("formula", FORMULAS, ids=str)
@@ -219,7 +222,7 @@ def test_step_with_another_value_at_the_jump(run):
 @pytest.mark.parametrize("array", (False, True), ids=("number", "array"))
 @pytest.mark.parametrize(
     "function",
-    [Function("kappa"), sympy.LambertW, sympy.sinc, sympy.coth, sympy.gamma, sympy.loggamma, sympy.floor],
+    [Function("kappa"), sympy.LambertW, sympy.erfinv, sympy.coth, sympy.gamma, sympy.loggamma, sympy.frac],
     ids=str,
 )
 def test_function_without_a_rule_is_named(function, array):

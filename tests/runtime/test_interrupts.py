@@ -72,7 +72,7 @@ def test_a_signal_in_a_later_sweep_keeps_the_means(solver, text):
 
 def test_a_signal_after_the_last_step_changes_nothing(solver, text):
     expected = whole(text)
-    solver.__dict__["signals"][9 * STEPS] = [signal.SIGTERM]
+    solver.__dict__["signals"][9 * STEPS + (STEPS + 1) // 2] = [signal.SIGTERM]  # after the run at twice the time step
     found = solver.solve(GOOD, **OPTIONS)
     assert not found.attrs["status"].startswith("interrupted")
     assert np.array_equal(found.se_C, expected["se_C"], equal_nan=True)
