@@ -83,7 +83,8 @@ class EffectiveProcess(Displayed):
         lines = [f"{left} = {right}" for left, right in self._lines(str)]
         lines += [f"{name}: {words}" for name, words in self._noise()]
         lines += [f"{s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in self.starts]
-        return "\n".join([*lines, *(f"{field}(0) = 0, no initial value is declared" for field in self._from_zero())])
+        lines += [f"{field}(0) = 0, no initial value is declared" for field in self._from_zero()]
+        return "\n".join([*lines, *(f"{q} = 0 before time 0" for q in self._before_start())])
 
     def latex_lines(self) -> list[str]:
         """One equation a line, as LaTeX."""
@@ -94,7 +95,7 @@ class EffectiveProcess(Displayed):
             lines.append(rf"{latex(s.field)}(0) \sim \mathcal{{N}}\left({moments}\right)")
         undeclared = r"\quad \text{(no initial value is declared)}"
         lines += [f"{latex(field)}(0) = 0 {undeclared}" for field in self._from_zero()]
-        return lines
+        return lines + [rf"{latex(q)} = 0 \quad \text{{before time 0}}" for q in self._before_start()]
 
     def _noise(self) -> list[tuple[Tensor, str]]:
         """What kind of noise each source is, in words."""
@@ -104,6 +105,14 @@ class EffectiveProcess(Displayed):
         """The fields with an equation of motion that start at 0 because nothing else is said."""
         given = {s.field for s in self.starts}
         return [e.field for e in self.equations if e.derivative and e.field not in given]
+
+    def _before_start(self) -> list[Tensor]:
+        """The quantities that are read at the previous time already at time 0, where they count as zero."""
+        given = {s.field for s in self.starts}
+        terms = [t for e in self.equations if e.derivative or e.field not in given for t in e.terms]
+        terms += [t for d in self.definitions for t in d.terms] + list(self.observables)
+        entries = [e for t in terms for e in entries_of(t.body) if e.tensor.kind != "data"]
+        return list(dict.fromkeys(e.tensor for e in entries if any(isinstance(t, Add) for t in e.times)))
 
     def _lines(self, show) -> list[tuple[str, str]]:
         lines = [(show(e.left_side()), show(e.right_side())) for e in self.equations]

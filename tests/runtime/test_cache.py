@@ -118,7 +118,7 @@ def test_a_disk_that_fills_up(folder, monkeypatch, capsys):
         NUMBA
         + """
 InputError = ValueError
-TIME_STEP, MODEL_HASH, GENERATED_BY, OPTIONS, OUTPUTS = 1.0, "", "dmftsym 0", {}, {}
+TIME_STEP, MODEL_HASH, GENERATED_BY, OPTIONS, OUTPUTS, CONTINUOUS = 1.0, "", "dmftsym 0", {}, {}, False
 
 def check_parameters(parameters):
     return parameters
