@@ -90,7 +90,7 @@ def test_bench_prints_a_table(dmftsym, device):
     done = dmftsym("bench", "--quick")
     assert done.status == 0
     assert all(heading in done.out for heading in ("cupy, s", "share of dgemm", "its error"))
-    assert done.out.count("256") == 2
+    assert done.out.count("256") >= 2
 
 
 def test_bench_without_a_device_is_one_line(refused, monkeypatch):

@@ -115,7 +115,8 @@ class Arrays(dict):
 def run(terms, target, values):
     code = ArrayFormula(t).sum_of_terms(tuple(terms), target)
     lengths = [SIZES[index.axis.size] for index in target]
-    return np.broadcast_to(eval(code, {"np": np, "math": __import__("math"), "_before": lambda row, step: row}, dict(values)), lengths)
+    scope = {"np": np, "math": __import__("math"), "_before": lambda row, step: row}
+    return np.broadcast_to(eval(code, scope, dict(values)), lengths)
 
 
 def by_loops(function, target, values):

@@ -133,7 +133,7 @@ def kernel_at(text, match):
 
 
 @needs_compiler
-@pytest.mark.parametrize("case", ["three layers", "p_spin", "kicks"])
+@pytest.mark.parametrize("case", [pytest.param("three layers", marks=pytest.mark.slow), "p_spin", "kicks"])
 def test_a_kernel_with_a_wrong_number_is_noticed(case):
     """Every update of every kernel that runs once wrong by 1e-10, one after the other."""
     text, expected = source(case, "cupy"), reference(case)

@@ -119,6 +119,7 @@ LIBRARY = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIBRARY)
 def test_the_evaluator_on_known_models(name):
     """Models whose numbers are checked in many other ways."""

@@ -147,7 +147,8 @@ INDEFINITE = {  # the step at which it shows
 
 
 def check_covariances(module):
-    run = lambda K: module.solve({}, {"K": np.array(K, float)}, steps=len(K), points=64, measure="sobol", accuracy=np.inf)["status"]
+    options = {"points": 64, "measure": "sobol", "accuracy": np.inf}
+    run = lambda K: module.solve({}, {"K": np.array(K, float)}, steps=len(K), **options)["status"]
     for case, K in POSITIVE.items():
         assert str(run(K)) == "ok", case
     for case, (K, step) in INDEFINITE.items():
