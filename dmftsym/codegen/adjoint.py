@@ -155,7 +155,7 @@ class AdjointPrinter:
 
     def _group(self, group: SourceGroup) -> list[str]:
         name = group.name
-        lines = [f'normals_{name}, factor_{name} = {normals_of(group)}, recorded["factor_{name}"]']
+        lines = [f'normals_{name}, factor_{name} = {normals_of(group, self.program.groups)}, recorded["factor_{name}"]']
         lines.append(f'active_{name}, ranks_{name} = recorded["active_{name}"], recorded["ranks_{name}"]')
         lines.append(f"size_{name} = {group_size(group)}")
         if group.basis:

@@ -3,9 +3,10 @@
 from sympy import Integer
 
 from dmftsym.codegen.arrays import ArrayFormula, size_code
+from dmftsym.codegen.influences import place_of_column
 from dmftsym.codegen.sweeps import tuple_code, unpack, values_of
 from dmftsym.derivation.hessian import ExplicitNoise
-from dmftsym.language.symbols import Index, Tensor
+from dmftsym.language.symbols import Index
 from dmftsym.language.terms import Before, as_expression, entries_of
 from dmftsym.lowering.clock import CLOCK
 from dmftsym.lowering.ir import Fluctuations, Influences, Program
@@ -18,22 +19,16 @@ def explicit_tables(fluctuations: Fluctuations | Influences, program: Program, o
     noise = fluctuations.noise
     tensors = list(dict.fromkeys(n.first.tensor for n in noise))
     lines = [line for n in noise for line in _block(n, program)]
-    read = {e.tensor for n in noise for t in n.terms for e in entries_of(t.body) if e.tensor.kind != "data"}
-    names = sorted(t.name for t in read)
+    names = dict.fromkeys(name for n in noise for name in n.reads)
     clock = any(e.tensor.name == CLOCK for n in noise for t in n.terms for e in entries_of(t.body))
     step, host = "dt*" if program.continuous else "", "cp.asnumpy" if on_device else ""
     given = lambda name: f'{host}(arrays["{name}"])' if host else f'arrays["{name}"]'
     return {
         "noisy": {t.name: repr(tuple(i.axis.name for i in t.indices)) for t in tensors},
-        "columns": {t.name: _column(t) for t in tensors},
+        "columns": {t.name: place_of_column(t) for t in tensors},
         "lines": [f"{name} = {given(name)}" for name in names] + [f"{CLOCK} = {step}np.arange(steps)"] * clock + lines,
         "unpack": unpack(values_of(program), [lines]),
     }
-
-
-def _column(tensor: Tensor) -> int:
-    """Where the column stands among the axes of a change: before the first time."""
-    return tensor.time_slots[0] if tensor.time_slots else len(tensor.indices)
 
 
 def _block(noise: ExplicitNoise, program: Program) -> list[str]:

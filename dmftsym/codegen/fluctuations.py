@@ -35,6 +35,7 @@ def fluctuation_code(fluctuations: Fluctuations | None, writer: StatementWriter,
     changes = {quantity.name: changed.name for quantity, changed in fluctuations.covariances}
     following = {name: changes[name] for name in fluctuations.following}
     averages = {quantity.name: quantity.name for quantity, _ in fluctuations.averages}
+    known = averages | {name: name for n in fluctuations.noise for name in n.reads}
     sketches = {a.tensor.name: a.tensor.name for a in fluctuations.sketch.arrays if a.role == "sketch"}
 
     def add(program: Program, variant: str, arguments: tuple[str, ...], notes: tuple[str, ...], results: dict) -> None:
@@ -46,7 +47,7 @@ def fluctuation_code(fluctuations: Fluctuations | None, writer: StatementWriter,
     add(fluctuations.tangent, "tangent", (*common, "modes"), TANGENT_NOTES, changes)
     if fluctuations.direct:
         add(fluctuations.direct, "direct", (*common, "modes"), DIRECT_NOTES, following)
-    add(fluctuations.plain, "plain", common, PLAIN_NOTES, averages)
+    add(fluctuations.plain, "plain", common, PLAIN_NOTES, known)
     add(fluctuations.chain, "chain", ("values", "averages", "changes", "steps", "dt"), CHAIN_NOTES, changes)
     return {"fluctuating": {**_tables(fluctuations), **_memory(fluctuations), **_site_weights(fluctuations)}}
 

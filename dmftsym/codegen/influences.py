@@ -14,7 +14,7 @@ def influence_tables(influences: Influences) -> dict:
     rows = [{"name": q.name, "axes": repr(tuple(i.axis.name for i in q.indices))} for q in influences.covariances]
     return {
         "covariances": rows,
-        "places": {q.name: _place(q) for q in influences.covariances},
+        "places": {q.name: place_of_column(q) for q in influences.covariances},
         "jumps": repr(influences.jumps),
         "symmetric": repr(
             tuple(q.name for q in influences.covariances if q.name in influences.symmetric and len(q.time_slots) == 2)
@@ -36,6 +36,6 @@ def _kicks(groups) -> str:
     return f"{{{', '.join(tables)}}}" if kicked else ""
 
 
-def _place(tensor) -> int:
+def place_of_column(tensor) -> int:
     """Where the column stands among the axes of an adjoint: before the first time."""
     return tensor.time_slots[0] if tensor.time_slots else len(tensor.indices)

@@ -205,10 +205,18 @@ def group_size(group: SourceGroup) -> str:
     return " + ".join(_size(m) for m in group.members)
 
 
-def normals_of(group: SourceGroup) -> str:
-    """Source of the standard normals of an evolving or white group: its own, or some of those of a larger one."""
-    own = f'normals["{group.shares or group.name}"]'
-    return f"{own}[:, : {group_size(group)}]" if group.shares and group.kind == "white" else own
+def normals_of(group: SourceGroup, groups: tuple[SourceGroup, ...]) -> str:
+    """Source of the standard normals of an evolving or white group: its own, or some of those of a larger one.
+
+    Several of the `groups` of a program may take theirs from the same larger one: each takes others.
+    """
+    if not group.shares:
+        return f'normals["{group.name}"]'
+    before = [g for g in groups[: groups.index(group)] if g.shares == group.shares]
+    first, size = " + ".join(map(group_size, before)), group_size(group)
+    if group.kind == "white":
+        return f'normals["{group.shares}"][:, {first + " :" if first else ":"}][:, : {size}]'
+    return f'normals["{group.shares}"]' + (f"[{times_size('steps', first)} :]" if first else "")
 
 
 def times_size(count: str, size: str) -> str:

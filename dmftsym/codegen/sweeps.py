@@ -98,7 +98,7 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
             lines += [f"# {covariance_text(group)}", f"drawn = {drawn}"]
             lines += writer.sources.members(group)
             continue
-        lines.append(f"normals_{group.name} = {normals_of(group)}")
+        lines.append(f"normals_{group.name} = {normals_of(group, program.groups)}")
         if group.kind == "evolving":
             size = times_size("steps", f"size_{group.name}")
             lines.append(f"size_{group.name} = {group_size(group)}")

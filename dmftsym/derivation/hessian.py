@@ -137,6 +137,12 @@ class ExplicitNoise:
     second: Entry
     terms: Terms
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The quantities at the saddle point that it depends on."""
+        kinds = ("order parameter", "definition", "observable")
+        return tuple(dict.fromkeys(e.tensor.name for t in self.terms for e in entries_of(t.body, *kinds)))
+
 
 def explicit_noise(action: Action, saddle: SaddlePoint) -> tuple[ExplicitNoise, ...]:
     """The parts of κ that explicit terms of second order in conjugates give: ½ q̂ M q̂ is noise of covariance M on q.

@@ -17,6 +17,7 @@ from dmftsym.language.symbols import Index, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of
 from dmftsym.lowering.adjoint import transpose
 from dmftsym.lowering.assemble import history_arrays, kernels_of
+from dmftsym.lowering.clock import on_clock
 from dmftsym.lowering.feedback import Feedback, find_feedback, is_function
 from dmftsym.lowering.ir import (
     COLUMNS,
@@ -50,13 +51,14 @@ def linearise(
         return None, None
     requested = tuple(dict.fromkeys(requested))
     _check_result_names(requested)
-    lowered = lower(equations, scheme, requested, kicked=True)
+    noise = _explicit_noise(equations)
+    read = tuple(dict.fromkeys(name for n in noise for name in n.reads))
+    lowered = lower(equations, scheme, (*requested, *read), kicked=True)
     if set(lowered.builder.nodes) != {n.name for n in lowered.schedule.nodes}:
         raise LoweringError(
             f"covariances of {', '.join(requested)}: some quantities wait for parts of each other within a step "
             f"(`--show schedule` lists them); only their means are available"
         )
-    noise = _explicit_noise(equations)
     noisy = tuple(dict.fromkeys(n.first.tensor.name for n in noise))
     feedback = find_feedback(lowered, requested, noisy)
     noise = tuple(n for n in noise if {n.first.tensor.name, n.second.tensor.name} <= set(feedback.active))
@@ -124,7 +126,11 @@ def _explicit_noise(equations: Derivation) -> tuple[ExplicitNoise, ...]:
                     f"covariances: the term {term} of site {site.name} is of second order in conjugates; write its "
                     f"explicit part, 1/2 q.hat M q.hat, in the action of the model"
                 )
-    noise = explicit_noise(equations.action, equations.saddle_point)
+    time = equations.action.time
+    timed = lambda term: replace(term, body=on_clock(term.body, time))
+    noise = tuple(
+        replace(n, terms=tuple(map(timed, n.terms))) for n in explicit_noise(equations.action, equations.saddle_point)
+    )
     for part in noise:
         if max(len(e.tensor.time_slots) for e in (part.first, part.second)) > 1:
             raise LoweringError(

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, permutations, product
 
-from sympy import Mul
-
 from dmftsym.language.symbols import Index
 from dmftsym.language.terms import Before, Term, entries_of
 from dmftsym.lowering.ir import Contract, Draw, SourceGroup
@@ -152,9 +150,9 @@ def _node(node: Node, name: str, statements: tuple[Contract, ...], now: Index) -
     found = []
     for statement in statements:
         for item in contract_reads(statement):
-            body, limits = (item.body, item.constraints) if isinstance(item, Term) else (Mul(item), ())
+            body, limits = (item.body, item.constraints) if isinstance(item, Term) else (item, ())
+            limits = (*statement.constraints, *limits)
             for entry in entries_of(body):
                 if entry.tensor.kind != "data" and entry.tensor.time_slots:
-                    limits = (*statement.constraints, *limits)
                     found.append((entry.tensor.name, latest(entry, now, limits, node.label)))
     return replace(node, name=name, statements=statements, reads=tuple(dict.fromkeys(found)))
