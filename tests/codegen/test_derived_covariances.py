@@ -107,7 +107,7 @@ def test_weights_of_sites(weight):
     assert distance({k: found[k] * float(weight) for k in whole}, whole) < TOLERANCE
 
 
-def correlated_pair():
+def correlated_pair(with_w=True):
     """Two fields with correlated evolving noise; what is asked for depends on one of them, the means on both."""
     m = ds.Model("correlated_pair")
     t, s = m.times("t s")
@@ -117,8 +117,9 @@ def correlated_pair():
     for field in (x, w, v):
         site.equation(field[t], 0)
     site.noise(x[t], x[s], 1)
-    site.noise(w[t], w[s], C[t, s])
-    site.noise(w[t], v[s], C[t, s] / 2)
+    if with_w:
+        site.noise(w[t], w[s], C[t, s])
+        site.noise(w[t], v[s], C[t, s] / 2)
     site.noise(v[t], v[s], C[t, s])
     site.observe(C[t, s], tanh(x[t]) * tanh(x[s]))
     site.observe(p[t], w[t] ** 2)
@@ -126,11 +127,49 @@ def correlated_pair():
     return m
 
 
-# q alone draws v alone, from normals of the larger group: another sample of the same law, not the same paths
 @pytest.mark.parametrize("names", [("p",), ("p", "q")], ids=str)
 def test_part_of_a_group_of_sources(names):
     model = correlated_pair()
     check(model, ds.compile_model(model, ds.Options(covariance=names)), {}, {})
+
+
+def test_the_later_source_of_a_group_alone():
+    """q needs v alone, which is then drawn from the first normals of the group: as in a model without w."""
+    both = interpreted(ds.compile_model(correlated_pair(), ds.Options(covariance=("q",))).source.text)
+    values, factors, normals, weights = paths_of(both, {}, {})
+    alone = interpreted(ds.compile_model(correlated_pair(with_w=False), ds.Options(covariance=("q",))).source.text)
+    own = {name: array for name, array in normals.items() if name != "u_w_u_v"} | {"u_v": normals["u_w_u_v"][:STEPS]}
+    found = covariances(both, (values, factors, normals, weights, STEPS))
+    expected = covariances(alone, (values, factors, own, weights, STEPS))
+    assert distance(found, expected) < TOLERANCE
+
+
+def test_sources_linked_by_one_that_is_not_needed_stay_independent():
+    """w and v are correlated with x alone, which q does not need: they may not share normals."""
+    m = ds.Model("linked")
+    t, s = m.times("t s")
+    p, q, C = m.order_parameter("p", t), m.order_parameter("q", t), m.order_parameter("C", t, s)
+    site = m.site("one")
+    y, w, x, v = (site.field(name, t) for name in "ywxv")
+    for field in (y, w, x, v):
+        site.equation(field[t], 0)
+    site.noise(y[t], y[s], 1)
+    for field in (w, x, v):
+        site.noise(field[t], field[s], C[t, s])
+    site.noise(w[t], x[s], C[t, s] / 2)
+    site.noise(x[t], v[s], C[t, s] / 2)
+    site.observe(C[t, s], tanh(y[t]) * tanh(y[s]))
+    site.observe(p[t], x[t] ** 2)
+    site.observe(q[t], w[t] * v[t])
+    text = ds.compile_model(m, ds.Options(covariance=("q",))).source.text
+    begun = text.index("def plain_sweep(")
+    assert 'normals_u_w = normals["u_w_u_x_u_v"]\n' in text[begun:]
+    assert 'normals_u_v = normals["u_w_u_x_u_v"][steps :]\n' in text[begun:]
+    found = interpreted(text).fluctuations({}, {}, steps=1, points=2**12)
+    z, weight = np.polynomial.hermite_e.hermegauss(60)
+    moment = lambda k: weight @ np.tanh(z) ** k / weight.sum()
+    # Var(w v) of independent w and v with the variance <tanh^2>
+    assert abs(found["cov_q_q"][0, 0] - moment(2) ** 2) < 5 * found["se_cov_q_q"][0, 0] + 1e-3
 
 
 # --- random models --------------------------------------------------------------------------------------------------
