@@ -93,6 +93,22 @@ def test_explicit_terms(kind):
     check(model, ds.compile_model(model, ds.Options(covariance=("f", "g"))), {}, {"Kx": KX})
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_explicit_terms_read_definitions_and_times(depth):
+    """At the first time nothing has fed back: there Cov(f, f) grows by the coefficient of f.hat**2/2, exactly."""
+    found, y = [], np.array([1.0, -0.7])
+    for noisy in (0, 1):
+        model = ds.build_model("mlp", depth=depth)
+        f, Delta = model.tensors["f"], model.tensors["Delta"]
+        mu, t = model.index_symbols["mu"], model.index_symbols["t"]
+        model.action = model.action + noisy * (2 + sin(t)) * Delta[mu, t] ** 2 * f.hat[mu, t] ** 2 / 2
+        module = interpreted(ds.compile_model(model, ds.Options(covariance=("f",))).source.text)
+        found.append(module.fluctuations({"gamma": 1, "eta": 0.3}, {"Kx": KX, "y": y}, steps=2, points=64)["cov_f_f"])
+    added = found[1] - found[0]
+    np.testing.assert_allclose(added[:, 0, :, 0], np.diag(2 * y**2), atol=1e-9)
+    assert np.abs(added[:, 1, :, 1]).max() > 0.1
+
+
 @pytest.mark.parametrize("weight", [Rational(1, 3), pytest.param(2, marks=pytest.mark.slow)])
 def test_weights_of_sites(weight):
     """A site of relative size 1/3 scatters three times as much."""
