@@ -7,9 +7,14 @@ kernels for several threads, and the speed tests and everything that runs in a p
 import os
 import tempfile
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the processors: threads of each would wait for others
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+else:
+    os.environ["DMFTSYM_CACHE"] = tempfile.mkdtemp(prefix="dmftsym-tests-")  # the processes share what they compile
+
 import numba
 
-os.environ["DMFTSYM_CACHE"] = tempfile.mkdtemp(prefix="dmftsym-tests-")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 

@@ -1,5 +1,6 @@
 """A stand-in for CuPy without a GPU: arrays wrap NumPy's, CUDA kernels are compiled as C++. Those whose
-threads wait for each other are run by four threads, block after block, the others (one thread a sample path) by one.
+threads wait for each other are run by four, block after block, the others (one thread a sample path) by one. The four
+take turns on one processor: each runs up to its barrier, so that what lacks a barrier is noticed every time.
 
 As in CuPy, an array of the device meets no array of the host but by `asarray` and `asnumpy`, a number taken from it is
 an array without axes, and to look at it is a synchronisation, which `DeviceArray.looks` counts.
@@ -34,22 +35,36 @@ static inline unsigned long long __umul64hi(unsigned long long a, unsigned long 
 """
 TOGETHER = """
 #include <math.h>
-#include <atomic>
-#include <thread>
-#include <vector>
+#include <ucontext.h>
+#include <functional>
 struct Dimensions { unsigned x, y, z; };
 static const unsigned THREADS = 4;
 static const Dimensions blockDim = {THREADS, 1, 1};
-static Dimensions blockIdx = {0, 0, 0}, gridDim = {1, 1, 1};
-static thread_local Dimensions threadIdx = {0, 0, 0};
-static std::atomic<unsigned> arrived(0), rounds(0);
+static Dimensions blockIdx = {0, 0, 0}, gridDim = {1, 1, 1}, threadIdx = {0, 0, 0};
+static ucontext_t launch_threads[THREADS], launch_caller;
+static char launch_stacks[THREADS][1 << 18];
+static std::function<void()> launch_work;
 static void __syncthreads() {
-    const unsigned own = rounds;
-    if (++arrived == THREADS) {
-        arrived = 0;
-        ++rounds;
+    const unsigned own = threadIdx.x;
+    threadIdx.x = (own + 1) % THREADS;
+    swapcontext(&launch_threads[own], &launch_threads[threadIdx.x]);
+}
+static void launch_thread() {
+    launch_work();
+    if (++threadIdx.x < THREADS) setcontext(&launch_threads[threadIdx.x]);
+    setcontext(&launch_caller);
+}
+static void launch_together() {
+    for (unsigned number = 0; number < THREADS; ++number) {
+        ucontext_t& thread = launch_threads[number];
+        getcontext(&thread);
+        thread.uc_stack.ss_sp = launch_stacks[number];
+        thread.uc_stack.ss_size = sizeof launch_stacks[number];
+        thread.uc_link = nullptr;
+        makecontext(&thread, launch_thread, 0);
     }
-    while (rounds == own) std::this_thread::yield();
+    threadIdx.x = 0;
+    swapcontext(&launch_caller, &launch_threads[0]);
 }
 #define __global__
 #define __shared__ static
@@ -57,18 +72,15 @@ static void __syncthreads() {
 LAUNCH = """
 extern "C" void launch_{name}(unsigned launch_blocks, {parameters}) {{
     gridDim.x = launch_blocks;
-    std::vector<std::thread> launch_all;
-    for (unsigned launch_number = 0; launch_number < THREADS; ++launch_number)
-        launch_all.emplace_back([=] {{
-            threadIdx.x = launch_number;
-            for (unsigned launch_block = 0; launch_block < launch_blocks; ++launch_block) {{
-                if (launch_number == 0) blockIdx.x = launch_block;
-                __syncthreads();
-                {name}({arguments});
-                __syncthreads();
-            }}
-        }});
-    for (auto& launch_one : launch_all) launch_one.join();
+    launch_work = [=] {{
+        for (unsigned launch_block = 0; launch_block < launch_blocks; ++launch_block) {{
+            if (threadIdx.x == 0) blockIdx.x = launch_block;
+            __syncthreads();
+            {name}({arguments});
+            __syncthreads();
+        }}
+    }};
+    launch_together();
 }}
 """
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
@@ -254,7 +266,7 @@ def _compiled(code):
         stem.with_suffix(".cpp").write_text(code)
         files = [str(stem.with_suffix(".so")), str(stem.with_suffix(".cpp"))]
         subprocess.run(
-            [COMPILER, "-O1", "-std=c++11", "-ffp-contract=off", "-pthread", "-shared", "-fPIC", "-o", *files],
+            [COMPILER, "-O1", "-std=c++11", "-ffp-contract=off", "-shared", "-fPIC", "-o", *files],
             check=True,
         )
     return ctypes.CDLL(str(stem.with_suffix(".so")))

@@ -1,5 +1,6 @@
 """Compiled models, built once and shared by the tests of generated code."""
 
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -58,3 +59,10 @@ def started(request, tmp_path_factory):
     yield running
     for process, _ in running.values():
         process.kill()
+
+
+@pytest.fixture(scope="session")
+def cupy():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("cupy", reason="CuPy is not installed")

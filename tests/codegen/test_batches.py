@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from cupy_cases import ALL, TOLERANCE, distance, loaded, source
 from cupy_stand_in import COMPILER
-from test_cupy import ALL, TOLERANCE, distance, loaded, source
 
 import dmftsym as ds
 from dmftsym.models.loading import build_model

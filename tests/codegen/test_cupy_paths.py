@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from cupy_cases import ALL, TOLERANCE, distance, loaded, on_hardware, source
 from cupy_stand_in import COMPILER, DeviceArray
-from test_cupy import ALL, TOLERANCE, cupy, distance, loaded, on_hardware, source  # noqa: F401  cupy is a fixture
 
 import dmftsym as ds
 from dmftsym.models.loading import build_model
@@ -126,7 +126,7 @@ def test_the_module_as_a_script_takes_a_precision(tmp_path, capsys):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("case", SAMPLED)
-def test_paths_of_a_device_that_wait_on_the_host(cupy, case):  # noqa: F811
+def test_paths_of_a_device_that_wait_on_the_host(cupy, case):
     module = on_hardware(cupy, case)
     found = solve(case, module, memory_limit=memory(case, module, 0.4))
     assert found.pop("paths_at_once") in (64, 128)
@@ -135,6 +135,6 @@ def test_paths_of_a_device_that_wait_on_the_host(cupy, case):  # noqa: F811
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("case", SAMPLED)
-def test_single_precision_on_a_device(cupy, case):  # noqa: F811
+def test_single_precision_on_a_device(cupy, case):
     found = solve(case, on_hardware(cupy, case), precision="float32")
     assert found["status"] == "ok" and found["rounding_error"] < 2e-5

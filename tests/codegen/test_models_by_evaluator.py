@@ -8,11 +8,11 @@ import re
 
 import numpy as np
 import pytest
+from cupy_cases import loaded
 from cupy_stand_in import COMPILER
 from evaluator import Evaluator, NotOrdered, agreement, own_paths
 from fluctuating_models import CASES, interpreted, module_of, prepared
 from random_models import Drawn
-from test_cupy import loaded
 from test_fluctuation_code import covariances, covariances_by_influence, distance
 
 import dmftsym as ds

@@ -7,11 +7,11 @@ covariances against the derived Hessian (`derived_covariances.py`); and on the s
 import numpy as np
 import pytest
 import sympy as sp
+from cupy_cases import loaded
 from cupy_stand_in import COMPILER
 from derived_covariances import DerivedCovariances
 from evaluator import Evaluator, agreement
 from fluctuating_models import interpreted, prepared
-from test_cupy import loaded
 from test_fluctuation_code import covariances, covariances_by_influence, distance
 
 import dmftsym as ds
