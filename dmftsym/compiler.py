@@ -9,15 +9,16 @@ from dmftsym.derivation.derive import Derivation, derive
 from dmftsym.errors import DmftsymError
 from dmftsym.language.action import Action
 from dmftsym.language.model import Model
+from dmftsym.linearise.feedback import Feedback
+from dmftsym.linearise.fluctuations import linearise
+from dmftsym.linearise.records import Fluctuations, Influences
 from dmftsym.lowering.code_names import users_names_in_errors, with_code_names
-from dmftsym.lowering.feedback import Feedback
-from dmftsym.lowering.fluctuations import linearise
-from dmftsym.lowering.ir import Fluctuations, Influences, Program
 from dmftsym.lowering.liveness import Liveness
 from dmftsym.lowering.lower import lower, program_of
-from dmftsym.lowering.schedule import Schedule
 from dmftsym.lowering.schemes import scheme_named
 from dmftsym.options import Options
+from dmftsym.program.program import Program
+from dmftsym.program.schedule import Schedule
 from dmftsym.runtime.solver import Solver
 
 
@@ -39,7 +40,7 @@ class CompiledModel:
         known = {
             "parameters": [p.name for p in action.parameters],
             "data": [str(d.tensor[d.tensor.indices]) for d in action.data],
-            "results": [t.name for t in self.program.outputs],
+            "results": [t.name for t in self.program.facts.outputs],
             "covariances": list(self.fluctuations.names) if self.fluctuations else [],
         }
         listed = "; ".join(f"{what} {', '.join(names)}" for what, names in known.items() if names)

@@ -9,7 +9,7 @@ import dmftsym
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dmftsym"
-STAGES = ("language", "derivation", "lowering", "codegen")
+STAGES = ("language", "derivation", "program", "lowering", "linearise", "codegen")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -114,7 +114,6 @@ def derive_command(
 ) -> None:
     """Print the derived equations."""
     from dmftsym.derivation.document import code_page, document
-    from dmftsym.lowering.ir_printer import fluctuation_text, program_text
 
     if graph:
         from dmftsym.runtime.results import check_output
@@ -128,8 +127,8 @@ def derive_command(
         else:
             text = compiled.source.text
             if show == "program":
-                more = [fluctuation_text(compiled.fluctuations)] if compiled.fluctuations else []
-                text = "\n\n".join([program_text(compiled.program), *more])
+                more = [str(compiled.fluctuations)] if compiled.fluctuations else []
+                text = "\n\n".join([str(compiled.program), *more])
             print(code_page(model, text.rstrip(), form))
         return
     from dmftsym.compiler import derive

@@ -15,18 +15,11 @@ from dmftsym.codegen.sources import group_size, normals_of
 from dmftsym.codegen.statements import StatementWriter, letter_of
 from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of
 from dmftsym.language.symbols import Entry
-from dmftsym.lowering.ir import (
-    COLUMNS,
-    AdjointBasis,
-    AdjointDraw,
-    AdjointRecall,
-    Array,
-    Influence,
-    Influences,
-    RecallMemory,
-    SourceGroup,
-    Statement,
-)
+from dmftsym.linearise.records import Influences
+from dmftsym.program.axes import COLUMNS
+from dmftsym.program.buffers import Buffer, Role
+from dmftsym.program.sources import SourceGroup
+from dmftsym.program.statements import AdjointBasis, AdjointDraw, AdjointRecall, Influence, RecallMemory, Statement
 
 RECORD_NOTES = ("The sweep of all that the covariances need; it returns every array with all its times.",)
 
@@ -36,11 +29,11 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
     common = tuple(a for a in ARGUMENTS if a != "progress")
     record = influences.record
     results = {}
-    for array in record.arrays:
+    for array in record.sweep.buffers:
         if array.tensor.time_slots and (array.history or not array.site):
             results[array.tensor.name] = f"{array.tensor.name}_history" if array.site else array.tensor.name
-    for group in record.groups:
-        if group.kind == "evolving":
+    for group in record.sampling.groups:
+        if group.evolving:
             parts = ("factor", "active", "ranks", *(["basis"] if group.basis else []))
             results |= {f"{part}_{group.name}": f"{part}_{group.name}" for part in parts}
             if writer.target.on_device:
@@ -53,7 +46,7 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
 def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
     program = influences.adjoint
     printer = AdjointPrinter(influences, StatementWriter(program, writer.kernels, "adjoint", writer.target))
-    step = [printer.lines(s) for s in program.step]
+    step = [printer.lines(s) for s in program.sweep.step]
     allocate, views = printer.allocations()
     return {
         "unpack": unpack(values_of(program), [allocate, *step]),
@@ -85,10 +78,10 @@ class AdjointPrinter:
     def __init__(self, influences: Influences, printer: StatementWriter):
         self.influences, self.printer, self.xp = influences, printer, printer.xp
         self.on_device = printer.target.on_device
-        self.program, self.now = influences.adjoint, influences.adjoint.now.name
-        self.influenced = [a.site for a in self.program.arrays if a.role == "influence"]
-        self.kicks = [a.tensor.name.removeprefix("pairing_") for a in self.program.arrays if a.role == "pairing"]
-        self.closed = [site for site, reason in self.program.closure if not reason]
+        self.program, self.now = influences.adjoint, influences.adjoint.grid.now.name
+        self.influenced = [a.site for a in self.program.sweep.buffers if a.role is Role.INFLUENCE]
+        self.kicks = [b.of.name for b in self.program.sweep.buffers if b.role is Role.PAIRING and b.of]
+        self.closed = [site for site, reason in self.program.sampling.closure if not reason]
 
     def lines(self, statement: Statement) -> list[str]:
         """The source lines of one statement."""
@@ -108,24 +101,24 @@ class AdjointPrinter:
     def allocations(self) -> tuple[list[str], list[str]]:
         """Lines that allocate the adjoints, and lines that every step backward starts with."""
         allocate, views = [], []
-        for site in self.program.sites:
+        for site in self.program.sampling.sites:
             allocate += [f'weight_{site} = weights["{site}"]', f"paths_{site} = len(weight_{site})"]
             if not self.on_device:
                 allocate.append(f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK")
-        allocate += [f'constant_{site} = normals["constant_{site}"]' for site in self.program.affine]
-        for group in (g for g in self.program.groups if g.kind == "evolving"):
+        allocate += [f'constant_{site} = normals["constant_{site}"]' for site in self.program.sampling.affine]
+        for group in (g for g in self.program.sampling.groups if g.evolving):
             allocate += self._group(group)
         for pair in self.influences.duals:
             allocate += [array.line for array in stored_fresh(*pair, self.printer.target)]
-        for array in self.program.arrays:
+        for array in self.program.sweep.buffers:
             made, seen = self._array(array)
             allocate += made
             views += seen
         return allocate, views
 
-    def _array(self, array: Array) -> tuple[list[str], list[str]]:
+    def _array(self, array: Buffer) -> tuple[list[str], list[str]]:
         name, tensor = array.tensor.name, array.tensor
-        if array.role == "given":
+        if array.role is Role.GIVEN:
             if not tensor.time_slots:
                 return [], []
             if not array.site:
@@ -134,14 +127,14 @@ class AdjointPrinter:
         (stored,) = stored_adjoint(array, self.printer.target)
         if not array.site:
             return [self._seed(name) or stored.line], []
-        if array.role == "influence" and array.site in self.closed:
+        if array.role is Role.INFLUENCE and array.site in self.closed:
             sizes = ", ".join(stored.shape)
             more = f'(paths_{array.site},) if "{array.site}" in closed else ()'
             lists = f"first_{array.site}, second_{array.site} = [], []"
             return [f"{name} = {self.xp}.zeros(({sizes}) + ({more}))", lists], []
         if stored.name != name:
             return [stored.line], [f"{name} = {stored.name}[{self.now}]"]
-        reset = [f"{name}[...] = 0.0"] if array.role == "adjoint" else []
+        reset = [f"{name}[...] = 0.0"] if array.role is Role.ADJOINT else []
         return [stored.line], reset
 
     def _seed(self, name: str) -> str:
@@ -155,7 +148,8 @@ class AdjointPrinter:
 
     def _group(self, group: SourceGroup) -> list[str]:
         name = group.name
-        lines = [f'normals_{name}, factor_{name} = {normals_of(group, self.program.groups)}, recorded["factor_{name}"]']
+        normals = normals_of(group, self.program.sampling.groups)
+        lines = [f'normals_{name}, factor_{name} = {normals}, recorded["factor_{name}"]']
         lines.append(f'active_{name}, ranks_{name} = recorded["active_{name}"], recorded["ranks_{name}"]')
         lines.append(f"size_{name} = {group_size(group)}")
         if group.basis:
@@ -236,7 +230,7 @@ class AdjointPrinter:
         """The rows of a step of a group's factor that make up the observable of a recall."""
         if len(group.members) == 1:
             return f":size_{group.name}"
-        bases = [s.basis for s in self.program.step if isinstance(s, AdjointBasis)]
+        bases = [s.basis for s in self.program.sweep.step if isinstance(s, AdjointBasis)]
         values = next(b.values for b in bases if b.group.name == group.name)
         place = next(k for k, v in enumerate(values) if v.tensor == recall.observable.tensor)
         return self._member_rows(group, group.members[place].tensor.name)

@@ -4,14 +4,18 @@ from dmftsym.codegen.arrays import size_code
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.storage import Amounts, Stored, amounts_of_arrays, replace_sizes, tuple_code
 from dmftsym.codegen.targets import Target
-from dmftsym.lowering.ir import COLUMNS, AdjointRecall, Array, Influences, RecallMemory, SourceGroup
+from dmftsym.linearise.records import Influences
+from dmftsym.program.axes import COLUMNS
+from dmftsym.program.buffers import Buffer, Role
+from dmftsym.program.sources import SourceGroup
+from dmftsym.program.statements import AdjointRecall, RecallMemory
 
 
 def adjoint_amounts(sweep: str, influences: Influences, target: Target) -> Amounts:
     """What the sweep holds beside what was recorded; pairs of paths of closed sites are not among it."""
     program = influences.adjoint
-    arrays = [s for a in program.arrays if a.role != "given" for s in stored_adjoint(a, target)]
-    for group in (g for g in program.groups if g.kind == "evolving"):
+    arrays = [s for a in program.sweep.buffers if a.role is not Role.GIVEN for s in stored_adjoint(a, target)]
+    for group in (g for g in program.sampling.groups if g.evolving):
         stored = stored_adjoints_of_group(influences, group, target)
         arrays += [replace_sizes(a, f"size_{group.name}", group_size(group)) for a in stored]
     arrays += [
@@ -19,19 +23,19 @@ def adjoint_amounts(sweep: str, influences: Influences, target: Target) -> Amoun
         for pair in influences.duals
         for a in stored_fresh(*pair, target)
     ]
-    return amounts_of_arrays(sweep, arrays, program.sites)
+    return amounts_of_arrays(sweep, arrays, program.sampling.sites)
 
 
-def stored_adjoint(array: Array, target: Target) -> tuple[Stored, ...]:
+def stored_adjoint(array: Buffer, target: Target) -> tuple[Stored, ...]:
     """The array of an adjoint that the sweep itself allocates."""
     name, tensor, site = array.tensor.name, array.tensor, array.site
     if not site:
         shape = tuple(size_code(i.axis) for i in tensor.indices)
         return (Stored(name, shape, f"{target.xp}.zeros({tuple_code(shape)})"),)
-    late = array.role == "pairing"
+    late = array.role is Role.PAIRING
     shape = (*(size_code(i.axis) for i in tensor.indices if late or not i.is_time), f"paths_{site}")
-    if array.history and array.role not in ("pairing", "influence"):
-        make = "empty" if array.role == "assigned adjoint" else "zeros"
+    if array.history and array.role not in (Role.PAIRING, Role.INFLUENCE):
+        make = "empty" if array.role is Role.ASSIGNED_ADJOINT else "zeros"
         shape = ("steps", *shape)
         return (Stored(f"{name}_history", shape, f"{target.xp}.{make}({tuple_code(shape)})", site, True),)
     return (Stored(name, shape, f"{target.xp}.zeros({tuple_code(shape)})", site, late),)
@@ -60,5 +64,5 @@ def stored_fresh(first: SourceGroup, second: SourceGroup, target: Target) -> tup
 
 def recalls_of(influences: Influences, group: SourceGroup) -> list[RecallMemory]:
     """The memories that a group of sources is recalled in."""
-    found = [s.recall for s in influences.adjoint.step if isinstance(s, AdjointRecall)]
+    found = [s.recall for s in influences.adjoint.sweep.step if isinstance(s, AdjointRecall)]
     return [r for r in found if r.group.name == group.name]

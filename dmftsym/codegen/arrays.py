@@ -11,7 +11,7 @@ from dmftsym.language.sums import Binding, IndexSum
 from dmftsym.language.symbols import KICKS, PASSES, Axis, Entry, Index, Parameter, Size
 from dmftsym.language.terms import Before, Term, entries_of, flatten, outermost, substitute_activations
 from dmftsym.lowering.schemes import BACK
-from dmftsym.lowering.times import When, when
+from dmftsym.program.times import When, when
 
 PATH = "p"
 

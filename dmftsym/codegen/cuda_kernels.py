@@ -7,8 +7,9 @@ from dmftsym.codegen.cuda_printer import CudaPrinter
 from dmftsym.codegen.kernels import KernelCode, Loop, element_code, loops_of, repeated_functions, wrapped
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
-from dmftsym.lowering.ir import TIME_STEP, Assign, Kernel
 from dmftsym.lowering.schemes import BLEND, REACH
+from dmftsym.program.axes import TIME_STEP
+from dmftsym.program.statements import Assign, Kernel
 
 
 def cuda_kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> KernelCode:

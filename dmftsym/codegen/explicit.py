@@ -8,8 +8,9 @@ from dmftsym.codegen.sweeps import tuple_code, unpack, values_of
 from dmftsym.derivation.hessian import ExplicitNoise
 from dmftsym.language.symbols import Index
 from dmftsym.language.terms import Before, as_expression, entries_of
+from dmftsym.linearise.records import Fluctuations, Influences
 from dmftsym.lowering.clock import CLOCK
-from dmftsym.lowering.ir import Fluctuations, Influences, Program
+from dmftsym.program.program import Program
 
 LAST = "path_last"
 
@@ -21,7 +22,7 @@ def explicit_tables(fluctuations: Fluctuations | Influences, program: Program, o
     lines = [line for n in noise for line in _block(n, program)]
     names = dict.fromkeys(name for n in noise for name in n.reads)
     clock = any(e.tensor.name == CLOCK for n in noise for t in n.terms for e in entries_of(t.body))
-    step, host = "dt*" if program.continuous else "", "cp.asnumpy" if on_device else ""
+    step, host = "dt*" if program.grid.continuous else "", "cp.asnumpy" if on_device else ""
     given = lambda name: f'{host}(arrays["{name}"])' if host else f'arrays["{name}"]'
     return {
         "noisy": {t.name: repr(tuple(i.axis.name for i in t.indices)) for t in tensors},
@@ -33,7 +34,7 @@ def explicit_tables(fluctuations: Fluctuations | Influences, program: Program, o
 
 def _block(noise: ExplicitNoise, program: Program) -> list[str]:
     """One block of κ, all times at once."""
-    axis = program.now.axis
+    axis = program.grid.now.axis
     formula = ArrayFormula(Index(LAST, axis))
     target = (*noise.first.indices, *noise.second.indices)
     limits = tuple(Before(t, formula.now, True) for t in target if t.is_time)

@@ -4,7 +4,10 @@ from dmftsym.codegen.arrays import ArrayFormula, size_code
 from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of
 from dmftsym.language.symbols import Tensor
-from dmftsym.lowering.ir import Fluctuations, Program, Sketch
+from dmftsym.linearise.records import Fluctuations
+from dmftsym.program.buffers import Role
+from dmftsym.program.program import Program
+from dmftsym.program.statements import Sketch
 
 SKETCH_NOTES = (
     "The sweep that finds out in which directions the observables of the fluctuating averages scatter.",
@@ -36,19 +39,20 @@ def fluctuation_code(fluctuations: Fluctuations | None, writer: StatementWriter,
     following = {name: changes[name] for name in fluctuations.following}
     averages = {quantity.name: quantity.name for quantity, _ in fluctuations.averages}
     known = averages | {name: name for n in fluctuations.noise for name in n.reads}
-    sketches = {a.tensor.name: a.tensor.name for a in fluctuations.sketch.arrays if a.role == "sketch"}
+    programs = fluctuations.programs
+    sketches = {b.tensor.name: b.tensor.name for b in programs.sketch.sweep.buffers if b.role is Role.SKETCH}
 
     def add(program: Program, variant: str, arguments: tuple[str, ...], notes: tuple[str, ...], results: dict) -> None:
-        results = results | {a.tensor.name: a.tensor.name for a in program.arrays if a.role == "excess"}
+        results = results | {a.tensor.name: a.tensor.name for a in program.sweep.buffers if a.role is Role.EXCESS}
         printer = StatementWriter(program, writer.kernels, variant, writer.target)
         sweeps.append(sweep_code(program, printer, f"{variant}_sweep", arguments, notes, results))
 
-    add(fluctuations.sketch, "sketch", (*common, "path_generator"), SKETCH_NOTES, sketches)
-    add(fluctuations.tangent, "tangent", (*common, "modes"), TANGENT_NOTES, changes)
-    if fluctuations.direct:
-        add(fluctuations.direct, "direct", (*common, "modes"), DIRECT_NOTES, following)
-    add(fluctuations.plain, "plain", common, PLAIN_NOTES, known)
-    add(fluctuations.chain, "chain", ("values", "averages", "changes", "steps", "dt"), CHAIN_NOTES, changes)
+    add(programs.sketch, "sketch", (*common, "path_generator"), SKETCH_NOTES, sketches)
+    add(programs.tangent, "tangent", (*common, "modes"), TANGENT_NOTES, changes)
+    if programs.direct:
+        add(programs.direct, "direct", (*common, "modes"), DIRECT_NOTES, following)
+    add(programs.plain, "plain", common, PLAIN_NOTES, known)
+    add(programs.chain, "chain", ("values", "averages", "changes", "steps", "dt"), CHAIN_NOTES, changes)
     return {"fluctuating": {**_tables(fluctuations), **_memory(fluctuations), **_site_weights(fluctuations)}}
 
 
@@ -63,14 +67,14 @@ def _tables(fluctuations: Fluctuations) -> dict:
         "averages": repr(places),
         "jumps": repr(fluctuations.jumps),
         "following": repr(fluctuations.following),
-        "evolving": any(g.kind == "evolving" for g in fluctuations.tangent.groups),
+        "evolving": any(g.evolving for g in fluctuations.programs.tangent.sampling.groups),
     }
 
 
 def _site_weights(fluctuations: Fluctuations) -> dict:
-    program = fluctuations.tangent
-    formula = ArrayFormula(program.now)
-    sizes = ", ".join(f'"{site}": {formula.expression(nu, ())}' for site, nu in fluctuations.weights)
+    program = fluctuations.programs.tangent
+    formula = ArrayFormula(program.grid.now)
+    sizes = ", ".join(f'"{site}": {formula.expression(nu, ())}' for site, nu in program.sampling.weights)
     return {"site_weights": f"{{{sizes}}}", "unpack_weights": unpack(values_of(program), [[sizes]])}
 
 
@@ -80,16 +84,12 @@ def _memory(fluctuations: Fluctuations) -> dict:
     def product(tensor: Tensor) -> str:
         return "*".join(size_code(i.axis) for i in tensor.indices) or "1"
 
-    program = fluctuations.tangent
+    program = fluctuations.programs.tangent
     entries = [product(q) for q, _ in fluctuations.averages]
-    sketched = {s.omega.name for s in fluctuations.sketch.step if isinstance(s, Sketch) and _feeds_back(s)}
+    sketched = {s.omega.name for s in fluctuations.programs.sketch.sweep.step if isinstance(s, Sketch) and s.feeds_back}
     closed = [product(q) for q, _ in fluctuations.averages if f"omega_{q.name}" in sketched]
     return {
         "entries": " + ".join(entries),
         "unpack_entries": unpack(values_of(program), [entries, closed]),
         "closed_entries": " + ".join(closed) or "0",
     }
-
-
-def _feeds_back(statement: Sketch) -> bool:
-    return statement.target.tensor.name.startswith("sketch_")

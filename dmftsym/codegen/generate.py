@@ -20,7 +20,8 @@ from dmftsym.codegen.templates import render
 from dmftsym.language.action import Data
 from dmftsym.language.symbols import Entry, Parameter, Tensor
 from dmftsym.language.terms import entries_of
-from dmftsym.lowering.ir import Fluctuations, Influences, Program
+from dmftsym.linearise.records import Fluctuations, Influences
+from dmftsym.program.program import Program
 from dmftsym.version import __version__
 
 
@@ -64,14 +65,14 @@ def generate_source(
         "lagged": _calls([*sweeps, *adjoint], "_before("),
         "kernels": list(writer.kernels.values()),
     }
-    return Source(program.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
+    return Source(program.facts.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
 
 
 def _fluctuations(fluctuations: Fluctuations | Influences | None, writer: StatementWriter, sweeps: list[dict]) -> dict:
     """The keys of the templates that compute covariances, forward or backward in time."""
     nothing: dict = {"fluctuating": None, "influencing": None, "adjoint": None, "explicit": None}
     if fluctuations is not None and fluctuations.noise:
-        program = fluctuations.adjoint if isinstance(fluctuations, Influences) else fluctuations.tangent
+        program = fluctuations.adjoint if isinstance(fluctuations, Influences) else fluctuations.programs.tangent
         nothing["explicit"] = explicit_tables(fluctuations, program, writer.target.on_device)
     if isinstance(fluctuations, Influences):
         return nothing | influence_code(fluctuations, writer, sweeps)
@@ -85,26 +86,28 @@ def _calls(sweeps: list[dict], *functions: str) -> bool:
 
 
 def _header(program: Program, model_hash: str, options: dict) -> dict:
+    facts = program.facts
     lines, shape = sobol_table()
     return {
-        "name": program.name,
+        "name": program.facts.name,
         "version": __version__,
-        "description": _docstring_safe(program.description.strip()) or f"Mean-field theory of {program.name}.",
-        "equations": [_docstring_safe(e) for e in program.equations],
-        "scheme": program.scheme,
+        "description": _docstring_safe(facts.description.strip()) or f"Mean-field theory of {facts.name}.",
+        "equations": [_docstring_safe(e) for e in program.facts.equations],
+        "scheme": program.grid.scheme,
         "model_hash": model_hash,
         "options": ", ".join(f"{k}={v}" for k, v in options.items()),
         "options_literal": repr(options),
-        "time_step": "None" if program.time_step is None else repr(float(program.time_step)),
-        "continuous": program.continuous,
-        "order": program.order,
-        "now": program.now.name,
+        "time_step": "None" if program.grid.time_step is None else repr(float(program.grid.time_step)),
+        "continuous": program.grid.continuous,
+        "order": program.grid.order,
+        "now": program.grid.now.name,
         "sobol": lines,
         "sobol_shape": shape,
     }
 
 
 def _tables(program: Program) -> dict:
+    sampling = program.sampling
     number = lambda value: "None" if value is None else repr(float(value))
     parameters = [
         {
@@ -116,26 +119,26 @@ def _tables(program: Program) -> dict:
             "only": number(p.only),
             "reason": repr(p.reason),
         }
-        for p in program.parameters
+        for p in program.facts.parameters
     ]
     return {
         "parameters": parameters,
         "axes": [
             {"name": a.name, "size": a.size, "parts": repr(tuple(p.name for p in a.parts) or None)}
-            for a in program.axes
+            for a in program.facts.axes
             if not a.is_time
         ],
-        "outputs": [{"name": t.name, "axes": repr(_axes_of(t))} for t in program.outputs],
-        "sites": repr(program.sites),
-        "weights": [_weight(site, weight) for site, weight in program.weights if not weight.is_positive],
-        "smooth": program.smooth,
-        "evolving": tuple(s for s in program.sites if any(g.site == s and g.kind != "static" for g in program.groups)),
-        "gaussian": tuple(site for site, reason in program.closure if not reason),
-        "not_gaussian": {site: reason for site, reason in program.closure if reason},
-        "affine": program.affine,
-        "white": tuple(g.name for g in program.groups if g.kind == "white"),
-        "moving": tuple(g.name for g in program.groups if g.kind != "static"),
-        "recalling": any(g.basis for g in program.groups),
+        "outputs": [{"name": t.name, "axes": repr(_axes_of(t))} for t in program.facts.outputs],
+        "sites": repr(program.sampling.sites),
+        "weights": [_weight(site, weight) for site, weight in program.sampling.weights if not weight.is_positive],
+        "smooth": program.sampling.smooth,
+        "evolving": tuple(s for s in sampling.sites if any(g.site == s and not g.static for g in sampling.groups)),
+        "gaussian": tuple(site for site, reason in program.sampling.closure if not reason),
+        "not_gaussian": {site: reason for site, reason in program.sampling.closure if reason},
+        "affine": program.sampling.affine,
+        "white": tuple(g.name for g in program.sampling.groups if g.white),
+        "moving": tuple(g.name for g in program.sampling.groups if not g.static),
+        "recalling": any(g.basis for g in program.sampling.groups),
     }
 
 
@@ -151,7 +154,7 @@ def _axes_of(tensor: Tensor) -> tuple[str, ...]:
 
 def _data(program: Program, formula: ArrayFormula) -> dict:
     derived = []
-    for data in (d for d in program.data if d.otherwise):
+    for data in (d for d in program.facts.data if d.otherwise):
         needs = sorted({e.tensor.name for _, terms in data.otherwise for t in terms for e in entries_of(t.body)})
         lines = [f'{name} = arrays["{name}"]' for name in needs]
         lines += _otherwise(data, formula)
@@ -162,21 +165,20 @@ def _data(program: Program, formula: ArrayFormula) -> dict:
             {
                 "name": d.tensor.name,
                 "axes": repr(_axes_of(d.tensor)),
-                "symmetric": d.tensor.name in program.symmetric_data,
+                "symmetric": d.tensor.name in program.facts.symmetric_data,
             }
-            for d in program.data
+            for d in program.facts.data
         ],
         "derived_data": derived,
-        "required_data": [d.tensor.name for d in program.data if not d.otherwise and _is_read(d, program)],
+        "required_data": [d.tensor.name for d in program.facts.data if not d.otherwise and _is_read(d, program)],
         "sizes_unpack": [f'{s} = sizes.get("{s}")' for s in sizes_of(program) if re.search(rf"\b{s}\b", text)],
     }
 
 
 def _is_read(data: Data, program: Program) -> bool:
     """Whether anything but the formulas of other data needs an array."""
-    return not any(
-        data.tensor in {e.tensor for e in entries_of(t.body)} for d in program.data for _, ts in d.otherwise for t in ts
-    )
+    formulas = [t for d in program.facts.data for _, terms in d.otherwise for t in terms]
+    return not any(data.tensor in {e.tensor for e in entries_of(t.body)} for t in formulas)
 
 
 def _otherwise(data: Data, formula: ArrayFormula) -> list[str]:
@@ -196,48 +198,47 @@ def _subscript(entry: Entry, formula: ArrayFormula) -> str:
 def _sampling(program: Program, writer: StatementWriter) -> dict:
     factors, signs, split, moving = [], [], [], []
     moving_signs: list[str] = []
-    for group in program.groups:
-        if group.kind == "static":
+    for group in program.sampling.groups:
+        if group.static:
             factors += [f"# {covariance_text(group)}"]
             factors += [
                 f'factors["{group.name}"] = _factor({writer.sources.covariance(group)}, "{covariance_text(group)}")'
             ]
-    constants = [line for c in program.constants for line in constant_lines(c, writer)]
-    for site in program.sites:
+    constants = [line for c in program.sweep.constants for line in constant_lines(c, writer)]
+    for site in program.sampling.sites:
         inside: list[str] = []
-        for group in (g for g in program.groups if g.site == site and g.kind == "static"):
+        for group in (g for g in program.sampling.groups if g.site == site and g.static):
             columns = f'factors["{group.name}"].shape[1]'
             sign = -1.0 if group.antithetic else 1.0
             signs += [f'if site == "{site}":', f"    signs.append(np.full({columns}, {sign}))"]
             cut = f"static[path_first : path_first + {columns}]"
             inside.append(f'normals["{group.name}"], path_first = {cut}, path_first + {columns}')
-        for start in (s for s in program.starts if s.field.site == site):
+        for start in (s for s in program.sampling.starts if s.field.site == site):
             size = _field_size(start.field)
             signs += [f'if site == "{site}":', f"    signs.append(np.ones({size}))"]
             cut = f"static[path_first : path_first + {size}]"
             inside.append(f'normals["{start.field}_start"], path_first = {cut}, path_first + {size}')
-        for group in (g for g in program.groups if g.site == site and g.kind != "static"):
+        for group in (g for g in program.sampling.groups if g.site == site and not g.static):
             size = group_size(group)
             count = times_size("steps", size)
             cut = f"moving[path_later : path_later + {count}]"
-            shaped = cut if group.kind == "evolving" else f"{cut}.reshape(steps, {size}, -1)"
+            shaped = cut if group.evolving else f"{cut}.reshape(steps, {size}, -1)"
             inside.append(f'normals["{group.name}"], path_later = {shaped}, path_later + {count}')
             moving.append((site, size))
             sign = -1.0 if group.antithetic else 1.0
             moving_signs += [f'if site == "{site}":', f"    signs.append(np.full({count}, {sign}))"]
-        if site in program.affine:
+        if site in program.sampling.affine:
             inside.append(f'normals["constant_{site}"] = {writer.xp}.ones(static.shape[1])')
         split += [f'if site == "{site}":', *[f"    {line}" for line in inside]] if inside else []
     if any("steps" in line for line in split):
         split.insert(
             0, "steps = len(moving) // max(1, _moving_dimensions(site, values, 1)) if moving is not None else 0"
         )
-    totals = {
-        s: " + ".join(times_size("steps", size) for site, size in moving if site == s) or "0" for s in program.sites
-    }
+    total = lambda s: " + ".join(times_size("steps", size) for site, size in moving if site == s) or "0"
+    totals = {s: total(s) for s in program.sampling.sites}
     needed = (
         constants
-        if any(re.search(rf"\b{c.target.tensor.name}\b", f) for c in program.constants for f in factors)
+        if any(re.search(rf"\b{c.target.tensor.name}\b", f) for c in program.sweep.constants for f in factors)
         else []
     )
     return {
@@ -265,13 +266,13 @@ def _memory(program: Program, sweeps: list[dict], more: list[Amounts]) -> dict:
         return "*".join(size_code(i.axis) for i in tensor.indices) or "1"
 
     amounts = [sweep["amounts"] for sweep in sweeps] + more
-    drawn = {site: normals_per_path(program, site) for site in program.sites}
+    drawn = {site: normals_per_path(program, site) for site in program.sampling.sites}
     join = lambda terms: " + ".join(terms) or "0"
     normals = {site: join(number for number, _ in each) for site, each in drawn.items()}
     # what a path keeps for all times: the normals of all paths and of their parts, and histories
     moving = {site: [times_size("2", number) for number, late in each if late] for site, each in drawn.items()}
-    kept = {site: join([*moving[site], amounts[0].kept[site]]) for site in program.sites}
-    results = ", ".join(product(t) for t in program.outputs)
+    kept = {site: join([*moving[site], amounts[0].kept[site]]) for site in program.sampling.sites}
+    results = ", ".join(product(t) for t in program.facts.outputs)
     texts = [text for each in amounts for text in each.texts()]
     return {
         "amounts": [each.code() for each in amounts],

@@ -2,18 +2,19 @@
 
 import re
 
-from dmftsym.lowering.ir import Program
+from dmftsym.program.buffers import Role
+from dmftsym.program.program import Program
 
 _LINES = {
-    "onset": ("{n} = {xp}.eye(steps)",),
-    "half onset": ("{n} = 1.0 - {xp}.eye(steps)/2", "{n}[0, 0] = 1.0"),
-    "second time": ("{n} = {xp}.zeros(steps)", "{n}[1:2] = 1.0"),
-    "past weight": ("{n} = {xp}.full(steps, dt)", "{n}[0] = dt/2"),
-    "end weight": ("{n} = {xp}.full(steps, dt/2)", "{n}[0] = 0.0"),
+    Role.ONSET: ("{n} = {xp}.eye(steps)",),
+    Role.HALF_ONSET: ("{n} = 1.0 - {xp}.eye(steps)/2", "{n}[0, 0] = 1.0"),
+    Role.SECOND_TIME: ("{n} = {xp}.zeros(steps)", "{n}[1:2] = 1.0"),
+    Role.PAST_WEIGHT: ("{n} = {xp}.full(steps, dt)", "{n}[0] = dt/2"),
+    Role.END_WEIGHT: ("{n} = {xp}.full(steps, dt/2)", "{n}[0] = 0.0"),
 }
 
 
-def is_of_grid(role: str) -> bool:
+def is_of_grid(role: Role) -> bool:
     """Whether arrays of this role hold numbers of the time grid of a scheme with two passes."""
     return role in _LINES
 
@@ -21,5 +22,5 @@ def is_of_grid(role: str) -> bool:
 def grid_lines(program: Program, xp: str, code: list[list[str]]) -> list[str]:
     """Lines that make those arrays of the time grid that stand in the code."""
     text = "\n".join(line for block in code for line in block if not line.lstrip().startswith("#"))
-    found = [a for a in program.arrays if is_of_grid(a.role) and re.search(rf"\b{a.tensor.name}\b", text)]
+    found = [a for a in program.sweep.buffers if is_of_grid(a.role) and re.search(rf"\b{a.tensor.name}\b", text)]
     return [line.format(n=a.tensor.name, xp=xp) for a in found for line in _LINES[a.role]]

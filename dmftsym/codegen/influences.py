@@ -3,14 +3,14 @@
 from dmftsym.codegen.arrays import ArrayFormula
 from dmftsym.codegen.sources import group_size
 from dmftsym.codegen.sweeps import unpack, values_of
-from dmftsym.lowering.ir import Influences
+from dmftsym.linearise.records import Influences
 
 
 def influence_tables(influences: Influences) -> dict:
     """The keys of the template: tables by quantity, site and kick, and estimates of memory."""
     program = influences.adjoint
-    formula = ArrayFormula(program.now)
-    sizes = ", ".join(f'"{site}": {formula.expression(nu, ())}' for site, nu in influences.weights)
+    formula = ArrayFormula(program.grid.now)
+    sizes = ", ".join(f'"{site}": {formula.expression(nu, ())}' for site, nu in program.sampling.weights)
     rows = [{"name": q.name, "axes": repr(tuple(i.axis.name for i in q.indices))} for q in influences.covariances]
     return {
         "covariances": rows,
@@ -19,16 +19,16 @@ def influence_tables(influences: Influences) -> dict:
         "symmetric": repr(
             tuple(q.name for q in influences.covariances if q.name in influences.symmetric and len(q.time_slots) == 2)
         ),
-        "kicks": _kicks(program.groups),
+        "kicks": _kicks(program.sampling.groups),
         "site_weights": f"{{{sizes}}}",
-        "unpack_kicks": unpack(values_of(program), [[_kicks(program.groups)]]),
+        "unpack_kicks": unpack(values_of(program), [[_kicks(program.sampling.groups)]]),
         "unpack_weights": unpack(values_of(program), [[sizes]]),
     }
 
 
 def _kicks(groups) -> str:
     """Source of the sizes of the groups of kicks, by site."""
-    kicked = [g for g in groups if g.kind == "kick"]
+    kicked = [g for g in groups if g.kicks]
     tables = []
     for site in dict.fromkeys(g.site for g in kicked):
         sizes = ", ".join(f'"{g.name}": {group_size(g)}' for g in kicked if g.site == site)

@@ -8,10 +8,10 @@ from dmftsym.codegen.arrays import number_symbol, part_slice, slot_code
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
-from dmftsym.lowering.accesses import crossed
-from dmftsym.lowering.ir import TIME_STEP, Assign, Kernel
 from dmftsym.lowering.schemes import BLEND, REACH
-from dmftsym.lowering.times import When, when
+from dmftsym.program.axes import TIME_STEP
+from dmftsym.program.statements import Assign, Kernel
+from dmftsym.program.times import When, when
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def loops_of(kernel: Kernel) -> list[tuple[tuple[Index, ...], list[Assign]]]:
     groups: list[tuple[tuple[Index, ...], list[Assign]]] = []
     for assign in kernel.assignments:
         over = tuple(i for i in assign.target.indices if not i.is_time)
-        if groups and groups[-1][0] == over and not any(crossed(assign, other) for other in groups[-1][1]):
+        if groups and groups[-1][0] == over and not any(assign.crosses(other) for other in groups[-1][1]):
             groups[-1][1].append(assign)
         else:
             groups.append((over, [assign]))

@@ -12,7 +12,7 @@ from dmftsym.codegen.templates import template_folder
 from dmftsym.lowering.code_names import GeneratedNames
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_STAGES = ("derivation", "lowering", "codegen")  # those that form names
+_STAGES = ("derivation", "program", "lowering", "linearise", "codegen")  # those that form names
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'')
 _LONG = re.compile(r'(r?)"""[\s\S]*?"""')
@@ -33,7 +33,7 @@ def generated_names() -> GeneratedNames:
         text = _COMMENT.sub("", _without_documentation(path.read_text(encoding="utf-8")))
         words |= {w for w in _WORD.findall(_STRING.sub("", text)) if len(w) >= _SHORT}
     starts, ends = set(_STARTS), set(_ENDS)
-    for path in sorted(p for stage in _STAGES for p in (_PACKAGE / stage).glob("*.py")):
+    for path in sorted(p for stage in _STAGES for p in (_PACKAGE / stage).rglob("*.py")):
         for string in _STRING.findall(_without_documentation(path.read_text(encoding="utf-8"))):
             starts |= set(re.findall(r"(?<!\w)([A-Za-z]\w*_)(?=\{)", string))
             ends |= set(re.findall(r"(?<=\})(_[A-Za-z]\w*)", string))

@@ -7,8 +7,10 @@ from dmftsym.codegen.targets import Target
 from dmftsym.derivation.process import Source
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term
-from dmftsym.lowering.ir import COLUMNS, Draw, DrawVariation, SourceGroup
 from dmftsym.lowering.schemes import BACK
+from dmftsym.program.axes import COLUMNS
+from dmftsym.program.sources import SourceGroup
+from dmftsym.program.statements import Draw, DrawVariation
 
 
 class SourceWriter:
@@ -42,11 +44,11 @@ class SourceWriter:
         return f"{self.formula.xp}.concatenate([{', '.join(rows)}], axis={len(lead)}).reshape({size}, -1)"
 
     def _shape(self, group: SourceGroup, left: Source, right: Source, lead) -> str:
-        times = [f"{self.now.name} + 1"] if group.kind == "evolving" else []
+        times = [f"{self.now.name} + 1"] if group.evolving else []
         return ", ".join([*(i.axis.size for i in lead), _size(left), *times, _size(right)])
 
     def _block(self, group: SourceGroup, left: Source, right: Source, lead) -> str:
-        evolving = group.kind == "evolving"
+        evolving = group.evolving
         for block in group.blocks:
             if (block.left.tensor, block.right.tensor) == (left.tensor, right.tensor):
                 return self._block_code(block.left, block.right, block.terms, evolving, lead)
@@ -81,18 +83,18 @@ class SourceWriter:
         name = group.name
         size = f"size_{name}"
         lines = [f"# {statement.equation}"]
-        if group.kind == "evolving" and self.twice:
+        if group.evolving and self.twice:
             lines.append(f"factor_{name}[{now}*{size} :][:{size}] = 0.0")
         rows = f"factor_{name}[{now}*{size} :][:{size}, :rank_{name}]"
         drawn = f"drawn = {self.target.product(rows, f'normals_{name}[:rank_{name}]')}"
-        if group.kind == "evolving" and self.on_device:
+        if group.evolving and self.on_device:
             lines += [
                 f"row = {self.covariance(group)}",
                 f"_extend_factor(factor_{name}, active_{name}, opened_{name}, row, {now})",
                 f"rank_{name} = ranks_{name}[{now} + 1]",
                 drawn,
             ]
-        elif group.kind == "evolving":
+        elif group.evolving:
             before, null = self._rank_before(name, size)
             lines += [
                 f"row = {self.covariance(group)}",
@@ -158,7 +160,7 @@ class SourceWriter:
         column = next(i for t in terms for i in t.body.atoms(Index) if i.axis == COLUMNS)
         changed = self.covariance(replace(group, blocks=statement.blocks), (column,))
         lines = [f"# {statement.equation}", f"d_row = {changed}"]
-        if group.kind == "evolving":
+        if group.evolving:
             columns = f"active_{name}, opened_{name}" if self.on_device else f"active_{name}[:rank_{name}]"
             if self.twice:
                 lines.append(f"d_factor_{name}[:, {now}*size_{name} :][:, :size_{name}] = 0.0")
@@ -214,7 +216,7 @@ def normals_of(group: SourceGroup, groups: tuple[SourceGroup, ...]) -> str:
         return f'normals["{group.name}"]'
     before = [g for g in groups[: groups.index(group)] if g.shares == group.shares]
     first, size = " + ".join(map(group_size, before)), group_size(group)
-    if group.kind == "white":
+    if group.white:
         return f'normals["{group.shares}"][:, {first + " :" if first else ":"}][:, : {size}]'
     return f'normals["{group.shares}"]' + (f"[{times_size('steps', first)} :]" if first else "")
 

@@ -10,8 +10,11 @@ from dmftsym.codegen.tangent_kernels import TangentKernelCode, tangent_kernel_co
 from dmftsym.codegen.targets import TARGETS, Target
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before
-from dmftsym.lowering.ir import (
-    COLUMNS,
+from dmftsym.lowering.schemes import BACK
+from dmftsym.program.axes import COLUMNS
+from dmftsym.program.buffers import Role
+from dmftsym.program.program import Program
+from dmftsym.program.statements import (
     Assign,
     Contract,
     Draw,
@@ -20,14 +23,12 @@ from dmftsym.lowering.ir import (
     ExtendBasis,
     Kernel,
     Piece,
-    Program,
     RecallMemory,
     Sketch,
     Statement,
     TangentKernel,
 )
-from dmftsym.lowering.schemes import BACK
-from dmftsym.lowering.times import When, when
+from dmftsym.program.times import When, when
 
 
 class StatementWriter:
@@ -43,12 +44,12 @@ class StatementWriter:
         variant: str = "",
         target: Target = TARGETS["numba"],
     ):
-        self.program, self.now, self.variant, self.target = program, program.now, variant, target
+        self.program, self.now, self.variant, self.target = program, program.grid.now, variant, target
         self.xp = target.xp
-        self.histories = frozenset(a.tensor.name for a in program.arrays if a.history)
-        self.formula = ArrayFormula(program.now, target.xp)
-        self.later = ArrayFormula(program.now, target.xp, lagged=False)  # formulas that wait for the second time
-        self.sources = SourceWriter(program.now, self.formula, target, program.passes)
+        self.histories = frozenset(a.tensor.name for a in program.sweep.buffers if a.history)
+        self.formula = ArrayFormula(program.grid.now, target.xp)
+        self.later = ArrayFormula(program.grid.now, target.xp, lagged=False)  # formulas that wait for the second time
+        self.sources = SourceWriter(program.grid.now, self.formula, target, program.grid.passes)
         self.kernels = {} if kernels is None else kernels
 
     def lines(self, statement: Statement) -> list[str]:
@@ -88,7 +89,7 @@ class StatementWriter:
 
     def _lagged(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """What a kernel takes that runs at the first time as well."""
-        earlier = f"{self.now.name} - 1" + (rf"|\b{BACK.name}\b" if self.program.passes > 1 else "")
+        earlier = f"{self.now.name} - 1" + (rf"|\b{BACK.name}\b" if self.program.grid.passes > 1 else "")
         return tuple(before_start(a, self.now) if re.search(earlier, a) else a for a in arguments)
 
     def _start(self, assign: Assign) -> str:
@@ -96,8 +97,8 @@ class StatementWriter:
         target, initial = assign.target.tensor, assign.initial
         if initial is not None:
             return f"{initial.tensor.name}_start"
-        role = self.program.array(target.name).role
-        return "0.0" if role in ("tangent", "variation") else f"{target.name}_start"
+        role = self.program.sweep.buffer(target.name).role
+        return "0.0" if role in (Role.TANGENT, Role.VARIATION) else f"{target.name}_start"
 
     def _apart(self, kernel: TangentKernel) -> list[str]:
         """The updates of a tangent kernel one after the other: elementwise ones as kernels, sums as array code."""
@@ -171,11 +172,11 @@ class StatementWriter:
         if product:
             return product if piece.scalar == 1 else f"{self.scalar_code(piece)}*{product}"
         letters: dict[Index, str] = {}
-        weight = f"weight_{piece.operands[0].tensor.site}" if averaged and piece.operands else ""
-        operands = [self.path_operand(o, piece.constraints, letters) for o in piece.operands]
+        weight = f"weight_{piece.site}" if averaged and piece.operands else ""
+        operands = [self.path_operand(o, piece.constraints, letters) for o in piece.factors]
         if weight:
             here = lambda o: when(o.times[0], self.now, piece.constraints, str(o)) if o.times else When.NOW
-            moments = [here(o) for o in piece.operands]
+            moments = [here(o) for o in piece.factors]
             # the weights go to the smallest factor
             present = [k for k, m in enumerate(moments) if m is When.NOW] or [0]
             small = min(present, key=lambda k: len(operands[k][1]))
@@ -249,7 +250,7 @@ class StatementWriter:
             code = f"{tensor.name}_history[0]"
         elif moment is When.LAG and tensor.name in self.histories:
             earlier = f"{tensor.name}_history[{time}]"
-            code = earlier if self.program.passes > 1 else before_start(earlier, self.now)
+            code = earlier if self.program.grid.passes > 1 else before_start(earlier, self.now)
         slots = [(s, a) for s, a in zip(tensor.indices, entry.indices, strict=True) if not s.is_time]
         cuts = []
         for slot, argument in slots:

@@ -7,7 +7,11 @@ from dmftsym.codegen.arrays import size_code
 from dmftsym.codegen.grid import is_of_grid
 from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.targets import Target
-from dmftsym.lowering.ir import COLUMNS, DrawVariation, Program, SourceGroup, is_variation
+from dmftsym.program.axes import COLUMNS
+from dmftsym.program.buffers import Role
+from dmftsym.program.program import Program
+from dmftsym.program.sources import SourceGroup
+from dmftsym.program.statements import DrawVariation
 
 # Arrays of the size of what a site has at one time, that a statement makes on its way to a result.
 PASSING = 2
@@ -17,7 +21,8 @@ PASSING = 2
 class Stored:
     """An array that a sweep allocates: the lengths of its axes and what makes it, as source.
 
-    `site`: whose sample paths are its last axis; `kept`: it has all times of a path; `read`: somebody else made it.
+    `site`: whose sample paths are its last axis; `kept`: it has all times of a path, `history_of` the array at a step;
+    `read`: somebody else made it; `cut`: of the directions of a tangent sweep, for it alone.
     """
 
     name: str
@@ -26,6 +31,8 @@ class Stored:
     site: str = ""
     kept: bool = False
     read: bool = False
+    cut: bool = False
+    history_of: str = ""
 
     @property
     def line(self) -> str:
@@ -46,29 +53,28 @@ class Stored:
 def stored_arrays(program: Program, target: Target) -> tuple[Stored, ...]:
     """The arrays of a program in the order in which its sweep allocates them."""
     xp, arrays = target.xp, []
-    for array in (a for a in program.arrays if not a.site and a.tensor.time_slots and not is_of_grid(a.role)):
+    for array in (a for a in program.sweep.buffers if not a.site and a.tensor.time_slots and not is_of_grid(a.role)):
         shape = tuple(size_code(i.axis) for i in array.tensor.indices)
         name = array.tensor.name
         made = f"{xp}.full({tuple_code(shape)}, {xp}.nan)"
-        if array.role == "shift":
+        if array.role is Role.SHIFT:
             made = f'modes["{name}"]'
         elif array.given:
-            varied = is_variation(array.tensor)
-            source = name.removeprefix("d_").removesuffix("_change") if varied else name
-            made = f'{"changes" if varied else "averages"}["{source}"]'
-        elif array.role == "clock":
-            made = f"{'dt*' if program.continuous else ''}{xp}.arange(steps, dtype=float)"
-        elif array.role == "impulse":
-            made = f"{xp}.eye(steps){'/dt' if program.continuous else ''}"
-        arrays.append(Stored(name, shape, made, read=array.given))
-    for array in (a for a in program.arrays if a.site):
+            made = f'averages["{name}"]' if array.of is None else f'changes["{array.of.name}"]'
+        elif array.role is Role.CLOCK:
+            made = f"{'dt*' if program.grid.continuous else ''}{xp}.arange(steps, dtype=float)"
+        elif array.role is Role.IMPULSE:
+            made = f"{xp}.eye(steps){'/dt' if program.grid.continuous else ''}"
+        arrays.append(Stored(name, shape, made, read=array.given, cut=array.role is Role.SHIFT))
+    for array in (a for a in program.sweep.buffers if a.site):
         name, paths = array.tensor.name, f"paths_{array.site}"
         shape = (*(size_code(i.axis) for i in array.tensor.indices if not i.is_time), paths)
         if array.given:
-            arrays.append(Stored(name, shape, f'modes["{array.site}"]', array.site, read=True))
+            arrays.append(Stored(name, shape, f'modes["{array.site}"]', array.site, read=True, cut=True))
         elif array.history:
             shape = ("steps", *shape)
-            arrays.append(Stored(f"{name}_history", shape, zeros(shape, array.site, target, True), array.site, True))
+            kept = zeros(shape, array.site, target, True)
+            arrays.append(Stored(f"{name}_history", shape, kept, array.site, True, history_of=name))
         else:
             arrays.append(Stored(name, shape, zeros(shape, array.site, target), array.site))
     return tuple(arrays)
@@ -76,11 +82,11 @@ def stored_arrays(program: Program, target: Target) -> tuple[Stored, ...]:
 
 def stored_sources(program: Program, group: SourceGroup, target: Target) -> tuple[Stored, ...]:
     """The arrays with which a sweep draws an evolving group of sources."""
-    if group.kind != "evolving":
+    if not group.evolving:
         return ()
     size = times_size("steps", f"size_{group.name}")
     arrays = [Stored(f"factor_{group.name}", (size, size), f"{target.xp}.zeros(({size}, {size}))")]
-    if any(isinstance(s, DrawVariation) and s.group.name == group.name for s in program.step):
+    if any(isinstance(s, DrawVariation) and s.group.name == group.name for s in program.sweep.step):
         columns = (COLUMNS.size, size, size)
         arrays.append(Stored(f"d_factor_{group.name}", columns, f"{target.xp}.zeros({tuple_code(columns)})"))
     if group.basis:
@@ -134,15 +140,15 @@ class Amounts:
 
 def amounts_of(sweep: str, program: Program, target: Target) -> Amounts:
     """What the sweep of a program holds beside its normals: arrays, draws, and what statements make on the way."""
-    arrays = [a for a in stored_arrays(program, target) if not a.read or is_mode(a)]
-    for group in program.groups:
+    arrays = [a for a in stored_arrays(program, target) if not a.read or a.cut]
+    for group in program.sampling.groups:
         size = group_size(group)
         sources = [replace_sizes(a, f"size_{group.name}", size) for a in stored_sources(program, group, target)]
         arrays += [*sources, Stored("drawn", (size, f"paths_{group.site}"), "", group.site)]
-    for start in program.starts:
+    for start in program.sampling.starts:
         shape = [size_code(i.axis) for i in start.field.indices if not i.is_time]
         arrays.append(Stored(f"{start.field}_start", (*shape, f"paths_{start.field.site}"), "", start.field.site))
-    return amounts_of_arrays(sweep, arrays, program.sites)
+    return amounts_of_arrays(sweep, arrays, program.sampling.sites)
 
 
 def amounts_of_arrays(sweep: str, arrays: list[Stored], sites: tuple[str, ...]) -> Amounts:
@@ -159,11 +165,6 @@ def amounts_of_arrays(sweep: str, arrays: list[Stored], sites: tuple[str, ...]) 
     )
 
 
-def is_mode(array: Stored) -> bool:
-    """Whether an array is a cut of the directions of a tangent sweep, made for it alone."""
-    return array.read and array.made.startswith("modes[")
-
-
 def replace_sizes(array: Stored, name: str, size: str) -> Stored:
     """The same array with the size of its group written out."""
     exact = tuple(times_size("steps", size) if name in s else s for s in array.shape)
@@ -172,10 +173,10 @@ def replace_sizes(array: Stored, name: str, size: str) -> Stored:
 
 def normals_per_path(program: Program, site: str) -> list[tuple[str, bool]]:
     """The standard normals of a path of a site: numbers of each group, and whether they are for all times."""
-    found = [(group_size(g), False) for g in program.groups if g.site == site and g.kind == "static"]
-    for start in (s for s in program.starts if s.field.site == site):
+    found = [(group_size(g), False) for g in program.sampling.groups if g.site == site and g.static]
+    for start in (s for s in program.sampling.starts if s.field.site == site):
         found.append(("*".join(size_code(i.axis) for i in start.field.indices if not i.is_time) or "1", False))
-    moving = [g for g in program.groups if g.site == site and g.kind != "static"]
+    moving = [g for g in program.sampling.groups if g.site == site and not g.static]
     return found + [(times_size("steps", group_size(g)), True) for g in moving]
 
 

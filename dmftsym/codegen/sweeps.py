@@ -11,7 +11,11 @@ from dmftsym.codegen.storage import amounts_of, stored_arrays, stored_sources, t
 from dmftsym.codegen.targets import Target
 from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import as_expression
-from dmftsym.lowering.ir import COLUMNS, Evaluate, Program, SourceGroup, is_variation
+from dmftsym.program.axes import COLUMNS, has_columns
+from dmftsym.program.buffers import Role
+from dmftsym.program.program import Program
+from dmftsym.program.sources import SourceGroup
+from dmftsym.program.statements import Evaluate
 
 MEAN_NOTES = (
     "One causal pass over time: every equation once a step, in causal order.",
@@ -37,21 +41,22 @@ def sweep_code(
 
     `results` maps the names that the sweep returns to arrays; default: the outputs of the program.
     """
-    step = [writer.lines(s) for s in program.step]
-    epilogue = [writer.lines(s) for s in program.epilogue]
+    step = [writer.lines(s) for s in program.sweep.step]
+    epilogue = [writer.lines(s) for s in program.sweep.epilogue]
     allocate, views = _allocations(program, writer.target)
     allocate += grid_lines(program, writer.xp, [*step, *epilogue])
-    before = [line for c in program.constants for line in constant_lines(c, writer)]
+    before = [line for c in program.sweep.constants for line in constant_lines(c, writer)]
     before += _initial_values(program, writer)
-    checked = ("order parameter", "function")
-    timed = [a for a in program.arrays if a.role in checked and not a.site and a.tensor.time_slots]
+    checked = (Role.ORDER_PARAMETER, Role.FUNCTION)
+    timed = [a for a in program.sweep.buffers if a.role in checked and not a.site and a.tensor.time_slots]
     finite = [f'("{a.tensor.name}", {_at_now(a.tensor, program)})' for a in timed]
-    results = results or {t.name: t.name if t.indices else f"{writer.xp}.array({t.name})" for t in program.outputs}
-    evolving = [g for g in program.groups if g.kind == "evolving"]
+    whole = lambda t: t.name if t.indices else f"{writer.xp}.array({t.name})"
+    results = results or {t.name: whole(t) for t in program.facts.outputs}
+    evolving = [g for g in program.sampling.groups if g.evolving]
     return {
         "name": name,
         "amounts": amounts_of(name, program, writer.target),
-        "passes": program.passes,
+        "passes": program.grid.passes,
         "breaks": any(line.lstrip() == "break" for block in step for line in block),
         "arrays": [a for a in arguments if a in ARRAYS],
         "checked": finite,
@@ -74,16 +79,16 @@ def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]
     """Lines that allocate all arrays, and lines that take this step's slice of those that keep all times."""
     allocate, views = [], []
     on_device = target.on_device
-    for site in program.sites:
+    for site in program.sampling.sites:
         allocate.append(f'weight_{site} = weights["{site}"]')
         allocate.append(f"paths_{site} = len(weight_{site})")
-    if not on_device and any(is_variation(a.tensor) for a in program.arrays):
-        allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sites]
-    now = program.now.name
+    if not on_device and any(has_columns(a.tensor) for a in program.sweep.buffers):
+        allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sampling.sites]
+    now = program.grid.now.name
     for array in stored_arrays(program, target):
         allocate.append(array.line)
-        if array.kept:
-            name = array.name.removesuffix("_history")
+        if array.history_of:
+            name = array.history_of
             views.append(f"{name} = " + (f"_row({array.name}, {now})" if on_device else f"{array.name}[{now}]"))
     return allocate, views
 
@@ -91,15 +96,15 @@ def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]
 def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
     lines = []
     xp = writer.xp
-    lines += [f'constant_{site} = normals["constant_{site}"]' for site in program.affine]
-    for group in program.groups:
-        if group.kind == "static":
+    lines += [f'constant_{site} = normals["constant_{site}"]' for site in program.sampling.affine]
+    for group in program.sampling.groups:
+        if group.static:
             drawn = writer.target.product(f'factors["{group.name}"]', f'normals["{group.name}"]')
             lines += [f"# {covariance_text(group)}", f"drawn = {drawn}"]
             lines += writer.sources.members(group)
             continue
-        lines.append(f"normals_{group.name} = {normals_of(group, program.groups)}")
-        if group.kind == "evolving":
+        lines.append(f"normals_{group.name} = {normals_of(group, program.sampling.groups)}")
+        if group.evolving:
             size = times_size("steps", f"size_{group.name}")
             lines.append(f"size_{group.name} = {group_size(group)}")
             stored = stored_sources(program, group, writer.target)
@@ -112,14 +117,15 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
                 lines.append(f"active_{group.name}, rank_{group.name} = {xp}.zeros({size}, dtype=int), 0")
                 lines.append(f"ranks_{group.name} = {xp}.zeros(steps + 1, dtype=int)")
             lines += [array.line for array in stored if array.site]
-    for start in program.starts:
+    for start in program.sampling.starts:
         name = start.field.name
         target = tuple(i for i in start.field.indices if not i.is_time)
         mean, variance = (writer.formula.expression(m, target) for m in (start.mean, start.variance))
         shape = ", ".join([*(size_code(i.axis) for i in target), "-1"])
         column = "[..., None]" if target else ""
         spread = f'{xp}.sqrt({xp}.asarray({variance}))[..., None]*normals["{name}_start"].reshape({shape})'
-        scale = f"*constant_{start.field.site}" if start.field.site in program.affine and start.mean != 0 else ""
+        affine = start.field.site in program.sampling.affine
+        scale = f"*constant_{start.field.site}" if affine and start.mean != 0 else ""
         column = "[..., None]" if target or scale else ""
         lines += [
             f"# {name}(0) ~ Normal(mean {start.mean}, variance {start.variance})",
@@ -129,7 +135,7 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
 
 
 def _at_now(tensor: Tensor, program: Program) -> str:
-    now = program.now.name
+    now = program.grid.now.name
     first = tensor.time_slots[0]
     codes = [now if k == first else f":{now} + 1" if i.is_time else ":" for k, i in enumerate(tensor.indices)]
     return f"{tensor.name}[{', '.join(codes)}]"
@@ -153,12 +159,12 @@ def covariance_text(group: SourceGroup) -> str:
 
 def sizes_of(program: Program) -> list[str]:
     """The names of the axis lengths that are not fixed numbers."""
-    return [a.size for a in program.axes if not a.is_time and not a.size.isdigit()]
+    return [a.size for a in program.facts.axes if not a.is_time and not a.size.isdigit()]
 
 
 def values_of(program: Program) -> list[str]:
     """The names that a sweep finds in `values`."""
-    return [p.name for p in program.parameters] + [d.tensor.name for d in program.data] + sizes_of(program)
+    return [p.name for p in program.facts.parameters] + [d.tensor.name for d in program.facts.data] + sizes_of(program)
 
 
 def unpack(names: list[str], blocks: list[list[str]]) -> list[str]:

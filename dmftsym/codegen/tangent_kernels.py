@@ -9,7 +9,8 @@ from dmftsym.codegen.kernels import element_code, with_source_names, wrapped
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import entries_of
-from dmftsym.lowering.ir import COLUMNS, Assign, Contract, Piece, TangentKernel
+from dmftsym.program.axes import COLUMNS
+from dmftsym.program.statements import Assign, Contract, Piece, TangentKernel
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class _Writer:
         for piece in contract.pieces:
             rows: dict[str, str] = {}
             target = self._element(contract.target, rows)
-            value = "*".join(self._element(o, rows) for o in piece.operands)
+            value = "*".join(self._element(o, rows) for o in piece.factors)
             coefficient = self._formula(piece.scalar * piece.coefficient, {})
             before = [] if coefficient == "1" else [f"path_factor = {coefficient}"]
             factors = [*([] if coefficient == "1" else ["path_factor"]), *([value] if value else [])]
@@ -91,7 +92,7 @@ class _Writer:
         inner: list[str] = []
         for piece in contract.pieces:
             rows = {"path_weight": f"weight_{self.site}[path_from:path_to]"}
-            value = "*".join(["path_weight[path]", *[self._element(o, rows) for o in piece.operands]])
+            value = "*".join(["path_weight[path]", *[self._element(o, rows) for o in piece.factors]])
             coefficient = self._formula(piece.scalar * piece.coefficient, {})
             body = ["path_sum = 0.0", *_over_paths(rows, f"path_sum += {value}")]
             body.append(f"{part} += {'path_sum' if coefficient == '1' else f'({coefficient})*path_sum'}")
@@ -144,7 +145,7 @@ def _spatial(entry: Entry) -> list[Index]:
 def _bound(piece: Piece, own: list[Index]) -> list[Index]:
     """The indices over which a piece is summed."""
     found: list[Index] = []
-    for factor in (Mul(piece.scalar, piece.coefficient), *piece.operands):
+    for factor in (Mul(piece.scalar, piece.coefficient), *piece.factors):
         for entry in entries_of(factor):
             found += [i for i in dict.fromkeys(_spatial(entry)) if i not in own and i not in found]
     return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from sympy import Add, Eq, Expr, Integer, KroneckerDelta, Mul, latex
 
@@ -12,24 +13,30 @@ from dmftsym.language.display import Displayed
 from dmftsym.language.symbols import Entry, Index, Tensor, TimeDerivative
 from dmftsym.language.terms import Term, as_expression, avoid, entries_of, rename
 
+
+class SourceKind(StrEnum):
+    """How a Gaussian source depends on time."""
+
+    STATIC = "static"  # one draw for all times
+    WHITE = "white"  # independent at every time
+    EVOLVING = "evolving"  # with a covariance over two times
+    KICK = "kick"  # no source of the process, but unit impulses added to it
+
+
 NOISE = {
-    "static": "static noise, one draw for all times",
-    "white": "white noise, independent at every time",
-    "evolving": "evolving noise, correlated between times",
+    SourceKind.STATIC: "static noise, one draw for all times",
+    SourceKind.WHITE: "white noise, independent at every time",
+    SourceKind.EVOLVING: "evolving noise, correlated between times",
 }
 
 
 @dataclass(frozen=True)
 class Source:
-    """A Gaussian source u that enters the equation of `field`, times `amplitude` (a function of the fields at t).
-
-    kind: "static" (one draw for all times), "white" (independent at every time), "evolving" (two-time covariance) or
-    "kick" (no source of the process, but unit impulses added to it).
-    """
+    """A Gaussian source u that enters the equation of `field`, times `amplitude` (a function of the fields at t)."""
 
     tensor: Tensor
     field: Tensor
-    kind: str
+    kind: SourceKind
     amplitude: Expr
 
 
@@ -251,10 +258,10 @@ def _read_noise(
     return tuple(ordered), covariances
 
 
-def _make_source(site: SiteAction, field: str, kind: str, amplitude: Expr, existing: Iterable[Source]) -> Source:
+def _make_source(site: SiteAction, field: str, kind: SourceKind, amplitude: Expr, existing: Iterable[Source]) -> Source:
     tensor = next(f for f in site.fields if f.name == field)
     rank = sum(s.field == tensor for s in existing)
-    indices = tuple(i for i in tensor.indices if not i.is_time) if kind == "static" else tensor.indices
+    indices = tuple(i for i in tensor.indices if not i.is_time) if kind is SourceKind.STATIC else tensor.indices
     number = str(rank + 1) if rank else ""
     base, caret, superscript = tensor.latex_name.partition("^")
     latex_name = f"u_{{{number}}}^{{{base}{caret}{superscript}}}" if number else f"u^{{{tensor.latex_name}}}"
@@ -270,7 +277,7 @@ def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):
     for response in (one, other):
         _check_plain_indices(response)
     times = [r.times[0] for r in (one, other)]
-    kind = "white" if times[0] == times[1] else "evolving" if any(body.has(t) for t in times) else "static"
+    kind = _kind(body, times)
     inner, amplitudes = Integer(1), [Integer(1), Integer(1)]
     for factor in Term(body).factors:
         local = [e for e in factor.atoms(Entry) if e.tensor.site]
@@ -289,14 +296,21 @@ def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):
                 f"site {site.name}: the noise amplitude {factor} sums over {foreign[0]}; name the sum with site.define"
             )
         amplitudes[end] *= factor
-    if kind == "white" and amplitudes[0] != 1:
+    if kind is SourceKind.WHITE and amplitudes[0] != 1:
         raise DerivationError(f"site {site.name}: white noise with the amplitude {amplitudes[0]} needs a convention")
-    if kind == "evolving" and not any(inner.has(t) for t in times):
-        kind = "static"
+    if kind is SourceKind.EVOLVING and not any(inner.has(t) for t in times):
+        kind = SourceKind.STATIC
     yield from _oriented(site, term, kind, (one, other), amplitudes, inner, symmetric)
 
 
-def _oriented(site: SiteAction, term: Term, kind: str, pair, amplitudes, inner: Expr, symmetric):
+def _kind(body: Expr, times: list[Expr]) -> SourceKind:
+    """How noise with a covariance between two times depends on them."""
+    if times[0] == times[1]:
+        return SourceKind.WHITE
+    return SourceKind.EVOLVING if any(body.has(t) for t in times) else SourceKind.STATIC
+
+
+def _oriented(site: SiteAction, term: Term, kind: SourceKind, pair, amplitudes, inner: Expr, symmetric):
     """One block for two different sources, in a fixed order; for one source both orientations, unless symmetric."""
     order = [f.name for f in site.fields]
     ends = []
@@ -337,13 +351,14 @@ def _field_indices(site: SiteAction, name: str) -> tuple[Index, ...]:
     return next(f for f in site.fields if f.name == name).indices
 
 
-def _second_indices(site: SiteAction, name: str, kind: str) -> tuple[Index, ...]:
+def _second_indices(site: SiteAction, name: str, kind: SourceKind) -> tuple[Index, ...]:
     """Indices of the right-hand entry of a covariance: primed, the time too unless the noise is white."""
     return tuple(
-        i if i.is_time and kind == "white" else Index(f"{i.name}'", i.axis) for i in _field_indices(site, name)
+        i if i.is_time and kind is SourceKind.WHITE else Index(f"{i.name}'", i.axis) for i in _field_indices(site, name)
     )
 
 
 def _covariance_entries(left: Source, right: Source) -> tuple[Entry, Entry]:
-    primed = [i if i.is_time and right.kind == "white" else Index(f"{i.name}'", i.axis) for i in right.tensor.indices]
+    white = right.kind is SourceKind.WHITE
+    primed = [i if i.is_time and white else Index(f"{i.name}'", i.axis) for i in right.tensor.indices]
     return left.tensor[left.tensor.indices], right.tensor[tuple(primed)]

@@ -15,11 +15,13 @@ from dmftsym.derivation.saddle_point import Constraint, SiteAverage
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of
-from dmftsym.lowering.ir import Array, Evaluate
 from dmftsym.lowering.motion import base_of
-from dmftsym.lowering.quantities import Node, QuantityBuilder
+from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.lowering.schemes import BACK, BLEND, RATE, VALUE, Scheme
-from dmftsym.lowering.times import When
+from dmftsym.program.buffers import Buffer, Role
+from dmftsym.program.nodes import Node
+from dmftsym.program.statements import Evaluate
+from dmftsym.program.times import When
 
 _MULTIPLIER = Symbol("multiplier", real=True)
 
@@ -91,9 +93,9 @@ class ConstraintWriter:
             what = f"{own} one step later, without {multiplier}"
         else:
             free_value, push_value, what = drift, lever, f"{own} without {multiplier}"
-        builder.add_site_array(free, "rate", free_value.expand(), f"{free[free.indices]}: {what}")
+        builder.add_site_array(free, Role.RATE, free_value.expand(), f"{free[free.indices]}: {what}")
         builder.add_site_array(
-            push, "rate", push_value.expand(), f"{push[push.indices]}: what {multiplier} multiplies there"
+            push, Role.RATE, push_value.expand(), f"{push[push.indices]}: what {multiplier} multiplies there"
         )
         self.moved[field] = (multiplier, free[free.indices], push[push.indices])
         return drift + multiplier * lever
@@ -147,7 +149,7 @@ class ConstraintWriter:
         builder.add_function(shift, terms, text, auxiliary=True, starts=True)
         builder.add_function(mu, (Term(found), Term(shift[mu.indices])), line)
         second = Tensor(builder.unique_name("second_time"), "data", (now,))
-        builder.arrays[second.name] = Array(Tensor(second.name, "definition", second.indices), "second time")
+        builder.buffers[second.name] = Buffer(Tensor(second.name, "definition", second.indices), Role.SECOND_TIME)
         late = Term((value - found) * second[now])
         target = value.xreplace({now: Integer(0)})
         statement = Evaluate(target, (late,), f"{target} = its root + {value} - {found} at {now} = 1", accumulate=True)

@@ -17,8 +17,8 @@ from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
 from dmftsym.language.symbols import Index, Tensor
 from dmftsym.language.terms import Before, Term, entries_of
-from dmftsym.lowering.ir import Array
 from dmftsym.lowering.schemes import BACK, Scheme
+from dmftsym.program.buffers import Buffer, Role
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Integrals:
     causal: tuple[Reach, ...] = ()
     explicit: Index | None = None
 
-    def arrays(self) -> tuple[Array, ...]:
+    def buffers(self) -> tuple[Buffer, ...]:
         """The weights as arrays."""
-        heads = ((self.past, "past weight"), (self.end, "end weight"))
-        return tuple(Array(Tensor(t.name, "definition", t.indices), role) for t, role in heads if t is not None)
+        heads = ((self.past, Role.PAST_WEIGHT), (self.end, Role.END_WEIGHT))
+        return tuple(Buffer(Tensor(t.name, "definition", t.indices), role) for t, role in heads if t is not None)
 
     def strict(self, coefficient: Expr, limit: Before) -> tuple[Expr, Before]:
         """The coefficient under a sum over earlier times, with its weight, and the limit of that sum."""

@@ -12,24 +12,27 @@ from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
-from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
+from dmftsym.language.terms import as_expression, entries_of, substitute_activations
 from dmftsym.lowering.acausal import explain_by_missing_past
-from dmftsym.lowering.assemble import history_arrays, kernels_of
 from dmftsym.lowering.clock import CLOCK, clock, with_clock
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
 from dmftsym.lowering.equal_time import restrict_to_equal_time
 from dmftsym.lowering.gaussian import Closure, close_linear_sites
-from dmftsym.lowering.ir import Array, Evaluate, Program, SourceGroup
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
 from dmftsym.lowering.motion import add_motion, rate_of, waits_of
 from dmftsym.lowering.passes import check_passes
-from dmftsym.lowering.quantities import Node, QuantityBuilder
+from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.lowering.responses import add_responses, reads_of_responses
-from dmftsym.lowering.schedule import InstantaneousLoop, Schedule, build_causal_schedule
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import group_sources
+from dmftsym.program.buffers import Buffer, Role
+from dmftsym.program.fusion import history_arrays, kernels_of
+from dmftsym.program.program import Facts, Grid, Program, Sampling, Sweep
+from dmftsym.program.schedule import InstantaneousLoop, Schedule, build_causal_schedule
+from dmftsym.program.sources import SourceGroup
+from dmftsym.program.statements import Assign, Draw, Evaluate
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def _lower(
         sites = tuple(with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites)
     builder = QuantityBuilder(action, scheme, equations.causal, closure.sites, explicit)
     if timed != untimed:
-        builder.arrays[CLOCK] = Array(clock(action.time), "clock")
+        builder.buffers[CLOCK] = Buffer(clock(action.time), Role.CLOCK)
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
     starts: list[Start] = []
     for group in groups:
@@ -109,7 +112,7 @@ def _lower(
             builder.add_function(definition.tensor, definition.terms, line)
     nodes = builder.nodes
     if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
-        nodes = dict(sorted(nodes.items(), key=lambda item: not _starts(item[1])))
+        nodes = dict(sorted(nodes.items(), key=lambda item: not item[1].starts))
     schedule = build_causal_schedule(nodes, builder.now)
     return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
 
@@ -127,17 +130,10 @@ def _check_conjugates_vanish(equations: Derivation) -> None:
 
 
 def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> None:
-    if group.kind == "static":
+    if group.static:
         return
-    terms: list[Term] = []
-    constraints: tuple[Before, ...] = ()
-    lines: list[str] = []
-    for block in group.blocks:
-        if group.kind == "evolving":
-            constraints = (*constraints, Before(block.right.times[0], builder.now, True))
-        terms += block.terms
-        lines.append(f"<{block.left} {block.right}> = {as_expression(block.terms)}")
-    if group.kind == "white":
+    lines = [f"<{b.left} {b.right}> = {as_expression(b.terms)}" for b in group.blocks]
+    if group.white:
         blocks = tuple(
             replace(
                 b, terms=tuple(t.times(scheme.white_variance if builder.action.is_continuous else 1) for t in b.terms)
@@ -145,7 +141,7 @@ def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> N
             for b in group.blocks
         )
         group = replace(group, blocks=blocks)
-    builder.add_draw(group, terms, constraints, "; ".join(lines))
+    builder.add_draw(group, "; ".join(lines))
 
 
 def _add_site(
@@ -184,7 +180,7 @@ def _add_site(
         if definition.tensor.name in liveness.live:
             value = builder.lower_terms(definition.terms, process.site, definition.tensor.name)
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
-            builder.add_site_array(definition.tensor, "definition", value, line)
+            builder.add_site_array(definition.tensor, Role.DEFINITION, value, line)
     return starts
 
 
@@ -194,11 +190,11 @@ def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, s
     line = f"{equation.left_side()} = {equation.right_side()}"
     if not equation.derivative:
         lagged = any(t == now - 1 for e in entries_of(right) for t in e.times)
-        builder.add_site_array(field, "field", right, line, starts=lagged and given)
+        builder.add_site_array(field, Role.FIELD, right, line, starts=lagged and given)
         return lagged
     rate = rate_of(field)
-    builder.add_site_array(rate, "rate", right, line, after=waits_of(field, scheme))
-    add_motion(builder, scheme, field, "field")
+    builder.add_site_array(rate, Role.RATE, right, line, after=waits_of(field, scheme))
+    add_motion(builder, scheme, field, Role.FIELD)
     return True
 
 
@@ -225,56 +221,57 @@ def _add_order_parameters(
         builder.add_average(equation.tensor, equation.averages, equation.explicit, line, equation.tensor in symmetric)
 
 
-def _starts(node: Node) -> bool:
-    return any(getattr(s, "starts", False) for s in node.statements)
-
-
 def program_of(lowered: Lowered) -> Program:
     """The program of a lowered model: its statements in causal order, kernels fused, histories where needed."""
     action, scheme, builder, schedule = lowered.action, lowered.scheme, lowered.builder, lowered.schedule
     constants = tuple(s for n in schedule.constants for s in n.statements if isinstance(s, Evaluate))
-    history = history_arrays(schedule, builder.arrays)
-    arrays = tuple(replace(a, history=name in history) for name, a in builder.arrays.items())
+    history = history_arrays(schedule, builder.buffers)
+    buffers = tuple(replace(b, history=name in history) for name, b in builder.buffers.items())
     heads = {q.name: q for q in action.order_parameters} | {d.tensor.name: d.tensor for d in action.definitions}
     symmetric = {tensor.name for tensor in symmetric_tensors(action) if tensor.kind == "data"}
-    return Program(
-        action.name,
-        action.description,
-        builder.now,
-        action.is_continuous,
-        scheme.name if action.is_continuous else "exact discrete time",
-        action.time_step if action.is_continuous else 1.0,
-        action.axes,
-        action.parameters,
-        action.data,
-        tuple(sorted(symmetric)),
-        arrays,
-        _drawn_groups(lowered.groups, schedule),
-        lowered.starts,
-        constants,
-        kernels_of(schedule.step),
-        tuple(s for n in schedule.epilogue for s in n.statements),
-        tuple(heads[name] for name in lowered.liveness.outputs),
-        tuple(s.name for s in action.sites),
-        _is_smooth(builder),
-        lowered.equations,
-        lowered.closure.reasons,
-        lowered.closure.affine,
-        scheme.order if action.is_continuous else None,
-        scheme.passes,
-        tuple((s.name, s.weight) for s in action.sites),
+    facts = Facts(
+        name=action.name,
+        description=action.description,
+        axes=action.axes,
+        parameters=action.parameters,
+        data=action.data,
+        symmetric_data=tuple(sorted(symmetric)),
+        outputs=tuple(heads[name] for name in lowered.liveness.outputs),
+        equations=lowered.equations,
     )
+    grid = Grid(
+        now=builder.now,
+        continuous=action.is_continuous,
+        scheme=scheme.name if action.is_continuous else "exact discrete time",
+        time_step=action.time_step if action.is_continuous else 1.0,
+        order=scheme.order if action.is_continuous else None,
+        passes=scheme.passes,
+    )
+    sampling = Sampling(
+        sites=tuple(s.name for s in action.sites),
+        weights=tuple((s.name, s.weight) for s in action.sites),
+        groups=_drawn_groups(lowered.groups, schedule),
+        starts=lowered.starts,
+        closure=lowered.closure.reasons,
+        affine=lowered.closure.affine,
+        smooth=_is_smooth(builder),
+    )
+    sweep = Sweep(
+        buffers=buffers,
+        constants=constants,
+        step=kernels_of(schedule.step),
+        epilogue=tuple(s for n in schedule.epilogue for s in n.statements),
+    )
+    return Program(facts=facts, grid=grid, sampling=sampling, sweep=sweep)
 
 
 def _drawn_groups(groups, schedule: Schedule) -> tuple[SourceGroup, ...]:
     """The groups as they are drawn: white ones carry their discretised variance."""
-    drawn = {
-        n.statements[0].group.name: n.statements[0].group for n in schedule.step if hasattr(n.statements[0], "group")
-    }
+    drawn = {s.group.name: s.group for n in schedule.step for s in n.statements[:1] if isinstance(s, Draw)}
     return tuple(drawn.get(g.name, g) for g in groups)
 
 
 def _is_smooth(builder: QuantityBuilder) -> bool:
     kinked = (Max, Min, Heaviside, Piecewise, Abs, sign, floor, ceiling)
-    bodies = [s.expression for n in builder.nodes.values() for s in n.statements if hasattr(s, "expression")]
+    bodies = [s.expression for n in builder.nodes.values() for s in n.statements if isinstance(s, Assign)]
     return not any(substitute_activations(b).has(*kinked) for b in bodies)

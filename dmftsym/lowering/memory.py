@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from sympy import Expr, KroneckerDelta, Mul
 
 from dmftsym.derivation.derive import Derivation
-from dmftsym.derivation.process import Covariance, EffectiveProcess, FieldEquation, Processes
+from dmftsym.derivation.process import Covariance, EffectiveProcess, FieldEquation, Processes, SourceKind
 from dmftsym.derivation.responses import ResponseFunction, tangents
 from dmftsym.language.symbols import Entry, Index, Parameter, Tensor
 from dmftsym.language.terms import Term, entries_of
-from dmftsym.lowering.ir import SourceGroup
 from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.program.sources import SourceGroup
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,14 @@ def _declared(name: str, process: EffectiveProcess) -> tuple[Index, ...]:
 
 
 def _fields(block: Covariance, process: EffectiveProcess) -> tuple[str, str]:
-    fields = {s.tensor.name: s.field.name for e in process.equations for s in e.sources if s.kind == "evolving"}
+    sources = [s for e in process.equations for s in e.sources if s.kind is SourceKind.EVOLVING]
+    fields = {s.tensor.name: s.field.name for s in sources}
     return fields.get(block.left.tensor.name, ""), fields.get(block.right.tensor.name, "")
 
 
 def _linked(field: str, process: EffectiveProcess) -> list[str]:
     """The fields whose evolving sources are drawn together with that of a field, itself first."""
-    sources = [s for e in process.equations for s in e.sources if s.kind == "evolving" and s.amplitude == 1]
+    sources = [s for e in process.equations for s in e.sources if s.kind is SourceKind.EVOLVING and s.amplitude == 1]
     if [s.field.name for s in sources].count(field) != 1:
         return []
     found, queue = [field], [field]
@@ -249,7 +250,7 @@ def add_recalls(builder: QuantityBuilder, recalls: tuple[Recall, ...], groups: t
 
 
 def _draws(group: SourceGroup, site: str) -> bool:
-    return group.site == site and group.kind == "evolving"
+    return group.site == site and group.evolving
 
 
 def _array(builder: QuantityBuilder, value: Expr, now: Index, site: str) -> Entry:

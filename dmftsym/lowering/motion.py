@@ -6,6 +6,7 @@ from dmftsym.language.symbols import Entry, Tensor
 from dmftsym.language.terms import Term
 from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.lowering.schemes import RATE, VALUE, Scheme
+from dmftsym.program.buffers import Role
 
 
 def base_of(tensor: Tensor, scheme: Scheme) -> Tensor:
@@ -33,7 +34,7 @@ def add_motion(
     builder: QuantityBuilder,
     scheme: Scheme,
     tensor: Tensor,
-    role: str,
+    role: Role,
     restart: tuple[Expr, Expr] | None = None,
 ) -> None:
     """Add what moves a quantity from pass to pass; `restart`: where it is one, the quantity takes the other value."""
@@ -42,12 +43,12 @@ def add_motion(
     values = {VALUE: base[tensor.indices].xreplace(before), RATE: rate[tensor.indices].xreplace(before)}
     _add(builder, scheme, tensor, role, scheme.advance.xreplace(values), None, restart)
     if scheme.carried is not None:
-        kind, start = ("base", own) if role == "field" else (role, None)
+        kind, start = (Role.BASE, own) if role is Role.FIELD else (role, None)
         _add(builder, scheme, base, kind, scheme.carried.xreplace(values), start, restart, (own,))
 
 
 def _add(
-    builder: QuantityBuilder, scheme: Scheme, tensor: Tensor, role: str, step: Expr, initial, restart, after=()
+    builder: QuantityBuilder, scheme: Scheme, tensor: Tensor, role: Role, step: Expr, initial, restart, after=()
 ) -> None:
     if restart:
         where, value = restart

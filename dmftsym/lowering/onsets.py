@@ -12,14 +12,14 @@ from sympy import Expr, Integer, KroneckerDelta, Mul
 from dmftsym.derivation.responses import Tangent
 from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of, substitute_activations
-from dmftsym.lowering.ir import Array
 from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.program.buffers import Buffer, Role
 
 
-def grid_array(builder: QuantityBuilder, role: str) -> Entry:
+def grid_array(builder: QuantityBuilder, role: Role) -> Entry:
     """An array of numbers that the time grid fixes: times of impulses, times."""
     indices, name = (builder.kick, builder.now), role.replace(" ", "_")
-    builder.arrays.setdefault(name, Array(Tensor(name, "definition", indices), role))
+    builder.buffers.setdefault(name, Buffer(Tensor(name, "definition", indices), role))
     return Tensor(name, "data", indices)[indices]
 
 
@@ -51,13 +51,13 @@ class Onsets:
     def halved(self, tensor: Tensor) -> Tensor:
         """A tangent as it stands in integrals, which begin at the time of the impulse: half its value counts there."""
         half = Tensor(f"half_{tensor.name}", "definition", tensor.indices, tensor.site)
-        if half.name not in self.builder.arrays:
-            self._add(half, (Term(grid_array(self.builder, "half onset") * tensor[tensor.indices]),))
+        if half.name not in self.builder.buffers:
+            self._add(half, (Term(grid_array(self.builder, Role.HALF_ONSET) * tensor[tensor.indices]),))
         return half
 
     def restart(self, tangent: Tangent) -> tuple[Expr, Expr]:
         """Where a moving tangent starts (one there, else zero), and its value there."""
-        onset = grid_array(self.builder, "onset")
+        onset = grid_array(self.builder, Role.ONSET)
         return onset, onset * self.jump(tangent)
 
     def jump(self, tangent: Tangent) -> Expr:
@@ -70,7 +70,7 @@ class Onsets:
         tensor = self.tensors[tangent.tensor.name]
         indices = tuple(i for i in tensor.indices if i != self.builder.kick)
         jump = Tensor(f"jump_{tensor.name}", "definition", indices, tensor.site)
-        if jump.name not in self.builder.arrays:
+        if jump.name not in self.builder.buffers:
             self._add(jump, terms)
         return jump[indices]
 
@@ -94,6 +94,6 @@ class Onsets:
         line = f"{tensor[tensor.indices]} = {as_expression(terms)}"
         if tensor.site:
             value = self.builder.lower_terms(terms, tensor.site, tensor.name)
-            self.builder.add_site_array(tensor, "tangent", value, line)
+            self.builder.add_site_array(tensor, Role.TANGENT, value, line)
         else:
             self.builder.add_function(tensor, terms, line, auxiliary=True)

@@ -3,6 +3,7 @@
 from sympy import Add
 
 from dmftsym.derivation.derive import Derivation
+from dmftsym.derivation.process import SourceKind
 from dmftsym.errors import LoweringError
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.lowering.schemes import Scheme
@@ -30,7 +31,7 @@ def check_passes(equations: Derivation, scheme: Scheme) -> None:
                 )
     for process in equations.process:
         for equation in process.equations:
-            if not equation.derivative and any(s.kind == "white" for s in equation.sources):
+            if not equation.derivative and any(s.kind is SourceKind.WHITE for s in equation.sources):
                 raise LoweringError(
                     f"scheme {scheme.name}: the white noise of {equation.field} drives no time derivative; where it "
                     f"multiplies a field, prediction and correction would turn Itô into Stratonovich: use scheme euler"

@@ -9,15 +9,18 @@ from functools import cached_property
 
 from sympy import Expr, Integer, KroneckerDelta, Mul
 
-from dmftsym.derivation.functional import strictly_before
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
 from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import KICKS, Entry, Index, Tensor, split_index
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, flatten
 from dmftsym.lowering.integrals import integrals_of
-from dmftsym.lowering.ir import (
-    Array,
+from dmftsym.lowering.schemes import Scheme
+from dmftsym.lowering.terms import exchange, indices_in_order, on_site, readable
+from dmftsym.program.buffers import Buffer, Role
+from dmftsym.program.nodes import Node, node_of
+from dmftsym.program.sources import SourceGroup
+from dmftsym.program.statements import (
     Assign,
     Contract,
     Draw,
@@ -25,13 +28,10 @@ from dmftsym.lowering.ir import (
     ExtendBasis,
     Piece,
     RecallMemory,
-    SourceGroup,
     Statement,
+    parted,
 )
-from dmftsym.lowering.nodes import Node
-from dmftsym.lowering.schemes import Scheme
-from dmftsym.lowering.terms import contract_reads, exchange, indices_in_order, on_site, readable
-from dmftsym.lowering.times import When, latest
+from dmftsym.program.times import When
 
 
 class QuantityBuilder:
@@ -39,7 +39,7 @@ class QuantityBuilder:
 
     def __init__(self, action: Action, scheme: Scheme, causal=(), linear: tuple[str, ...] = (), explicit=False):
         self.action, self.now = action, action.time
-        self.arrays: dict[str, Array] = {}
+        self.buffers: dict[str, Buffer] = {}
         self.nodes: dict[str, Node] = {}
         self.linear = linear
         self.drawn: dict[str, str] = {}  # source -> the group whose draw it waits for; static sources wait for none
@@ -51,53 +51,49 @@ class QuantityBuilder:
         self._names |= {q.name for q in action.order_parameters} | {p.name for p in action.parameters}
         self._names |= {i.name for i in action.indices} | {a.size for a in action.axes} | {s.name for s in action.sites}
         self.integrals = integrals_of(scheme, action, self.unique_name, causal, explicit)
-        self.arrays |= {a.tensor.name: a for a in self.integrals.arrays()}
+        self.buffers |= {b.tensor.name: b for b in self.integrals.buffers()}
 
     # --- public: one method a kind of quantity ----------------------------------------------------
 
     def add_site_array(
-        self, tensor: Tensor, role: str, expression: Expr, equation: str, after: tuple[Entry, ...] = (), **options
+        self, tensor: Tensor, role: Role, expression: Expr, equation: str, after: tuple[Entry, ...] = (), **options
     ) -> None:
         """An elementwise update target = expression for every sample path; it comes `after` these in a step."""
-        self.arrays[tensor.name] = Array(tensor, role)
+        self.buffers[tensor.name] = Buffer(tensor, role)
         assign = Assign(tensor[tensor.indices], expression, equation, **options)
-        self._add_node(tensor, (assign,), [expression, *after], (), site=tensor.site, auxiliary=role == "factor")
+        self._add_node(tensor, (assign,), after, site=tensor.site, auxiliary=role is Role.FACTOR)
 
     def add_average(self, tensor: Tensor, averages, explicit, equation: str, symmetric: bool) -> None:
         """An order parameter: a row of site averages, with its mirror image if it has two times."""
-        self.arrays[tensor.name] = Array(tensor, "order parameter")
+        self.buffers[tensor.name] = Buffer(tensor, Role.ORDER_PARAMETER)
         contracts = [self._average(tensor, averages, explicit, equation, mirror=symmetric)]
         if len(tensor.time_slots) == 2 and not symmetric:
             contracts.append(self._average(tensor, averages, explicit, equation, exchanged=True))
-        reads = [e for c in contracts for e in contract_reads(c)]
-        self._add_node(tensor, tuple(contracts), reads, contracts[0].constraints)
+        self._add_node(tensor, tuple(contracts))
 
     def add_response(self, tensor: Tensor, target: Entry, terms: tuple[Term, ...], site: str, equation: str) -> None:
         """A response function: a row of averages of tangents, or of tangents that are the same on every path."""
-        self.arrays[tensor.name] = Array(tensor, "order parameter")
+        self.buffers[tensor.name] = Buffer(tensor, Role.ORDER_PARAMETER)
         if not site:
-            statement: Statement = Evaluate(target, terms, equation)
-            self._add_node(tensor, (statement,), list(terms), ())
+            self._add_node(tensor, (Evaluate(target, terms, equation),))
             return
         pieces = []
         for term in terms:
             path = Mul(*[f for f in term.factors if on_site(f, site)])
             pieces.append(self._piece(term.body / path, path, site, (), tensor.name, apart=True))
-        statement = Contract(target, tuple(pieces), (), True, equation)
-        self._add_node(tensor, (statement,), contract_reads(statement), ())
+        self._add_node(tensor, (Contract(target, tuple(pieces), (), True, equation),))
 
     def add_function(
         self, tensor: Tensor, terms: tuple[Term, ...], equation: str, auxiliary=False, after=(), **options
     ) -> None:
         """A function of order parameters and data (a definition, an observable, a coefficient)."""
-        self.arrays[tensor.name] = Array(tensor, "function")
+        self.buffers[tensor.name] = Buffer(tensor, Role.FUNCTION)
         statements = []
         for exchanged in (False, True) if len(tensor.time_slots) == 2 else (False,):
             target, constraints, mapping = self._row(tensor, exchanged)
             moved = tuple(part for t in terms for part in self.integrals.split(exchange(t, mapping)))
             statements.append(Evaluate(target, moved, equation, constraints, **options))
-        reads = [*(t for s in statements for t in s.terms), *after]
-        self._add_node(tensor, tuple(statements), reads, statements[0].constraints, auxiliary=auxiliary)
+        self._add_node(tensor, tuple(statements), after, auxiliary=auxiliary)
 
     def lower_terms(self, terms: tuple[Term, ...], site: str, target: str) -> Expr:
         """The value at the current step of a sum of terms, as an elementwise expression; sums become memory arrays."""
@@ -114,17 +110,12 @@ class QuantityBuilder:
             total += outer * self._sum(coefficient, path, bound, constraints, site, target)
         return total
 
-    def add_draw(self, group: SourceGroup, terms: list[Term], constraints: tuple[Before, ...], equation: str) -> None:
+    def add_draw(self, group: SourceGroup, equation: str) -> None:
         """The values of an evolving or white group of sources at this step."""
         label = ", ".join(str(s.tensor[s.tensor.indices]) for s in group.members)
-        reads = [
-            (e.tensor.name, latest(e, self.now, (*constraints, *t.constraints), label))
-            for t in terms
-            for e in entries_of(t.body)
-            if e.tensor.kind != "data"
-        ]
         self.drawn |= {s.tensor.name: group.name for s in group.members}
-        self.nodes[group.name] = Node(group.name, label, (Draw(group, equation),), tuple(dict.fromkeys(reads)))
+        drawn = node_of(group.name, label, (Draw(group, equation),), self.now, {})
+        self.nodes[group.name] = replace(drawn, rows=(), sources=())
 
     def add_basis(self, group: SourceGroup, values: tuple[Entry, ...]) -> None:
         """Functions of the paths of another site that stand to `values` as the normals of a group to its sources."""
@@ -145,7 +136,7 @@ class QuantityBuilder:
         statement = RecallMemory(
             target, observable, coefficient, group, recall.instant, recall.equation, recall.correlation
         )
-        self.arrays[tensor.name] = Array(tensor, "memory")
+        self.buffers[tensor.name] = Buffer(tensor, Role.MEMORY)
         self.nodes[tensor.name] = Node(tensor.name, str(target), (statement,), reads, tensor.site, auxiliary=True)
 
     # --- sums -------------------------------------------------------------------------------------
@@ -208,10 +199,8 @@ class QuantityBuilder:
         contract = Contract(
             entry, (piece,), (), False, f"{entry} = {as_expression((term,))}", accumulate, constraints=constraints
         )
-        self.arrays[tensor.name] = Array(tensor, "memory")
-        self._add_node(
-            tensor, (contract,), contract_reads(contract), constraints, site=site, epilogue=strict, auxiliary=True
-        )
+        self.buffers[tensor.name] = Buffer(tensor, Role.MEMORY)
+        self._add_node(tensor, (contract,), site=site, epilogue=strict, auxiliary=True)
         return entry
 
     def _lower_inner_sums(self, body: Expr, site: str, target: str) -> Expr:
@@ -230,12 +219,9 @@ class QuantityBuilder:
         return body.replace(lambda e: isinstance(e, IndexSum), lower)
 
     def _piece(self, coefficient: Expr, path: Expr, site: str, constraints, target: str, apart: bool = False) -> Piece:
-        scalar: list[Expr] = []
-        indexed: list[Expr] = []
-        for factor in Mul.make_args(coefficient):
-            indices = [i for e in entries_of(factor) for i in e.atoms(Index) if i != self.now]
-            (indexed if indices else scalar).append(factor)
-        return Piece(Mul(*scalar), Mul(*indexed), self._operands(path, site, target, apart), constraints)
+        return Piece(
+            *parted(Mul.make_args(coefficient), self.now), self._operands(path, site, target, apart), constraints
+        )
 
     def _operands(self, path: Expr, site: str, target: str, apart: bool = False) -> tuple[Entry, ...]:
         """Group the per-path factors of a product by time and indices; each group becomes one array.
@@ -287,7 +273,7 @@ class QuantityBuilder:
             indices = (*[canonical[i] for i in own], self.now)
             tensor = Tensor(self.unique_name(readable(key) or "factor"), "definition", indices, site)
             self._factors[key] = tensor
-            self.add_site_array(tensor, "factor", key, f"{tensor[indices]} = {key}")
+            self.add_site_array(tensor, Role.FACTOR, key, f"{tensor[indices]} = {key}")
         tensor, back = self._factors[key], {canonical[i]: i for i in own}
         at = self.now if time == self.now - 1 else time
         return tensor[(*[back[i] for i in tensor.indices[:-1]], at)]
@@ -337,38 +323,9 @@ class QuantityBuilder:
 
     # --- bookkeeping ------------------------------------------------------------------------------
 
-    def _add_node(self, tensor: Tensor, statements, reads, constraints, **options) -> None:
+    def _add_node(self, tensor: Tensor, statements: tuple[Statement, ...], after=(), **options) -> None:
         where = f"{tensor[tensor.indices]}"
-        found = []
-        sources: list[str] = []
-        rows: dict[str, bool] = {}
-        for item in reads:
-            body, limits = (
-                (item.body, (*constraints, *item.constraints)) if isinstance(item, Term) else (item, constraints)
-            )
-            for entry in entries_of(body):
-                name = entry.tensor.name
-                if entry.tensor.kind == "source":
-                    sources.append(name)
-                    name = self.drawn.get(name)
-                if entry.tensor.kind != "data" and name:
-                    found.append((name, latest(entry, self.now, limits, where)))
-                    rows[name] = rows.get(name, True) and self._is_row(entry, limits)
-        self.nodes[tensor.name] = Node(
-            tensor.name,
-            where,
-            statements,
-            tuple(dict.fromkeys(found)),
-            rows=tuple(name for name, only in rows.items() if only),
-            sources=tuple(dict.fromkeys(sources)),
-            **options,
-        )
-
-    def _is_row(self, entry: Entry, limits: tuple[Before, ...]) -> bool:
-        """Whether an entry stands at (t, s) with s strictly before the present time t."""
-        if len(entry.times) != 2 or entry.times[0] != self.now:
-            return False
-        return strictly_before(entry.times[1], self.now, limits)
+        self.nodes[tensor.name] = node_of(tensor.name, where, statements, self.now, self.drawn, after, **options)
 
     @cached_property
     def kick(self) -> Index:

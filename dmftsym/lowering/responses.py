@@ -9,11 +9,12 @@ from dmftsym.derivation.responses import ResponseFunction, Tangent, change_of_ob
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of, substitute_activations
-from dmftsym.lowering.ir import TIME_STEP
 from dmftsym.lowering.motion import add_motion, rate_of, waits_of
 from dmftsym.lowering.onsets import Onsets, at_source, grid_array
 from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.lowering.schemes import Scheme
+from dmftsym.program.axes import TIME_STEP
+from dmftsym.program.buffers import Role
 
 
 def reads_of_responses(equations: Derivation) -> dict[str, list[Entry]]:
@@ -73,7 +74,7 @@ class _ResponseWriter:
     def add(self) -> None:
         """Add the tangents (unless another response function needed them before) and the average."""
         for tangent in self.tangents:
-            if self.tensors[tangent.tensor.name].name not in self.builder.arrays:
+            if self.tensors[tangent.tensor.name].name not in self.builder.buffers:
                 self._add_tangent(tangent)
         self._add_average()
 
@@ -140,11 +141,11 @@ class _ResponseWriter:
             self.builder.add_function(tensor, terms, line, auxiliary=True, starts=started)
         else:
             value = self.builder.lower_terms(terms, tensor.site, tensor.name)
-            self.builder.add_site_array(tensor, "tangent", value, line, starts=started)
+            self.builder.add_site_array(tensor, Role.TANGENT, value, line, starts=started)
 
     def _impulse(self, tangent: Tangent) -> Expr:
         """1 where x, its indices and its time are those of the source (a density in continuous time)."""
-        return grid_array(self.builder, "impulse") * at_source(tangent, self.source)
+        return grid_array(self.builder, Role.IMPULSE) * at_source(tangent, self.source)
 
     def _add_moving(self, tensor: Tensor, terms: tuple[Term, ...], line: str, restart) -> None:
         """A tangent with an equation of motion: zero at the start, then one step of the scheme after the other."""
@@ -153,8 +154,8 @@ class _ResponseWriter:
             builder.add_function(rate, terms, line, auxiliary=True, after=waits)
         else:
             value = builder.lower_terms(terms, rate.site, tensor.name)
-            builder.add_site_array(rate, "rate", value, line, after=waits)
-        add_motion(builder, self.scheme, tensor, "tangent", restart)
+            builder.add_site_array(rate, Role.RATE, value, line, after=waits)
+        add_motion(builder, self.scheme, tensor, Role.TANGENT, restart)
 
     def _add_average(self) -> None:
         response, builder = self.response, self.builder
@@ -169,7 +170,7 @@ class _ResponseWriter:
         terms = tuple(replace(t, body=(t.body * response.coefficient).xreplace(here)) for t in terms)
         moved = [replace(t, body=self._lowered(t.body)) for t in terms]
         if self.onsets and response.instant:
-            at_once = grid_array(builder, "onset") / TIME_STEP
+            at_once = grid_array(builder, Role.ONSET) / TIME_STEP
             moved += [t.times(at_once) for t in self.onsets.at_impulse(terms)]
         target = response.tensor[response.tensor.indices].xreplace({**end, later: builder.now})
         local = any(e.tensor.site == response.site for t in moved for e in entries_of(t.body))

@@ -6,7 +6,7 @@ from sympy import Expr, Rational, Symbol
 
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import PASSES, Index
-from dmftsym.lowering.ir import TIME_STEP
+from dmftsym.program.axes import TIME_STEP
 
 VALUE, RATE = Symbol("value", real=True), Symbol("rate", real=True)
 

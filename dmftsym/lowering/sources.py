@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from sympy import Expr
 
-from dmftsym.derivation.process import Covariance, EffectiveProcess, Source
+from dmftsym.derivation.process import Covariance, EffectiveProcess, Source, SourceKind
 from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.language.action import Action
 from dmftsym.language.terms import entries_of
-from dmftsym.lowering.ir import SourceGroup
 from dmftsym.lowering.memory import Recall
+from dmftsym.program.sources import SourceGroup
 
 
 def group_sources(
@@ -33,9 +33,9 @@ def group_sources(
         members = sorted(members, key=sources.index)
         own = tuple(b for b in blocks if b.left.tensor.name in {m.tensor.name for m in members})
         kind = members[0].kind
-        antithetic = kind == "static" and _flips_an_observable(action, process, saddle, members)
+        antithetic = kind is SourceKind.STATIC and _flips_an_observable(action, process, saddle, members)
         name = "_".join(m.tensor.name for m in members)
-        wanted = [r.tensor.site for r in recalls if kind == "evolving" and _draws(r, process.site, members)]
+        wanted = [r.tensor.site for r in recalls if kind is SourceKind.EVOLVING and _draws(r, process.site, members)]
         basis = wanted[0] if wanted else ""
         result.append(SourceGroup(name, process.site, kind, tuple(members), own, antithetic, basis))
     return _with_odd_memories(tuple(result), action, process, saddle, recalls)
@@ -49,7 +49,7 @@ def _with_odd_memories(groups, action: Action, process: EffectiveProcess, saddle
     """
     result = list(groups)
     for k, group in enumerate(result):
-        for recall in (r for r in recalls if group.kind == "evolving" and _draws(r, process.site, group.members)):
+        for recall in (r for r in recalls if group.evolving and _draws(r, process.site, group.members)):
             flipped = {m.field.name for g in result if g.antithetic for m in g.members}
             both = flipped | {m.field.name for m in group.members}
             parities = [_parity(t.body, both, action) for t in recall.response.terms]

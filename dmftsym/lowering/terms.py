@@ -5,7 +5,6 @@ from sympy import Expr, Mul
 from dmftsym.language.activations import ActivationValue
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Term, avoid, entries_of, rename
-from dmftsym.lowering.ir import Contract
 
 
 def exchange(term: Term, mapping: dict) -> Term:
@@ -24,15 +23,6 @@ def indices_in_order(expr: Expr) -> list[Index]:
     """Indices in the order in which the printed expression shows them."""
     text = str(expr)
     return sorted(expr.atoms(Index), key=lambda i: (i.is_time, text.find(i.name), i.name))
-
-
-def contract_reads(contract: Contract) -> list[Term | Expr]:
-    """What a contraction reads, with the limits on its times."""
-    reads: list[Term | Expr] = []
-    for piece in contract.pieces:
-        body = piece.scalar * piece.coefficient * Mul(*piece.operands)
-        reads.append(Term(body, (), piece.constraints))
-    return reads + list(contract.explicit)
 
 
 def readable(expr: Expr) -> str | None:

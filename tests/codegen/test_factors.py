@@ -34,7 +34,7 @@ def rebuild(probe):
     def run(covariance, size=1):
         total = len(covariance)
         shape = (total // size, size, total // size, size)
-        normals = {group.name: np.sqrt(total) * np.eye(total) for group in probe.program.groups}
+        normals = {group.name: np.sqrt(total) * np.eye(total) for group in probe.program.sampling.groups}
         weights = {"unit": np.full(total, 1 / total)}
         values = {"given": covariance.reshape(shape), "P": size}
         found, status, null = probe.solver.module.sweep(values, {}, normals, weights, shape[0], 1.0, None)

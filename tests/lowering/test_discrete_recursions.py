@@ -121,8 +121,8 @@ def test_a_scheme_is_data_and_others_can_be_added(monkeypatch):
     """The exponential Euler rule, added as a record: exact for dx/dt = -x, where Euler's is of first order."""
     from sympy import exp
 
-    from dmftsym.lowering.ir import TIME_STEP
     from dmftsym.lowering.schemes import RATE, SCHEMES, VALUE, Scheme
+    from dmftsym.program.axes import TIME_STEP
 
     rule = VALUE + (1 - exp(-TIME_STEP)) * RATE
     exact = Scheme("exponential", 1, rule, TIME_STEP, 1 / TIME_STEP, "Hochbruck & Ostermann, Acta Numerica 2010")

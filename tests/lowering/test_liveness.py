@@ -4,9 +4,9 @@ import pytest
 from test_schedule import lowered
 
 import dmftsym as ds
-from dmftsym.lowering.ir_printer import program_text
 from dmftsym.lowering.lower import program_of
 from dmftsym.models.loading import build_model
+from dmftsym.program.printer import program_text
 
 
 def test_kernels_on_request_are_needed_at_equal_times_only():
@@ -14,11 +14,11 @@ def test_kernels_on_request_are_needed_at_equal_times_only():
     program, liveness = program_of(found), found.liveness
     assert set(liveness.equal_time) == {"Phi1", "G1"}
     assert set(liveness.outputs) == {"f", "K", "loss"}
-    assert not any(a.history for a in program.arrays), "one-time results need no history of the fields"
+    assert not any(a.history for a in program.sweep.buffers), "one-time results need no history of the fields"
     found = lowered(build_model("mlp"), ("Phi1",))
     program, liveness = program_of(found), found.liveness
     assert liveness.equal_time == ("G1",) and "Phi1" in liveness.outputs
-    assert {a.tensor.name for a in program.arrays if a.history} == {"phi_h"}
+    assert {a.tensor.name for a in program.sweep.buffers if a.history} == {"phi_h"}
 
 
 def test_unused_order_parameters_are_not_computed():
@@ -36,11 +36,11 @@ def test_unused_order_parameters_are_not_computed():
     found = lowered(m)
     program, liveness = program_of(found), found.liveness
     assert liveness.unused == ("Unused",)
-    assert not any("extra" in a.tensor.name for a in program.arrays)
+    assert not any("extra" in a.tensor.name for a in program.sweep.buffers)
     assert "Unused" in liveness.text()
     found = lowered(m, ("Unused",))
     program, liveness = program_of(found), found.liveness
-    assert {"extra", "Unused"} <= {a.tensor.name for a in program.arrays}
+    assert {"extra", "Unused"} <= {a.tensor.name for a in program.sweep.buffers}
 
 
 def test_unknown_outputs_are_named():

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from dmftsym.errors import LoweringError
 from dmftsym.language.display import Displayed
-from dmftsym.lowering.ir import Contract, Evaluate
 from dmftsym.lowering.lower import Lowered
-from dmftsym.lowering.quantities import Node
+from dmftsym.program.nodes import Node
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,11 @@ def find_feedback(lowered: Lowered, requested: tuple[str, ...], noisy: tuple[str
 
 def is_function(node: Node) -> bool:
     """Whether a node is a function of order parameters and data."""
-    return all(isinstance(s, Evaluate) for s in node.statements)
+    return all(s.is_function for s in node.statements)
 
 
 def _is_average(node: Node) -> bool:
-    return any(isinstance(s, Contract) and s.averaged and s.pieces for s in node.statements)
+    return any(s.fluctuates for s in node.statements)
 
 
 def _reversed(reads: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -10,11 +10,12 @@ from dataclasses import replace
 from itertools import islice, permutations, product
 
 from dmftsym.language.symbols import Index
-from dmftsym.language.terms import Before, Term, entries_of
-from dmftsym.lowering.ir import Contract, Draw, SourceGroup
-from dmftsym.lowering.quantities import Node
-from dmftsym.lowering.terms import contract_reads
-from dmftsym.lowering.times import When, latest
+from dmftsym.language.terms import Before
+from dmftsym.program.accesses import Access, accesses_of
+from dmftsym.program.nodes import Node, rows_alone
+from dmftsym.program.sources import SourceGroup
+from dmftsym.program.statements import Contract, Draw
+from dmftsym.program.times import When
 
 ATTEMPTS = 24
 
@@ -33,7 +34,7 @@ def ways_apart(nodes: dict[str, Node], now: Index) -> Iterator[dict[str, Node]]:
 def _joint(node: Node) -> SourceGroup | None:
     """The evolving group of several sources that a node draws together."""
     statement = node.statements[0]
-    if not isinstance(statement, Draw) or statement.group.kind != "evolving" or statement.group.basis:
+    if not isinstance(statement, Draw) or not statement.group.evolving or statement.group.basis:
         return None
     return statement.group if 1 < len(statement.group.members) <= 4 else None
 
@@ -74,8 +75,7 @@ def _draw_apart(nodes: dict[str, Node], name: str, members, now: Index) -> dict[
 
 def _reads_of_row(group: SourceGroup, member: str, known: list[str], now: Index):
     """What the covariances of one source now need: with sources drawn before it up to now, with others before now."""
-    reads: list[tuple[str, When | None]] = []
-    strict: dict[str, bool] = {}
+    found: list[Access] = []
     for block in group.blocks:
         ends = {block.left.tensor.name: (block.left, block.right), block.right.tensor.name: (block.right, block.left)}
         if member not in ends:
@@ -85,14 +85,10 @@ def _reads_of_row(group: SourceGroup, member: str, known: list[str], now: Index)
         upto = other.tensor.name == member or other.tensor.name in known
         swap = {at: now, earlier: at} if at != now else {}
         limits = (Before(earlier.xreplace(swap), now, upto),)
-        for term in block.terms:
-            for entry in entries_of(term.body.xreplace(swap)):
-                if entry.tensor.kind != "data" and entry.tensor.time_slots:
-                    name = entry.tensor.name
-                    reads.append((name, latest(entry, now, (*limits, *term.constraints), member)))
-                    first = entry.times[0] == now and len(entry.times) == 2 and entry.times[1] != now
-                    strict[name] = strict.get(name, True) and not upto and first
-    return reads, [name for name, only in strict.items() if only]
+        readings = [(t.body.xreplace(swap), (*limits, *t.constraints)) for t in block.terms]
+        found += [a for a in accesses_of(readings, now, member) if a.entry.tensor.time_slots]
+    rows = rows_alone((a.name, a) for a in found)
+    return [(a.name, a.when) for a in found], [name for name, only in rows.items() if only]
 
 
 # --- rows of two-time averages -------------------------------------------------------------------------
@@ -147,12 +143,6 @@ def _limited(contract: Contract, constraints: tuple[Before, ...]) -> Contract:
 
 def _node(node: Node, name: str, statements: tuple[Contract, ...], now: Index) -> Node:
     """A part of a node with what it reads."""
-    found = []
-    for statement in statements:
-        for item in contract_reads(statement):
-            body, limits = (item.body, item.constraints) if isinstance(item, Term) else (item, ())
-            limits = (*statement.constraints, *limits)
-            for entry in entries_of(body):
-                if entry.tensor.kind != "data" and entry.tensor.time_slots:
-                    found.append((entry.tensor.name, latest(entry, now, limits, node.label)))
-    return replace(node, name=name, statements=statements, reads=tuple(dict.fromkeys(found)))
+    found = [a for s in statements for a in s.accesses(now, node.label) if a.entry.tensor.time_slots]
+    reads = tuple(dict.fromkeys((a.name, a.when) for a in found))
+    return replace(node, name=name, statements=statements, reads=reads)

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 import dmftsym as ds
 from dmftsym.compiler import derive
 from dmftsym.lowering.lower import lower, program_of
-from dmftsym.lowering.quantities import Node
-from dmftsym.lowering.schedule import build_causal_schedule
 from dmftsym.lowering.schemes import scheme_named
-from dmftsym.lowering.times import When
 from dmftsym.models.loading import build_model
+from dmftsym.program.nodes import Node
+from dmftsym.program.schedule import build_causal_schedule
+from dmftsym.program.times import When
 
 
 def lowered(model, outputs=()):
@@ -20,7 +20,9 @@ def lowered(model, outputs=()):
 
 
 class _Timed:
-    """Stands for a statement whose target has a time."""
+    """A statement of which the schedule asks no more than this."""
+
+    loops, is_constant = (), False
 
 
 def node(name, reads, site=""):
@@ -83,7 +85,7 @@ def test_instantaneous_feedback_is_an_error_in_the_users_symbols():
     with pytest.raises(ds.LoweringError, match=r"instantaneous loop.*h\[mu, t\].*f\[mu, t\]"):
         lowered(two_layer(lambda m, f, h, y, mu, t, s: y[mu] - f[mu, t]))
     program = program_of(lowered(two_layer(lambda m, f, h, y, mu, t, s: y[mu] - ds.past(s)(f[mu, s]))))
-    assert [o.name for o in program.outputs] == ["f"]
+    assert [o.name for o in program.facts.outputs] == ["f"]
 
 
 def test_feedback_through_an_inclusive_sum_is_an_instantaneous_loop():

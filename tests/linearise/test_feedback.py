@@ -5,8 +5,8 @@ from fluctuating_models import example, observed_chain, one_closed_site
 from sympy import Heaviside, sign, tanh
 
 import dmftsym as ds
-from dmftsym.lowering.feedback import find_feedback
-from dmftsym.lowering.fluctuations import linearise
+from dmftsym.linearise.feedback import find_feedback
+from dmftsym.linearise.fluctuations import linearise
 from dmftsym.lowering.lower import lower
 from dmftsym.lowering.schemes import scheme_named
 from dmftsym.models.loading import build_model

@@ -11,31 +11,25 @@ from itertools import combinations_with_replacement
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.functional import variation
 from dmftsym.derivation.hessian import ExplicitNoise, explicit_noise
+from dmftsym.derivation.jumps import has_jump
 from dmftsym.errors import LoweringError
 from dmftsym.language.matrices import LargestEigenvalue
 from dmftsym.language.symbols import Index, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of
-from dmftsym.lowering.adjoint import transpose
-from dmftsym.lowering.assemble import history_arrays, kernels_of
+from dmftsym.linearise.adjoint import transpose
+from dmftsym.linearise.feedback import Feedback, find_feedback, is_function
+from dmftsym.linearise.records import Fluctuations, Influences, TangentPrograms
+from dmftsym.linearise.tangent import TangentWriter, timed_nodes
 from dmftsym.lowering.clock import on_clock
-from dmftsym.lowering.feedback import Feedback, find_feedback, is_function
-from dmftsym.lowering.ir import (
-    COLUMNS,
-    Array,
-    Contract,
-    Evaluate,
-    Fluctuations,
-    Influences,
-    Program,
-    Sketch,
-)
-from dmftsym.lowering.jumps import has_jump
 from dmftsym.lowering.lower import Lowered, lower, program_of
-from dmftsym.lowering.quantities import Node
-from dmftsym.lowering.schedule import Schedule
 from dmftsym.lowering.schemes import BLEND, REACH, Scheme
-from dmftsym.lowering.tangent import TangentWriter, timed_nodes
-from dmftsym.lowering.tangent_kernels import tangent_kernels_of
+from dmftsym.program.axes import COLUMNS
+from dmftsym.program.buffers import Buffer, Role
+from dmftsym.program.fusion import history_arrays, kernels_of, loop_names, tangent_kernels_of
+from dmftsym.program.nodes import Node
+from dmftsym.program.program import Program
+from dmftsym.program.schedule import Schedule
+from dmftsym.program.statements import Contract, Evaluate, Sketch
 
 
 def linearise(
@@ -77,22 +71,25 @@ def linearise(
     direct = (
         ProgramWriter(lowered, feedback.following, requested, noisy).program(program) if feedback.observed else None
     )
-    heads = {t.name: t for t in program.outputs} | {n: lowered.builder.arrays[n].tensor for n in feedback.averages}
+    heads = {t.name: t for t in program.facts.outputs}
+    heads |= {name: lowered.builder.buffers[name].tensor for name in feedback.averages}
     varied = lambda names: tuple((heads[name], writer.tangent.varied_tensor(heads[name])) for name in names)
     following = tuple(name for name in requested if name in feedback.following)
+    programs = TangentPrograms(
+        plain=program,
+        tangent=tangent,
+        direct=direct,
+        sketch=writer.sketch_program(program, feedback),
+        chain=writer.chain_program(program, feedback),
+    )
     result = Fluctuations(
-        program,
-        tangent,
-        direct,
-        writer.sketch_program(program, feedback),
-        writer.chain_program(program, feedback),
-        writer.tangent.column,
-        varied(requested),
-        varied(feedback.averages),
-        following,
-        tuple((s.name, s.weight) for s in lowered.action.sites),
-        tuple(writer.tangent.jumps),
-        noise,
+        programs=programs,
+        column=writer.tangent.column,
+        covariances=varied(requested),
+        averages=varied(feedback.averages),
+        following=following,
+        jumps=tuple(writer.tangent.jumping),
+        noise=noise,
     )
     return result, feedback
 
@@ -104,17 +101,16 @@ def _with_shared_normals(program: Program, mean: Program | None) -> Program:
     drawn whole, others take as many of the normals as they need.
     """
     groups = []
-    for group in program.groups:
+    for group in program.sampling.groups:
         own = {m.tensor for m in group.members}
-        whole = [
-            g for g in (mean.groups if mean else ()) if g.name != group.name and own < {m.tensor for m in g.members}
-        ]
-        if whole and group.kind == "static":
+        others = [g for g in (mean.sampling.groups if mean else ()) if g.name != group.name]
+        whole = [g for g in others if own < {m.tensor for m in g.members}]
+        if whole and group.static:
             group = whole[0]
         elif whole:
             group = replace(group, shares=whole[0].name)
         groups.append(group)
-    return replace(program, groups=tuple(dict.fromkeys(groups)))
+    return replace(program, sampling=replace(program.sampling, groups=tuple(dict.fromkeys(groups))))
 
 
 def _explicit_noise(equations: Derivation) -> tuple[ExplicitNoise, ...]:
@@ -142,9 +138,9 @@ def _explicit_noise(equations: Derivation) -> tuple[ExplicitNoise, ...]:
 
 def _needs_influences(lowered: Lowered, program: Program) -> bool:
     """Whether a sweep backward in time is the way: for memories of random matrices, and where sites close exactly."""
-    if any(g.basis for g in program.groups):
+    if any(g.basis for g in program.sampling.groups):
         return True
-    return bool(lowered.closure.sites) and any(g.kind in ("evolving", "kick") for g in program.groups)
+    return bool(lowered.closure.sites) and any(g.evolving or g.kicks for g in program.sampling.groups)
 
 
 def _check_result_names(requested: tuple[str, ...]) -> None:
@@ -212,20 +208,19 @@ class ProgramWriter:
             *[base[n.name] for n in schedule.epilogue],
             *[nodes[n.name] for n in schedule.epilogue if n.name in nodes],
         )
-        assembled = self._assembled(program, Schedule(schedule.constants, step, last), self.tangent.arrays)
+        assembled = self._assembled(program, Schedule(schedule.constants, step, last), self.tangent.buffers)
         changes = [[nodes[n.name] for n in part if n.name in nodes] for part in (schedule.step, schedule.epilogue)]
-        in_place = {a.tensor.name for a in assembled.arrays if a.site and not a.history}
-        counts: dict[str, int] = {}
-        return replace(
-            assembled,
+        in_place = {b.tensor.name for b in assembled.sweep.buffers if b.site and not b.history}
+        names = loop_names()
+        return assembled.with_sweep(
             step=(
                 *kernels_of(step[: len(schedule.step)]),
-                *tangent_kernels_of(changes[0], in_place, counts),
+                *tangent_kernels_of(changes[0], in_place, names),
                 *seconds,
             ),
             epilogue=(
                 *[s for n in last[: len(schedule.epilogue)] for s in n.statements],
-                *tangent_kernels_of(changes[1], in_place, counts),
+                *tangent_kernels_of(changes[1], in_place, names),
             ),
         )
 
@@ -251,7 +246,7 @@ class ProgramWriter:
             found = [(s, self._excess_terms(s)) for s in statements]
             if any(terms for _, terms in found):
                 self.excess[tensor.name] = excess
-                self.tangent.arrays[excess.name] = Array(excess, "excess")
+                self.tangent.buffers[excess.name] = Buffer(excess, Role.EXCESS, of=tensor)
                 for s, terms in found:
                     target = excess[s.target.indices]
                     result.append(Evaluate(target, terms, f"{target} = {as_expression(terms)}", s.constraints))
@@ -267,34 +262,29 @@ class ProgramWriter:
         """The program that computes functions of given averages, and their changes from those of the averages."""
         schedule = self.tangent.lowered.schedule
         functions = [n for n in timed_nodes(schedule) if is_function(n)]
-        if program.passes > 1:
+        if program.grid.passes > 1:
             functions = self._following(functions)
         changes = [self.tangent.node(n) for n in functions if n.name in self.tangent.active]
-        arrays = {}
+        buffers: dict[str, Buffer] = {}
         for name in feedback.averages:
-            tensor = self.tangent.builder.arrays[name].tensor
-            for each in (tensor, self.tangent.varied_tensor(tensor)):
-                arrays[each.name] = Array(each, "given")
+            tensor = self.tangent.builder.buffers[name].tensor
+            varied = self.tangent.varied_tensor(tensor)
+            buffers[name] = Buffer(tensor, Role.GIVEN)
+            buffers[varied.name] = Buffer(varied, Role.GIVEN, of=tensor)
         for node in (*functions, *changes):
-            for statement in node.statements:
-                if isinstance(statement, Evaluate):
-                    tensor = statement.target.tensor
-                    arrays[tensor.name] = Array(tensor, "variation" if node in changes else "function")
-        arrays |= {t.name: Array(t, "excess") for t in self.excess.values()}
-        arrays |= {a.tensor.name: a for a in self.tangent.builder.integrals.arrays()}
-        arrays |= {name: a for name, a in self.tangent.builder.arrays.items() if a.role == "clock"}
+            role = Role.VARIATION if node in changes else Role.FUNCTION
+            buffers |= {t.name: Buffer(t, role) for s in node.statements for t in s.writes}
+        buffers |= {t.name: Buffer(t, Role.EXCESS) for t in self.excess.values()}
+        buffers |= {b.tensor.name: b for b in self.tangent.builder.integrals.buffers()}
+        buffers |= {name: b for name, b in self.tangent.builder.buffers.items() if b.role is Role.CLOCK}
         statements = tuple(s for n in (*functions, *changes) for s in n.statements)
+        chain = program.with_axis(COLUMNS).with_sweep(
+            buffers=tuple(buffers.values()), step=(*statements, *self._second_order()), epilogue=()
+        )
         return replace(
-            program,
-            axes=(*program.axes, COLUMNS),
-            passes=1,
-            arrays=tuple(arrays.values()),
-            groups=(),
-            starts=(),
-            sites=(),
-            affine=(),
-            step=(*statements, *self._second_order()),
-            epilogue=(),
+            chain,
+            grid=replace(chain.grid, passes=1),
+            sampling=replace(chain.sampling, groups=(), starts=(), sites=(), affine=()),
         )
 
     def _following(self, functions: list[Node]) -> list[Node]:
@@ -315,43 +305,42 @@ class ProgramWriter:
 
     def sketch_program(self, program: Program, feedback: Feedback) -> Program:
         """The program that adds up random combinations of the observables of all fluctuating averages."""
-        sketches, arrays = [], {}
+        sketches: list[Sketch] = []
+        buffers: dict[str, Buffer] = {}
         for node in timed_nodes(self.tangent.lowered.schedule):
-            kind = "sketch" if node.name in feedback.closed else "observed" if node.name in feedback.observed else ""
-            for statement in node.statements if kind else ():
+            for statement in node.statements if node.name in feedback.averages else ():
                 if isinstance(statement, Contract) and statement.pieces:
-                    for sketch in self._sketches(statement, kind):
-                        arrays[sketch.target.tensor.name] = Array(sketch.target.tensor, "sketch")
+                    for sketch in self._sketches(statement, node.name in feedback.closed):
+                        buffers[sketch.target.tensor.name] = Buffer(sketch.target.tensor, Role.SKETCH)
                         sketches.append(sketch)
         plain = self.tangent.lowered.schedule
         node = Node("sketch", "random combinations", tuple(sketches), (), auxiliary=True)
         schedule = Schedule(plain.constants, (*plain.step, node), plain.epilogue)
-        if program.passes > 1:  # the corrected values are what scatters
+        if program.grid.passes > 1:  # the corrected values are what scatters
             schedule = Schedule(plain.constants, plain.step, (node, *plain.epilogue))
-        return self._assembled(program, schedule, arrays)
+        return self._assembled(program, schedule, buffers)
 
-    def _sketches(self, contract: Contract, kind: str) -> list[Sketch]:
+    def _sketches(self, contract: Contract, feeds_back: bool) -> list[Sketch]:
         free = tuple(i for i in contract.target.indices if isinstance(i, Index) and i != self.tangent.now)
         omega = Tensor(f"omega_{contract.target.tensor.name}", "definition", (*free, self.tangent.column))
         result = []
-        for site in dict.fromkeys(p.operands[0].tensor.site for p in contract.pieces):
-            target = Tensor(f"{kind}_{site}", "definition", (self.tangent.column,), site)
+        for site in dict.fromkeys(p.site for p in contract.pieces):
+            stem = "sketch" if feeds_back else "observed"
+            target = Tensor(f"{stem}_{site}", "definition", (self.tangent.column,), site)
             pieces = tuple(
                 replace(p, coefficient=p.coefficient * omega[(*free, self.tangent.column)])
                 for p in contract.pieces
-                if p.operands[0].tensor.site == site
+                if p.site == site
             )
             line = f"random combinations of the observable of {contract.target}"
-            result.append(Sketch(target[self.tangent.column], omega, pieces, line))
+            result.append(Sketch(target[self.tangent.column], omega, pieces, line, feeds_back))
         return result
 
-    def _assembled(self, program: Program, schedule: Schedule, extra: dict[str, Array]) -> Program:
-        everything = self.tangent.builder.arrays | extra
+    def _assembled(self, program: Program, schedule: Schedule, extra: dict[str, Buffer]) -> Program:
+        everything = self.tangent.builder.buffers | extra
         history = history_arrays(schedule, everything)
-        return replace(
-            program,
-            axes=(*program.axes, COLUMNS),
-            arrays=tuple(replace(a, history=name in history) for name, a in everything.items()),
+        return program.with_axis(COLUMNS).with_sweep(
+            buffers=tuple(replace(b, history=name in history) for name, b in everything.items()),
             step=kernels_of(schedule.step),
             epilogue=tuple(s for n in schedule.epilogue for s in n.statements),
         )

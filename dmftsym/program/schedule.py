@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from dmftsym.errors import LoweringError
 from dmftsym.language.display import Displayed
 from dmftsym.language.symbols import Index
-from dmftsym.lowering.loops import ways_apart
-from dmftsym.lowering.quantities import Node
+from dmftsym.program.apart import ways_apart
+from dmftsym.program.nodes import Node
 
 
 class InstantaneousLoop(LoweringError):
@@ -86,19 +86,16 @@ def _distance(node: Node, last: Node | None) -> tuple[bool, bool, bool, int]:
 
 
 def _loops(node: Node) -> tuple[str, ...]:
-    target = getattr(node.statements[0], "target", None)
-    return tuple(i.name for i in target.indices if getattr(i, "axis", None) and not i.is_time) if target else ()
+    return node.statements[0].loops
 
 
 def _same_step(node: Node, pending: dict[str, Node]) -> set[str]:
-    own_past = {name for name, moment in node.reads if moment is not None and moment.same_step}
-    return {name for name in own_past if name in pending}
+    return {name for name in node.reads_now if name in pending}
 
 
 def _is_constant(node: Node) -> bool:
     """Whether the node's quantity has no time at all (random sources always have)."""
-    target = getattr(node.statements[0], "target", None)
-    return target is not None and not target.tensor.time_slots
+    return node.statements[0].is_constant
 
 
 def _sorted_constants(constants: tuple[Node, ...]) -> tuple[Node, ...]:

@@ -10,11 +10,13 @@ from sympy import Add, Integer, tanh
 import dmftsym as ds
 from dmftsym.language.symbols import PASSES, Axis, Index, Tensor
 from dmftsym.language.terms import Term, entries_of
-from dmftsym.lowering.ir import COLUMNS, Assign, Contract, DrawVariation, Evaluate, Kernel, Piece, Sketch, TangentKernel
-from dmftsym.lowering.ir_printer import program_text
-from dmftsym.lowering.quantities import Node
-from dmftsym.lowering.tangent_kernels import tangent_kernels_of
-from dmftsym.lowering.times import When
+from dmftsym.program.axes import COLUMNS
+from dmftsym.program.buffers import Role
+from dmftsym.program.fusion import tangent_kernels_of
+from dmftsym.program.nodes import Node
+from dmftsym.program.printer import program_text
+from dmftsym.program.statements import Assign, Contract, DrawVariation, Evaluate, Kernel, Piece, Sketch, TangentKernel
+from dmftsym.program.times import When
 
 # --- loops over sample paths ----------------------------------------------------------------------------------------
 
@@ -30,7 +32,7 @@ def updates_in_order(statements):
                     yield loop, update.target, entries_of(update.expression), False
                 case Contract():
                     bodies = [p.scalar * p.coefficient for p in update.pieces] + [t.body for t in update.explicit]
-                    read = [o for p in update.pieces for o in p.operands] + [e for b in bodies for e in entries_of(b)]
+                    read = [o for p in update.pieces for o in p.factors] + [e for b in bodies for e in entries_of(b)]
                     yield loop, update.target, read, update.averaged
                 case Evaluate():
                     yield loop, update.target, [e for t in update.terms for e in entries_of(t.body)], False
@@ -103,7 +105,7 @@ def random_graph(seed, averages_in_drifts):
 def check_graph(graph):
     nodes, histories = graph
     in_place = {n.name for n in nodes if n.site and n.name not in histories}
-    statements = tangent_kernels_of(list(nodes), in_place, {})
+    statements = tangent_kernels_of(list(nodes), in_place)
     order = [target.tensor.name for _, target, _, _ in updates_in_order(statements)]
     assert sorted(order) == sorted(n.name for n in nodes)
     assert faults(statements, in_place) == []
@@ -152,18 +154,19 @@ def case_or_skip(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_programs_of_models_read_nothing_too_early(name):
-    found = case_or_skip(name).fluctuations
+    found = case_or_skip(name).fluctuations.programs
     for program in (found.tangent, found.direct):
         if program is None:
             continue
-        in_place = {a.tensor.name for a in program.arrays if a.site and not a.history}
-        drawn = {f"d_{m.tensor.name}" for g in program.groups for m in g.members}
-        step = [s for s in program.step if not isinstance(s, Kernel | DrawVariation)]
-        memories = {target.tensor.name for _, target, _, _ in updates_in_order(program.epilogue)}
+        sweep, groups = program.sweep, program.sampling.groups
+        in_place = {b.tensor.name for b in sweep.buffers if b.site and not b.history}
+        drawn = {f"d_{m.tensor.name}" for g in groups for m in g.members}
+        step = [s for s in sweep.step if not isinstance(s, Kernel | DrawVariation)]
+        memories = {target.tensor.name for _, target, _, _ in updates_in_order(sweep.epilogue)}
         assert faults(step, in_place, at_start=drawn | memories) == []
-        known = {a.tensor.name for a in program.arrays} | {m.tensor.name for g in program.groups for m in g.members}
-        known |= {s.target.tensor.name for s in program.constants} | {d.tensor.name for d in program.data}
-        for _, target, read, _ in updates_in_order((*program.step, *program.epilogue)):
+        known = {b.tensor.name for b in sweep.buffers} | {m.tensor.name for g in groups for m in g.members}
+        known |= {s.target.tensor.name for s in sweep.constants} | {d.tensor.name for d in program.facts.data}
+        for _, target, read, _ in updates_in_order((*sweep.step, *sweep.epilogue)):
             missing = {e.tensor.name for e in read} - known - drawn
             assert not missing, f"{target} reads {missing}"
 
@@ -177,11 +180,11 @@ def lines_of(program):
 
 def test_slopes_that_are_there_already_are_not_computed_again():
     """phi(h) z changes with h by phi'(h) z, which is the user's g."""
-    tangent = compiled_case("mlp").fluctuations.tangent
+    tangent = compiled_case("mlp").fluctuations.programs.tangent
     lines = lines_of(tangent)
     assert "d_phi_h_z[mu, r, t] = d_z[r, t]*phi_h[mu, t] + g[mu, t]*d_h[mu, r, t]" in lines
     assert "d_g[mu, r, t] = d_z[r, t]*slope_phi_h_h[mu, t] + slope_g_h[mu, t]*d_h[mu, r, t]" in lines
-    slopes = [a.tensor.name for a in tangent.arrays if a.role == "slope"]
+    slopes = [b.tensor.name for b in tangent.sweep.buffers if b.role is Role.SLOPE]
     assert sorted(slopes) == ["slope_g_h", "slope_phi_h_h"]
 
 
@@ -195,9 +198,9 @@ def test_a_slope_at_the_previous_time_is_no_slope_of_this_time():
     site.equation(x[t], tanh(x[t - 1]) + q[t - 1])
     site.observe(q[t], tanh(x[t]))
     site.observe(p[t], 1 - tanh(x[t]) ** 2)
-    tangent = ds.compile_model(model, ds.Options(covariance=("q", "p"))).fluctuations.tangent
+    tangent = ds.compile_model(model, ds.Options(covariance=("q", "p"))).fluctuations.programs.tangent
     (advance,) = [line for line in lines_of(tangent) if line.startswith("d_x[r, t] =")]
-    slope = next(a.tensor.name for a in tangent.arrays if a.role == "slope" and a.tensor.name in advance)
+    slope = next(b.tensor.name for b in tangent.sweep.buffers if b.role is Role.SLOPE and b.tensor.name in advance)
     assert any(line.startswith(f"{slope}[t] = 1 - tanh(x[t - 1])**2") for line in lines_of(tangent))
 
 
@@ -253,15 +256,15 @@ def renamed_mlp(
 @pytest.mark.parametrize("name", CASES)
 def test_programs_print(name):
     """Every statement as one or more lines, the same on every call."""
-    found = case_or_skip(name).fluctuations
+    found = case_or_skip(name).fluctuations.programs
     for program in (found.plain, found.tangent, found.direct, found.sketch, found.chain):
         if program is None:
             continue
         text = program_text(program)
         assert text == program_text(program) and "object at" not in text
-        for array in program.arrays:
-            assert f"  {array.tensor.name}[" in text
-        for statement in program.step:
+        for buffer in program.sweep.buffers:
+            assert f"  {buffer.tensor.name}[" in text
+        for statement in program.sweep.step:
             if isinstance(statement, TangentKernel):
                 assert statement.name in text
                 for update in statement.updates:
@@ -271,7 +274,7 @@ def test_programs_print(name):
 
 
 def test_sketches_and_draws_print_what_they_do():
-    found = compiled_case("recurrent").fluctuations
+    found = compiled_case("recurrent").fluctuations.programs
     assert "change of <u_x[t] u_x[t']>: g**2*d_C[r, t, t']" in program_text(found.tangent)
     assert "random combinations of the observable of C[t, s]" in program_text(found.sketch)
     assert "d_x[r, t] = dt*d_x_rate[r, t - 1] + d_x[r, t - 1]" in program_text(found.tangent)
@@ -279,8 +282,8 @@ def test_sketches_and_draws_print_what_they_do():
 
 def test_the_direct_part_holds_no_change_of_a_path():
     """Under modes that change nothing that feeds back, paths stay where they are."""
-    direct = compiled_case("mlp").fluctuations.direct
-    assert not any(a.role == "variation" and a.site for a in direct.arrays)
+    direct = compiled_case("mlp").fluctuations.programs.direct
+    assert not any(b.role is Role.VARIATION and b.site for b in direct.sweep.buffers)
     module = interpreted(compiled_case("mlp").source.text)
     values, factors, normals, weights = prepared(module, CASES["mlp"].parameters, CASES["mlp"].data, 2, 8)
     flat = {"hidden": normals["u_z"][:1] * 0 + 1}

@@ -21,8 +21,8 @@ from sympy import (
 )
 
 import dmftsym as ds
+from dmftsym.derivation.jumps import has_jump, without_jumps
 from dmftsym.language.terms import entries_of, substitute_activations
-from dmftsym.lowering.jumps import has_jump, without_jumps
 
 m = ds.Model("jumps")
 t, s = m.times("t s")

@@ -1,0 +1,15 @@
+"""The axes of a sweep beside those of the user: directions, impulses, passes; and the time step."""
+
+from sympy import Symbol
+
+from dmftsym.language.symbols import KICKS, PASSES, Axis, Tensor
+
+TIME_STEP = Symbol("dt", positive=True)
+COLUMNS = Axis("column", "columns")  # the independent directions in which a tangent sweep perturbs the path weights
+
+__all__ = ["COLUMNS", "KICKS", "PASSES", "TIME_STEP", "has_columns"]
+
+
+def has_columns(tensor: Tensor) -> bool:
+    """Whether a quantity has one value per column of a tangent sweep."""
+    return any(i.axis == COLUMNS for i in tensor.indices)

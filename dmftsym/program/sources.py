@@ -1,0 +1,44 @@
+"""Jointly Gaussian sources of a site, as a sweep draws them."""
+
+from dataclasses import dataclass
+
+from dmftsym.derivation.process import Covariance, Source, SourceKind
+
+
+@dataclass(frozen=True)
+class SourceGroup:
+    """Jointly Gaussian sources of one site: members and the blocks of their covariance.
+
+    `antithetic`: drawn in pairs of opposite sign, because some observable is odd in it. `basis`: the site on whose
+    paths the whitened functions of the group live, if any. `shares`: the larger group of another program whose
+    normals it takes.
+    """
+
+    name: str
+    site: str
+    kind: SourceKind
+    members: tuple[Source, ...]
+    blocks: tuple[Covariance, ...]
+    antithetic: bool = False
+    basis: str = ""
+    shares: str = ""
+
+    @property
+    def evolving(self) -> bool:
+        """Whether the values at one time are correlated with those at earlier times."""
+        return self.kind is SourceKind.EVOLVING
+
+    @property
+    def static(self) -> bool:
+        """Whether one draw holds for all times."""
+        return self.kind is SourceKind.STATIC
+
+    @property
+    def white(self) -> bool:
+        """Whether the values at different times are independent."""
+        return self.kind is SourceKind.WHITE
+
+    @property
+    def kicks(self) -> bool:
+        """Whether these are unit impulses, no noise."""
+        return self.kind is SourceKind.KICK

@@ -1,0 +1,214 @@
+"""What every statement of a sweep says of itself: what it reads and writes, and its rules.
+
+A statement is an immutable record. The compiler asks it instead of looking at its type: schedule and fusion for its
+accesses, the linearisation for its tangent and its transpose, the interpreter for its meaning. Rules that a statement
+does not have are refused in the user's words.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from sympy import Expr
+
+from dmftsym.errors import LoweringError
+from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.terms import Before, Term
+from dmftsym.program.accesses import Access, Reading, accesses_of
+
+if TYPE_CHECKING:
+    from dmftsym.program.interpreter import State
+
+
+@dataclass(frozen=True)
+class Link:
+    """One term of a first-order change: change of `target` += coefficient · change of `source`, over all indices."""
+
+    target: Entry
+    source: Entry
+    coefficient: Expr
+    constraints: tuple[Before, ...]
+
+
+class Tangents(Protocol):
+    """What the tangent rule of a statement asks for: the first-order changes along one axis of directions."""
+
+    now: Index
+
+    def change_of(self, entry: Entry) -> Entry | None:
+        """The first-order change of an entry, or None if it does not change."""
+
+    def change(self, target: Entry) -> Entry:
+        """The first-order change of an entry that changes."""
+
+    def vary(self, terms: Iterable[Term]) -> tuple[Term, ...]:
+        """The first-order change of a sum of functions of order parameters."""
+
+    def slope(self, partial: Expr, target: Entry, entry: Entry) -> Expr:
+        """The partial derivative of an update by an entry: as it is, or an array computed beside the update."""
+
+    def mode(self, site: str) -> Entry | None:
+        """The relative changes of the weights of a site's paths, if they change."""
+
+    def noise(self, target: Entry) -> tuple[Term, ...]:
+        """What noise of its own adds to the change of an order parameter."""
+
+    def jumps(self, target: Entry) -> None:
+        """Note that an update jumps, where its derivative misses a part."""
+
+
+class Transposition(Protocol):
+    """What the transpose rule of a statement asks for: adjoints, one value per column."""
+
+    @property
+    def tangents(self) -> Tangents:
+        """The first-order changes that are transposed."""
+
+    def adjoint(self, entry: Entry) -> Entry:
+        """The adjoint of an entry, at the same indices and the column."""
+
+    def keep(self, entry: Entry) -> None:
+        """All times of this adjoint are needed at once."""
+
+    def flip(self, link: Link) -> list["Statement"]:
+        """Add coefficient · adjoint of target to the adjoint of source."""
+
+    def add(self, target: Entry, body: Expr, constraints: tuple[Before, ...]) -> "Statement":
+        """Add a sum to an adjoint, an average over paths if it has none."""
+
+    def influence(self, changed: Any, piece: Any) -> "Statement":
+        """What the weight of a path does to an average directly: adjoint of the average times its observable."""
+
+    def pairings(self, target: Entry) -> list["Statement"]:
+        """What the fluctuations of a response function of a closed site pair with the kicks of its source."""
+
+    def running(self, target: Entry) -> None:
+        """Note that an adjoint grows from step to step."""
+
+    def canonical(self, change: Entry) -> Entry:
+        """The change of a symmetric quantity in the row of its later time."""
+
+    def covariance(self, left: Entry, right: Entry) -> Entry:
+        """The adjoint of a covariance of sources, one value per column."""
+
+    def dual(self, group: Any, equation: str) -> Any:
+        """The two uses of the random matrix that a group of sources is one of."""
+
+    def influenced(self, site: str) -> Tensor:
+        """The influence functions of the paths of a site."""
+
+    def recalls_of(self, group: Any) -> tuple[Any, ...]:
+        """The memories that a group of sources is recalled in."""
+
+
+class Statement(ABC):
+    """One update of a sweep; `equation` is the line above it in generated code."""
+
+    equation: str
+    starts: bool = False  # whether at the first step the target takes its initial value instead
+    elementwise: ClassVar[bool] = False  # whether it runs in a loop over the sample paths of one site
+
+    @abstractmethod
+    def reads(self, now: Index) -> Iterable[Reading]:
+        """The expressions that it reads, with the limits on their times."""
+
+    @property
+    @abstractmethod
+    def writes(self) -> tuple[Tensor, ...]:
+        """The arrays that it updates."""
+
+    @abstractmethod
+    def text(self) -> list[str]:
+        """The statement as lines of plain text."""
+
+    @abstractmethod
+    def run(self, state: "State") -> None:
+        """What it does to the arrays of a step, in plain NumPy."""
+
+    def accesses(self, now: Index, where: str) -> tuple[Access, ...]:
+        """Every entry that it reads, with the time and the elements at which it does."""
+        return accesses_of(self.reads(now), now, where)
+
+    def tangent(self, along: Tangents) -> "Statement":
+        """The statement that updates the first-order change of what this one updates."""
+        raise LoweringError(f"covariances: {self.equation} has no first-order change")
+
+    def links(self) -> list[Link]:
+        """A first-order change term by term: each holds the change of one entry."""
+        return []
+
+    def transpose(self, back: Transposition) -> list["Statement"]:
+        """The statements that pass the adjoint of what this one updates on to what it reads."""
+        return [moved for link in self.tangent(back.tangents).links() for moved in back.flip(link)]
+
+    def mapped(self, change: Callable[[Entry], Entry]) -> "Statement":
+        """The same statement with every entry changed; a further axis, such as independent batches, comes this way."""
+        return map_entries(self, change)
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether it adds to what it updates."""
+        return getattr(self, "accumulate", False)
+
+    @property
+    def averages(self) -> bool:
+        """Whether it is a site average."""
+        return False
+
+    @property
+    def fluctuates(self) -> bool:
+        """Whether what it updates fluctuates because sample paths, or the units of a network, are finitely many."""
+        return False
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it is a function of order parameters and data."""
+        return False
+
+    @property
+    def loops(self) -> tuple[str, ...]:
+        """The indices, other than times, over which it loops."""
+        return ()
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether what it updates has no time."""
+        return False
+
+    @property
+    def loop_site(self) -> str | None:
+        """The site in a loop over whose paths its first-order change can stand: all at the current step; else None."""
+        return None
+
+
+class Update(Statement):
+    """A statement that updates one array."""
+
+    target: Entry
+
+    @property
+    def writes(self) -> tuple[Tensor, ...]:
+        """The target."""
+        return (self.target.tensor,)
+
+    @property
+    def loops(self) -> tuple[str, ...]:
+        """The indices of the target."""
+        return tuple(i.name for i in self.target.indices if isinstance(i, Index) and not i.is_time)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the target has no time."""
+        return not self.target.tensor.time_slots
+
+
+def map_entries(record, change: Callable[[Entry], Entry]):
+    """A record of expressions with every entry changed."""
+    if isinstance(record, Expr):
+        return record.replace(lambda e: isinstance(e, Entry), change)
+    if isinstance(record, tuple):
+        return tuple(map_entries(item, change) for item in record)
+    if is_dataclass(record) and not isinstance(record, type):
+        return replace(record, **{f.name: map_entries(getattr(record, f.name), change) for f in fields(record)})
+    return record

@@ -1,0 +1,61 @@
+"""Functions of quantities without sample paths: definitions, coefficients, tangents that are the same on every path."""
+
+from dataclasses import dataclass
+
+from sympy import Expr
+
+from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.terms import Before, Term, as_expression
+from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update
+from dmftsym.program.statements.elementwise import links_of
+
+
+@dataclass(frozen=True)
+class Evaluate(Update):
+    """target = Σ terms, a function of quantities without sample paths; if it `starts`, it is `initial` (or 0) at 0."""
+
+    target: Entry
+    terms: tuple[Term, ...]
+    equation: str
+    constraints: tuple[Before, ...] = ()
+    starts: bool = False
+    accumulate: bool = False
+    initial: Expr | None = None
+
+    def reads(self, now: Index):
+        """What stands in its terms."""
+        for term in self.terms:
+            yield term.body, (*self.constraints, *term.constraints)
+
+    @property
+    def is_function(self) -> bool:
+        """It is one."""
+        return True
+
+    def text(self) -> list[str]:
+        """Target and terms."""
+        after = " (after its start)" if self.starts else ""
+        return [f"{self.target} {'+=' if self.accumulate else '='} {as_expression(self.terms)}{after}"]
+
+    def run(self, state) -> None:
+        """The sum of its terms, or the initial value."""
+        free = state.free(self.target)
+        terms = self.terms
+        if self.starts and state.now == 0:
+            terms = () if self.initial is None else (Term(self.initial),)
+        state.store(self.target, state.total(terms, free, self.constraints), self.accumulate, self.constraints)
+
+    def tangent(self, along: Tangents) -> "Evaluate":
+        """The chain rule."""
+        target = along.change(self.target)
+        terms = (*along.vary(self.terms), *along.noise(self.target))
+        line = f"{target} = {as_expression(terms)}"
+        return Evaluate(target, terms, line, self.constraints, self.starts, self.accumulate)
+
+    def links(self) -> list[Link]:
+        """One for every term."""
+        return links_of(self.target, [(t.body, (*self.constraints, *t.constraints)) for t in self.terms])
+
+    def transpose(self, back: Transposition) -> list[Statement]:
+        """Adjoints of what it reads."""
+        return [*super().transpose(back), *back.pairings(self.target)]

@@ -1,0 +1,46 @@
+"""Statements that share one loop over columns and blocks of sample paths."""
+
+from dataclasses import dataclass
+
+from dmftsym.language.symbols import Index, Tensor
+from dmftsym.program.statements.base import Statement
+from dmftsym.program.statements.contraction import Contract
+from dmftsym.program.statements.elementwise import Assign
+
+
+@dataclass(frozen=True)
+class TangentKernel(Statement):
+    """First-order changes of one site, updated and averaged in one loop over columns and blocks of sample paths.
+
+    `updates` are elementwise changes, sums that keep the paths, and site averages, all at the current step.
+    """
+
+    name: str
+    site: str
+    updates: tuple[Assign | Contract, ...]
+    starts: bool = False
+
+    def reads(self, now: Index):
+        """What its updates read."""
+        for update in self.updates:
+            yield from update.reads(now)
+
+    @property
+    def writes(self) -> tuple[Tensor, ...]:
+        """What its updates write."""
+        return tuple(t for u in self.updates for t in u.writes)
+
+    @property
+    def sums(self) -> tuple[Tensor, ...]:
+        """The averages that the loop is still adding up while it runs."""
+        return tuple(u.target.tensor for u in self.updates if isinstance(u, Contract) and u.averaged)
+
+    def text(self) -> list[str]:
+        """One line for the loop, one for each update."""
+        updates = [f"  {line}" for u in self.updates for line in u.text()]
+        return [f"for every column and path of {self.site} ({self.name}):", *updates]
+
+    def run(self, state) -> None:
+        """One update after the other."""
+        for update in self.updates:
+            update.run(state)
