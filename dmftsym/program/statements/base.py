@@ -152,6 +152,11 @@ class Statement(ABC):
         return getattr(self, "accumulate", False)
 
     @property
+    def updated(self) -> tuple[Entry, ...]:
+        """The entries that it updates one by one."""
+        return ()
+
+    @property
     def averages(self) -> bool:
         """Whether it is a site average."""
         return False
@@ -186,6 +191,11 @@ class Update(Statement):
     """A statement that updates one array."""
 
     target: Entry
+
+    @property
+    def updated(self) -> tuple[Entry, ...]:
+        """The target."""
+        return (self.target,)
 
     @property
     def writes(self) -> tuple[Tensor, ...]:

@@ -41,7 +41,7 @@ class Draw(Statement):
 
     def run(self, state) -> None:
         """Factor of the covariance times standard normals."""
-        state.draw(self.group, self.part)
+        state.draws.draw(self.group, self.part)
 
     def tangent(self, along: Tangents) -> "DrawVariation":
         """The change that those of the covariances make."""
@@ -101,7 +101,7 @@ class DrawVariation(Statement):
 
     def run(self, state) -> None:
         """First-order change of the factor times the same normals."""
-        state.vary_draw(self.group, self.blocks, self.targets)
+        state.draws.vary(self.group, self.blocks, self.targets)
 
     def rows(self) -> Iterator[tuple[Entry, Entry, tuple[Term, ...]]]:
         """Which covariances the rows of a step hold: of one member now with itself or another one up to now.

@@ -31,6 +31,16 @@ class TangentKernel(Statement):
         return tuple(t for u in self.updates for t in u.writes)
 
     @property
+    def accumulates(self) -> bool:
+        """Whether one of its updates adds to what it updates."""
+        return any(u.accumulates for u in self.updates)
+
+    @property
+    def updated(self):
+        """Those of its updates that add to what is there."""
+        return tuple(u.target for u in self.updates if u.accumulates)
+
+    @property
     def sums(self) -> tuple[Tensor, ...]:
         """The averages that the loop is still adding up while it runs."""
         return tuple(u.target.tensor for u in self.updates if isinstance(u, Contract) and u.averaged)

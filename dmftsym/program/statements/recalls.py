@@ -38,7 +38,7 @@ class ExtendBasis(Statement):
 
     def run(self, state) -> None:
         """Solve for one more function for every column that the draw opened."""
-        state.whiten(self.group, self.values)
+        state.draws.whiten(self.group, self.values)
 
     def transpose(self, back: Transposition) -> list[Statement]:
         """From the adjoints of the functions to those of the values, and of the factor."""
@@ -74,7 +74,7 @@ class RecallMemory(Update):
 
     def run(self, state) -> None:
         """Averages with the normals times the whitened functions."""
-        found = state.recalled(self.group, self.observable, self.instant)
+        found = state.draws.recalled(self.group, self.observable, self.instant)
         state.store(self.target, state.value(self.coefficient, (), ()) * found)
 
     def transpose(self, back: Transposition) -> list[Statement]:
