@@ -43,8 +43,8 @@ def interpret(
     state = State(program, values, normals, weights, steps, dt)
     state.arrays |= dict(given or {})
     state.prepare(factors)
-    for statement in program.sweep.constants:
-        statement.run(state)
+    for constant in program.sweep.constants:
+        constant.run(state)
     for step in range(steps):
         state.now = step
         state.carry_on()
@@ -291,7 +291,7 @@ class State:
         self.arrays[omega.name] = np.zeros((*sizes, columns))
         self.arrays[omega.name][..., chosen] = random.standard_normal((*sizes, len(chosen)))
         axes, site = self.free(target), target.tensor.site
-        rows = sum(self.summed(p.body, axes, p.constraints, site, False) for p in pieces)[chosen]
+        rows = np.sum([self.summed(p.body, axes, p.constraints, site, False) for p in pieces], axis=0)[chosen]
         self.arrays[target.tensor.name][chosen] += rows / (rows.std() or 1.0)
 
 
