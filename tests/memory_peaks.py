@@ -98,7 +98,7 @@ def measure(name: str) -> dict:
 def measured(name: str) -> dict:
     """`measure` in a fresh process, after one that has filled the cache of compiled code."""
     command = [sys.executable, str(Path(__file__)), "--one", name]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_NUM_THREADS": "2"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
     for _ in range(2):
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     return json.loads(done.stdout)

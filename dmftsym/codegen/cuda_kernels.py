@@ -9,15 +9,16 @@ from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.schemes import BLEND, REACH
 from dmftsym.program.axes import TIME_STEP
-from dmftsym.program.statements import Assign, Kernel
+from dmftsym.program.operations import Elementwise
+from dmftsym.program.statements import Assign
 
 
-def cuda_kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> KernelCode:
+def cuda_kernel_code(kernel: Elementwise, now: Index, histories: frozenset[str]) -> KernelCode:
     """Print the updates of a kernel; arrays become pointers to double, cut to the time at which they are read."""
     writer = _Writer(kernel, now, histories)
     printed = tuple(writer.loop(indices, group) for indices, group in loops_of(kernel))
     declared = tuple(f"{kind} {name}" for name, (kind, _) in writer.parameters.items())
-    first = kernel.assignments[0].target.tensor.name
+    first = kernel.updates[0].target.tensor.name
     arguments = tuple(argument for _, argument in writer.parameters.values())
     lines = wrapped("(", ("long long paths", *declared), ") {")
     lines[-2:-1] = [line.rstrip(",") for line in lines[-2:-1]]  # C takes no comma after the last parameter
@@ -27,11 +28,11 @@ def cuda_kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> K
 class _Writer:
     """Prints loops and notes what the caller must pass: name: (C type, argument)."""
 
-    def __init__(self, kernel: Kernel, now: Index, histories: frozenset[str]):
+    def __init__(self, kernel: Elementwise, now: Index, histories: frozenset[str]):
         self.now, self.histories, self.printer = now, histories, CudaPrinter()
-        self.written = {a.target.tensor.name for a in kernel.assignments}
+        self.written = {a.target.tensor.name for a in kernel.updates}
         self.parameters: dict[str, tuple[str, str]] = {}
-        for assign in kernel.assignments:
+        for assign in kernel.updates:
             self.element(assign.target)
 
     def loop(self, indices: tuple[Index, ...], group: list[Assign]) -> Loop:

@@ -10,7 +10,8 @@ from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.schemes import BLEND, REACH
 from dmftsym.program.axes import TIME_STEP
-from dmftsym.program.statements import Assign, Kernel
+from dmftsym.program.operations import Elementwise
+from dmftsym.program.statements import Assign
 from dmftsym.program.times import When, when
 
 
@@ -47,23 +48,23 @@ def wrapped(head: str, items: tuple[str, ...], tail: str, width: int = 108) -> l
     return [head, *lines, f"    {current}", tail]
 
 
-def kernel_code(kernel: Kernel, now: Index, histories: frozenset[str]) -> KernelCode:
+def kernel_code(kernel: Elementwise, now: Index, histories: frozenset[str]) -> KernelCode:
     """Print the updates of a kernel; arrays become parameters, cut to the time at which they are read."""
-    arguments: dict[str, str] = {a.target.tensor.name: a.target.tensor.name for a in kernel.assignments}
+    arguments: dict[str, str] = {a.target.tensor.name: a.target.tensor.name for a in kernel.updates}
     printed = tuple(_loop(indices, group, now, histories, arguments) for indices, group in loops_of(kernel))
-    first = kernel.assignments[0].target.tensor.name
+    first = kernel.updates[0].target.tensor.name
     signature = tuple(wrapped("(", tuple(arguments), "):"))
     return KernelCode(kernel.name, signature, tuple(arguments.values()), first, printed)
 
 
-def loops_of(kernel: Kernel) -> list[tuple[tuple[Index, ...], list[Assign]]]:
+def loops_of(kernel: Elementwise) -> list[tuple[tuple[Index, ...], list[Assign]]]:
     """The updates of a kernel in order, neighbours over the same indices together where they read element by element.
 
     An update that reads another one's target at exchanged, repeated or fixed indices needs a loop of its own: the
     element that it reads is written at another turn of the loop.
     """
     groups: list[tuple[tuple[Index, ...], list[Assign]]] = []
-    for assign in kernel.assignments:
+    for assign in kernel.updates:
         over = tuple(i for i in assign.target.indices if not i.is_time)
         if groups and groups[-1][0] == over and not any(assign.crosses(other) for other in groups[-1][1]):
             groups[-1][1].append(assign)

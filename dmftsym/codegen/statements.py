@@ -13,15 +13,13 @@ from dmftsym.language.terms import Before
 from dmftsym.lowering.schemes import BACK
 from dmftsym.program.axes import COLUMNS
 from dmftsym.program.buffers import Role
+from dmftsym.program.operations import Elementwise, Formula, PathSum, Store
 from dmftsym.program.program import Program
 from dmftsym.program.statements import (
     Assign,
-    Contract,
     Draw,
     DrawVariation,
-    Evaluate,
     ExtendBasis,
-    Kernel,
     Piece,
     RecallMemory,
     Sketch,
@@ -53,38 +51,39 @@ class StatementWriter:
         self.kernels = {} if kernels is None else kernels
 
     def lines(self, statement: Statement) -> list[str]:
-        """The source lines of one statement."""
-        match statement:
-            case Kernel():
-                return self._kernel(statement)
-            case Contract():
-                return self._contract(statement)
-            case Evaluate():
-                return self._evaluate(statement)
-            case Draw():
-                return self.sources.draw(statement)
-            case ExtendBasis():
-                return self._extend_basis(statement)
-            case RecallMemory():
-                return self._recall(statement)
-            case DrawVariation():
-                return self.sources.draw_variation(statement)
+        """The source lines of one statement: those of the operations of which it consists."""
+        return [line for operation in statement.operations() for line in self._operation(operation)]
+
+    def _operation(self, operation) -> list[str]:
+        match operation:
+            case Elementwise():
+                return self._loop(operation)
+            case Store():
+                return self._store(operation)
             case TangentKernel():
-                return self._tangent_kernel(statement)
+                return self._tangent_kernel(operation)
+            case Draw():
+                return self.sources.draw(operation)
+            case DrawVariation():
+                return self.sources.draw_variation(operation)
+            case ExtendBasis():
+                return self._extend_basis(operation)
+            case RecallMemory():
+                return self._recall(operation)
             case Sketch():
-                return self._sketch(statement)
-        raise TypeError(f"unknown statement {statement!r}")
+                return self._sketch(operation)
+        raise TypeError(f"unknown operation {operation!r}")
 
     # --- elementwise ------------------------------------------------------------------------------
 
-    def _kernel(self, kernel: Kernel) -> list[str]:
-        code = self._registered(self.target.kernel(kernel, self.now, self.histories))
-        lines = [f"# {a.equation}" for a in kernel.assignments]
-        starting = kernel.assignments[0].starts
+    def _loop(self, loop: Elementwise) -> list[str]:
+        code = self._registered(self.target.kernel(loop, self.now, self.histories))
+        lines = [f"# {a.equation}" for a in loop.updates]
+        starting = loop.updates[0].starts
         call = wrapped(f"{code.name}(", code.arguments if starting else self._lagged(code.arguments), ")")
         if not starting:
             return [*lines, *call]
-        starts = [f"    {a.target.tensor.name}[...] = {self._start(a)}" for a in kernel.assignments]
+        starts = [f"    {a.target.tensor.name}[...] = {self._start(a)}" for a in loop.updates]
         return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
 
     def _lagged(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
@@ -111,10 +110,10 @@ class StatementWriter:
                 continue
             if waiting:
                 name = f"{kernel.name}_{chr(ord('a') + count)}" if count else kernel.name
-                lines += self._kernel(Kernel(name, kernel.site, tuple(waiting)))
+                lines += self._loop(Elementwise(name, kernel.site, tuple(waiting)))
                 waiting, count = [], count + 1
             if update is not None:
-                lines += self._contract(update)
+                lines += self.lines(update)
         return lines
 
     def _tangent_kernel(self, kernel: TangentKernel) -> list[str]:
@@ -132,7 +131,7 @@ class StatementWriter:
         for name, _, contract in code.sums:
             value = f"{name}.sum(axis=0)"
             if contract.explicit:
-                free = self._free(contract.target, contract.constraints)
+                free = self._free(contract.target)
                 value += f" + {self.formula.sum_of_terms(contract.explicit, free, contract.constraints)}"
             sign = "+=" if contract.accumulate else "="
             lines.append(f"{self._target(contract.target, contract.constraints)} {sign} {value}".replace("+ -", "- "))
@@ -146,19 +145,25 @@ class StatementWriter:
 
     # --- averages and sums ------------------------------------------------------------------------
 
-    def _contract(self, contract: Contract) -> list[str]:
-        free = self._free(contract.target, contract.constraints)
-        parts = [self.piece_code(piece, free, contract.averaged) for piece in contract.pieces]
-        if contract.explicit:
-            parts.append(self.formula.sum_of_terms(contract.explicit, free, contract.constraints))
+    def _store(self, store: Store) -> list[str]:
+        free = self._free(store.target)
+        parts = [self._value(value, free, store) for value in store.values]
         value = " + ".join(parts).replace("+ -", "- ") or "0.0"
-        target = self._target(contract.target, contract.constraints)
-        lines = [f"# {contract.equation}"]
-        if contract.mirror:
-            other, permutation = self._mirror(contract)
+        target, head = self._target(store.target, store.constraints), f"# {store.equation}"
+        if store.mirror:
+            other, permutation = self._mirror(store)
             transposed = "row" if permutation == tuple(range(len(free))) else f"row.transpose{permutation}"
-            return [*lines, f"row = {value}", f"{target} = row", f"{other} = {transposed}"]
-        return [*lines, *self._after_start(contract.target, f"{target} {'+=' if contract.accumulate else '='} {value}")]
+            return [head, f"row = {value}", f"{target} = row", f"{other} = {transposed}"]
+        if store.first is not None:
+            first = self.formula.sum_of_terms(store.first.terms, free)
+            return [head, f"{target} = {value} if {self.now.name} > 0 else {first}"]
+        return [head, *self._after_start(store.target, f"{target} {'+=' if store.accumulate else '='} {value}")]
+
+    def _value(self, value: Formula | PathSum, free: tuple[Index, ...], store: Store) -> str:
+        if isinstance(value, PathSum):
+            return self.piece_code(value.piece, free, value.averaged)
+        formula = self.formula if store.first is None else self.later
+        return formula.sum_of_terms(value.terms, free, store.constraints)
 
     def _after_start(self, target: Entry, line: str) -> list[str]:
         """What writes to the time before must not run at the first one."""
@@ -261,7 +266,7 @@ class StatementWriter:
             code = f"{code}[{leading}{', '.join(cuts)}]"
         return code, subscript + PATH
 
-    def _free(self, target: Entry, constraints: tuple[Before, ...]) -> tuple[Index, ...]:
+    def _free(self, target: Entry) -> tuple[Index, ...]:
         """The indices of a target that its slice keeps, in order."""
         return tuple(i for i in target.indices if isinstance(i, Index) and i != self.now)
 
@@ -273,9 +278,9 @@ class StatementWriter:
         codes = [slot_code(s, a, self.now, constraints, str(target)) for s, a in slots]
         return f"{target.tensor.name}[{', '.join(codes)}]" if codes else target.tensor.name
 
-    def _mirror(self, contract: Contract) -> tuple[str, tuple[int, ...]]:
+    def _mirror(self, store: Store) -> tuple[str, tuple[int, ...]]:
         """The entry with exchanged ends, and the permutation of the row's axes that it needs."""
-        slots = contract.target.indices
+        slots = store.target.indices
         column = [k for k, i in enumerate(slots) if isinstance(i, Index) and i.axis == COLUMNS]
         ends = [i for k, i in enumerate(slots) if k not in column]
         half = len(ends) // 2
@@ -283,24 +288,12 @@ class StatementWriter:
         for k in column:
             exchanged.insert(k, slots[k])
         codes = [
-            slot_code(s, a, self.now, contract.constraints, str(contract.target)) if s.is_time else ":"
-            for s, a in zip(contract.target.tensor.indices, exchanged, strict=True)
+            slot_code(s, a, self.now, store.constraints, str(store.target)) if s.is_time else ":"
+            for s, a in zip(store.target.tensor.indices, exchanged, strict=True)
         ]
-        free = self._free(contract.target, contract.constraints)
+        free = self._free(store.target)
         permutation = tuple(free.index(i) for i in exchanged if i in free)
-        return f"{contract.target.tensor.name}[{', '.join(codes)}]", permutation
-
-    # --- functions of order parameters ------------------------------------------------------------
-
-    def _evaluate(self, statement: Evaluate) -> list[str]:
-        free = self._free(statement.target, statement.constraints)
-        formula = self.later if statement.starts else self.formula
-        value = formula.sum_of_terms(statement.terms, free, statement.constraints)
-        target, head = self._target(statement.target, statement.constraints), f"# {statement.equation}"
-        if statement.starts:
-            initial = "0.0" if statement.initial is None else self.formula.expression(statement.initial, free)
-            return [head, f"{target} = {value} if {self.now.name} > 0 else {initial}"]
-        return [head, *self._after_start(statement.target, f"{target} {'+=' if statement.accumulate else '='} {value}")]
+        return f"{store.target.tensor.name}[{', '.join(codes)}]", permutation
 
     # --- memory of random matrices -----------------------------------------------------------------
 

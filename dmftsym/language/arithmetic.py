@@ -48,7 +48,10 @@ def _as_objects(value):
 
 def advice_on(error: Exception) -> str:
     """What to write instead, where code of a model file ran into an error of NumPy, SymPy or Python; else nothing."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # an exception of the user's own
+        return ""
     if "loop of ufunc" in text:
         name = text.rpartition("callable ")[2].split()[0] if "callable " in text else "the function"
         return f"functions of NumPy take numbers, not formulas: use {name} of SymPy, or an activation of the model"

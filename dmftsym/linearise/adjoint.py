@@ -16,7 +16,7 @@ from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, fresh_index, gather_powers
 from dmftsym.linearise.feedback import Feedback
 from dmftsym.linearise.records import Influences
-from dmftsym.linearise.tangent import TangentWriter, timed_nodes
+from dmftsym.linearise.tangent import tangent_of
 from dmftsym.lowering.kicks import kick_name
 from dmftsym.lowering.lower import Lowered
 from dmftsym.program.axes import COLUMNS, has_columns
@@ -72,9 +72,8 @@ class AdjointWriter:
 
     def __init__(self, lowered: Lowered, feedback: Feedback):
         self.lowered = lowered
-        self.tangents = TangentWriter(lowered, feedback.active)
-        self.now, self.column = self.tangents.now, self.tangents.column
-        self.nodes = [n for n in timed_nodes(lowered.schedule) if n.name in feedback.active]
+        self.tangents = tangent_of(lowered, feedback.active)
+        self.now, self.column, self.nodes = self.tangents.now, self.tangents.column, self.tangents.nodes
         self.symmetric = {t.name for t in symmetric_tensors(lowered.action)}
         self.buffers: dict[str, Buffer] = {}
         self.gathered: dict[str, list[Statement]] = {}
@@ -183,8 +182,7 @@ class AdjointWriter:
             body, target = body.xreplace(swap), target.xreplace(swap)
             constraints = tuple(Before(c.time.xreplace(swap), c.upper.xreplace(swap), c.inclusive) for c in constraints)
             self.keep(reader)
-            of = self.tangents.origin[link.source.tensor].name
-            owner = self.tangents.builder.drawn.get(of) or of
+            owner = self.tangents.owner[self.tangents.origin[link.source.tensor].name]
             self.gathered.setdefault(owner, []).append(self.add(target, body, constraints))
             return []
         if len(past) > 1:

@@ -19,7 +19,7 @@ from dmftsym.language.terms import Term, as_expression, entries_of
 from dmftsym.linearise.adjoint import transpose
 from dmftsym.linearise.feedback import Feedback, find_feedback, is_function
 from dmftsym.linearise.records import Fluctuations, Influences, TangentPrograms
-from dmftsym.linearise.tangent import TangentWriter, timed_nodes
+from dmftsym.linearise.tangent import tangent_of, timed_nodes
 from dmftsym.lowering.clock import on_clock
 from dmftsym.lowering.lower import Lowered, lower, program_of
 from dmftsym.lowering.schemes import BLEND, REACH, Scheme
@@ -193,34 +193,28 @@ class ProgramWriter:
     def __init__(
         self, lowered: Lowered, active: tuple[str, ...], requested: tuple[str, ...], noisy: tuple[str, ...] = ()
     ):
-        self.tangent = TangentWriter(lowered, active, noisy)
+        self.lowered, self.active = lowered, set(active)
+        self.tangent = tangent_of(lowered, active, noisy)
         self.requested = requested
         self.excess: dict[str, Tensor] = {}
 
     def program(self, program: Program) -> Program:
         """The tangent program: a step of the program itself, then the first-order change of that step."""
-        schedule = self.tangent.lowered.schedule
-        nodes = {n.name: self.tangent.node(n) for n in timed_nodes(schedule) if n.name in self.tangent.active}
+        plain = self.lowered.schedule
+        moved = self.tangent.schedule(plain)
         seconds = self._second_order()
-        base = {n.name: self.tangent.with_slopes(n) for n in timed_nodes(schedule)}
-        step = (*[base[n.name] for n in schedule.step], *[nodes[n.name] for n in schedule.step if n.name in nodes])
-        last = (
-            *[base[n.name] for n in schedule.epilogue],
-            *[nodes[n.name] for n in schedule.epilogue if n.name in nodes],
-        )
-        assembled = self._assembled(program, Schedule(schedule.constants, step, last), self.tangent.buffers)
-        changes = [[nodes[n.name] for n in part if n.name in nodes] for part in (schedule.step, schedule.epilogue)]
+        assembled = self._assembled(program, moved, self.tangent.buffers)
         in_place = {b.tensor.name for b in assembled.sweep.buffers if b.site and not b.history}
-        names = loop_names()
+        first, last, names = len(plain.step), len(plain.epilogue), loop_names()
         return assembled.with_sweep(
             step=(
-                *kernels_of(step[: len(schedule.step)]),
-                *tangent_kernels_of(changes[0], in_place, names),
+                *kernels_of(moved.step[:first]),
+                *tangent_kernels_of(list(moved.step[first:]), in_place, names),
                 *seconds,
             ),
             epilogue=(
-                *[s for n in last[: len(schedule.epilogue)] for s in n.statements],
-                *tangent_kernels_of(changes[1], in_place, names),
+                *[s for n in moved.epilogue[:last] for s in n.statements],
+                *tangent_kernels_of(list(moved.epilogue[last:]), in_place, names),
             ),
         )
 
@@ -230,9 +224,7 @@ class ProgramWriter:
         The shift of the averages themselves, of the same order, is not part of it.
         """
         wanted = set(self.requested)
-        functions = [
-            n for n in timed_nodes(self.tangent.lowered.schedule) if n.name in self.tangent.active and is_function(n)
-        ]
+        functions = [n for n in timed_nodes(self.lowered.schedule) if n.name in self.active and is_function(n)]
         for node in reversed(functions):
             if node.name in wanted:
                 wanted |= {name for name, _ in node.reads}
@@ -260,14 +252,14 @@ class ProgramWriter:
 
     def chain_program(self, program: Program, feedback: Feedback) -> Program:
         """The program that computes functions of given averages, and their changes from those of the averages."""
-        schedule = self.tangent.lowered.schedule
+        schedule = self.lowered.schedule
         functions = [n for n in timed_nodes(schedule) if is_function(n)]
         if program.grid.passes > 1:
             functions = self._following(functions)
-        changes = [self.tangent.node(n) for n in functions if n.name in self.tangent.active]
+        changes = [self.tangent.node(n) for n in functions if n.name in self.active]
         buffers: dict[str, Buffer] = {}
         for name in feedback.averages:
-            tensor = self.tangent.builder.buffers[name].tensor
+            tensor = self.lowered.builder.buffers[name].tensor
             varied = self.tangent.varied_tensor(tensor)
             buffers[name] = Buffer(tensor, Role.GIVEN)
             buffers[varied.name] = Buffer(varied, Role.GIVEN, of=tensor)
@@ -275,8 +267,8 @@ class ProgramWriter:
             role = Role.VARIATION if node in changes else Role.FUNCTION
             buffers |= {t.name: Buffer(t, role) for s in node.statements for t in s.writes}
         buffers |= {t.name: Buffer(t, Role.EXCESS) for t in self.excess.values()}
-        buffers |= {b.tensor.name: b for b in self.tangent.builder.integrals.buffers()}
-        buffers |= {name: b for name, b in self.tangent.builder.buffers.items() if b.role is Role.CLOCK}
+        buffers |= {b.tensor.name: b for b in self.lowered.builder.integrals.buffers()}
+        buffers |= {name: b for name, b in self.lowered.builder.buffers.items() if b.role is Role.CLOCK}
         statements = tuple(s for n in (*functions, *changes) for s in n.statements)
         chain = program.with_axis(COLUMNS).with_sweep(
             buffers=tuple(buffers.values()), step=(*statements, *self._second_order()), epilogue=()
@@ -307,13 +299,13 @@ class ProgramWriter:
         """The program that adds up random combinations of the observables of all fluctuating averages."""
         sketches: list[Sketch] = []
         buffers: dict[str, Buffer] = {}
-        for node in timed_nodes(self.tangent.lowered.schedule):
+        for node in timed_nodes(self.lowered.schedule):
             for statement in node.statements if node.name in feedback.averages else ():
                 if isinstance(statement, Contract) and statement.pieces:
                     for sketch in self._sketches(statement, node.name in feedback.closed):
                         buffers[sketch.target.tensor.name] = Buffer(sketch.target.tensor, Role.SKETCH)
                         sketches.append(sketch)
-        plain = self.tangent.lowered.schedule
+        plain = self.lowered.schedule
         node = Node("sketch", "random combinations", tuple(sketches), (), auxiliary=True)
         schedule = Schedule(plain.constants, (*plain.step, node), plain.epilogue)
         if program.grid.passes > 1:  # the corrected values are what scatters
@@ -337,7 +329,7 @@ class ProgramWriter:
         return result
 
     def _assembled(self, program: Program, schedule: Schedule, extra: dict[str, Buffer]) -> Program:
-        everything = self.tangent.builder.buffers | extra
+        everything = self.lowered.builder.buffers | extra
         history = history_arrays(schedule, everything)
         return program.with_axis(COLUMNS).with_sweep(
             buffers=tuple(replace(b, history=name in history) for name, b in everything.items()),

@@ -23,7 +23,7 @@ def kernels_of(nodes: tuple[Node, ...]) -> tuple[Statement, ...]:
             result.append(Kernel(numbers.named(f"{stem}_{site}"), site, tuple(pending)))
             pending.clear()
 
-    for statement in (s for node in nodes for s in node.statements):
+    for statement in (u for node in nodes for s in node.statements for u in s.parts):
         if not isinstance(statement, Assign):
             flush()
             result.append(statement)
@@ -126,7 +126,7 @@ def _waits(node: Node, pending: list[Node], in_place: set[str]) -> bool:
 
 
 def _updates(nodes: list[Node]) -> Iterator[Assign | Contract]:
-    for statement in (s for n in nodes for s in n.statements):
+    for statement in (u for n in nodes for s in n.statements for u in s.parts):
         assert isinstance(statement, Assign | Contract)  # no other statement has a site in whose loop it can stand
         yield statement
 

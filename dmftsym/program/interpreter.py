@@ -18,6 +18,7 @@ from dmftsym.language.terms import Before, Term, entries_of, flatten, outermost,
 from dmftsym.program.axes import COLUMNS, KICKS, PASSES, TIME_STEP
 from dmftsym.program.buffers import Role
 from dmftsym.program.draws import Draws
+from dmftsym.program.operations import PathSum, Store
 from dmftsym.program.program import Program
 from dmftsym.program.times import When, when
 
@@ -262,6 +263,25 @@ class State:
         return _lined_up(found, tuple(kept), axes, bool(site))
 
     # --- updates ----------------------------------------------------------------------------------
+
+    def perform(self, operation: Store) -> None:
+        """Sum the values of a target and store them."""
+        target, limits, free = operation.target, operation.constraints, self.free(operation.target)
+        starting = operation.first is not None and self.now == 0
+        values = (operation.first,) if starting else operation.values
+        site = target.tensor.site
+        total = np.zeros([self.length(i, limits) for i in free] + ([len(self.weights[site])] if site else []))
+        for value in values:
+            if isinstance(value, PathSum):
+                body, within = value.piece.reading(limits)
+                over = value.piece.site if value.piece.operands else site
+                total = total + self.summed(body, free, within, over, value.averaged)
+            elif value is not None:
+                found = self.total(value.terms, free, limits)
+                total = total + (found[..., None] if site else found)
+        self.store(target, total, operation.accumulate, limits)
+        if operation.mirror:
+            self.mirror(target, limits)
 
     def store(self, target: Entry, value: np.ndarray, accumulate: bool = False, limits: Limits = ()) -> None:
         """Replace the elements of a target, or add to them; before time 0 there are none."""

@@ -41,8 +41,9 @@ LAYERS = ("omp", "workqueue")
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ("mean", "covariance"))
 @pytest.mark.parametrize("layer", LAYERS)
-def test_forks_and_threads_after_a_run(layer, what):
-    environment = os.environ | {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
+def test_forks_and_threads_after_a_run(layer, what, tmp_path):
+    own = {"DMFTSYM_CACHE": str(tmp_path)}  # the kernels of other tests are compiled for one thread
+    environment = os.environ | {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"} | own
     command = [sys.executable, "-c", SCRIPT, what]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and done.stdout == f"{layer}\n", done.stderr

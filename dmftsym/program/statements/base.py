@@ -122,9 +122,23 @@ class Statement(ABC):
     def text(self) -> list[str]:
         """The statement as lines of plain text."""
 
-    @abstractmethod
+    @property
+    def parts(self) -> tuple["Statement", ...]:
+        """The plain statements of which it consists: itself, unless it is made of others."""
+        return (self,)
+
+    def operations(self) -> tuple:
+        """The array operations that do it; a statement that is none of the plain ones consists of theirs."""
+        return tuple(operation for update in self._plain() for operation in update.operations())
+
     def run(self, state: "State") -> None:
         """What it does to the arrays of a step, in plain NumPy."""
+        for update in self._plain():
+            update.run(state)
+
+    def _plain(self) -> tuple["Statement", ...]:
+        assert self.parts != (self,), f"{type(self).__name__} says neither what it does nor of what it consists"
+        return self.parts
 
     def accesses(self, now: Index, where: str) -> tuple[Access, ...]:
         """Every entry that it reads, with the time and the elements at which it does."""
@@ -136,7 +150,7 @@ class Statement(ABC):
 
     def links(self) -> list[Link]:
         """A first-order change term by term: each holds the change of one entry."""
-        return []
+        return [link for update in self.parts if update is not self for link in update.links()]
 
     def transpose(self, back: Transposition) -> list["Statement"]:
         """The statements that pass the adjoint of what this one updates on to what it reads."""
@@ -184,7 +198,8 @@ class Statement(ABC):
     @property
     def loop_site(self) -> str | None:
         """The site in a loop over whose paths its first-order change can stand: all at the current step; else None."""
-        return None
+        sites = {update.loop_site for update in self.parts if update is not self}
+        return sites.pop() if len(sites) == 1 else None
 
 
 class Update(Statement):

@@ -7,6 +7,7 @@ from sympy import Expr, KroneckerDelta
 from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term, as_expression, entries_of
+from dmftsym.program.operations import Formula, PathSum, Store
 from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update
 from dmftsym.program.statements.elementwise import links_of
 from dmftsym.program.statements.pieces import Piece
@@ -71,19 +72,15 @@ class Contract(Update):
         mirrored = "  (and its mirror image)" if self.mirror else ""
         return [f"{self.target} {'+=' if self.accumulate else '='} {' + '.join(parts) or '0'}{mirrored}"]
 
-    def run(self, state) -> None:
+    def operations(self) -> tuple[Store]:
         """The sum of all pieces and terms."""
-        free, site = state.free(self.target), "" if self.averaged else self.target.tensor.site
-        total = state.total(self.explicit, free, self.constraints)
-        if site:
-            total = total[..., None]
-        for piece in self.pieces:
-            body, limits = piece.reading(self.constraints)
-            over = piece.site if piece.operands else site
-            total = total + state.summed(body, free, limits, over, self.averaged)
-        state.store(self.target, total, self.accumulate, self.constraints)
-        if self.mirror:
-            state.mirror(self.target, self.constraints)
+        values = [PathSum(piece, self.averaged) for piece in self.pieces]
+        formula = [Formula(self.explicit)] if self.explicit else []
+        return (Store(self.target, (*values, *formula), self.equation, self.accumulate, self.constraints, self.mirror),)
+
+    def run(self, state) -> None:
+        """The same."""
+        state.perform(self.operations()[0])
 
     def tangent(self, along: Tangents) -> "Contract":
         """The change of every piece, and what changed weights of the paths do to an average."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dmftsym.language.symbols import Entry, Index, Tensor
-from dmftsym.program.statements.base import Update
+from dmftsym.program.statements.base import Statement, Update
 from dmftsym.program.statements.pieces import Piece
 
 
@@ -29,6 +29,10 @@ class Sketch(Update):
         """Of what they are combinations."""
         return [f"{self.target} += {self.equation}"]
 
+    def operations(self) -> tuple[Statement]:
+        """It is one by itself."""
+        return (self,)
+
     def run(self, state) -> None:
         """Every observable in every column: which columns are filled is the caller's choice."""
         state.sketch(self.target, self.omega, self.pieces)
@@ -49,6 +53,10 @@ class Influence(Update):
     def text(self) -> list[str]:
         """The product."""
         return [f"{self.target} += {self.piece.text(False)}  ({self.equation})"]
+
+    def operations(self) -> tuple[Statement]:
+        """It is one by itself."""
+        return (self,)
 
     def run(self, state) -> None:
         """The product, without the sum over paths."""

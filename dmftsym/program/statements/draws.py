@@ -39,6 +39,10 @@ class Draw(Statement):
         """The sources that are drawn."""
         return [f"draw {', '.join(str(m.tensor[m.tensor.indices]) for m in self.group.members)}"]
 
+    def operations(self) -> tuple[Statement]:
+        """It is one by itself."""
+        return (self,)
+
     def run(self, state) -> None:
         """Factor of the covariance times standard normals."""
         state.draws.draw(self.group, self.part)
@@ -99,6 +103,10 @@ class DrawVariation(Statement):
         """The changes of the covariances."""
         return [f"change of the draw: {self.equation}"]
 
+    def operations(self) -> tuple[Statement]:
+        """It is one by itself."""
+        return (self,)
+
     def run(self, state) -> None:
         """First-order change of the factor times the same normals."""
         state.draws.vary(self.group, self.blocks, self.targets)
@@ -143,6 +151,10 @@ class AdjointDraw(Statement):
     def text(self) -> list[str]:
         """What it is the adjoint of."""
         return [self.equation]
+
+    def operations(self) -> tuple[Statement]:
+        """It is one by itself."""
+        return (self,)
 
     def run(self, state) -> None:
         """Not interpreted: random matrices that are said will replace it."""

@@ -10,6 +10,7 @@ from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import entries_of
 from dmftsym.program.accesses import reads_elsewhere
 from dmftsym.program.axes import has_columns
+from dmftsym.program.operations import Elementwise
 from dmftsym.program.statements.base import Link, Statement, Tangents, Update
 
 
@@ -54,6 +55,10 @@ class Assign(Update):
     def text(self) -> list[str]:
         """Target and expression."""
         return [f"{self.target} = {self.expression}{' (after its start)' if self.starts else ''}"]
+
+    def operations(self) -> tuple[Elementwise]:
+        """A loop of its own."""
+        return (Elementwise(f"update_{self.target.tensor.name}", self.site, (self,)),)
 
     def run(self, state) -> None:
         """The expression on all paths, or the initial value."""
@@ -105,10 +110,14 @@ class Kernel(Statement):
         updates = [f"  {line}" for a in self.assignments for line in a.text()]
         return [f"for every path of {self.site} ({self.name}):", *updates]
 
-    def run(self, state) -> None:
-        """One update after the other."""
-        for assign in self.assignments:
-            assign.run(state)
+    @property
+    def parts(self) -> tuple[Assign, ...]:
+        """Its updates."""
+        return self.assignments
+
+    def operations(self) -> tuple[Elementwise]:
+        """One loop."""
+        return (Elementwise(self.name, self.site, self.assignments),)
 
 
 def links_of(target: Entry, found) -> list[Link]:

@@ -6,6 +6,7 @@ from sympy import Expr
 
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term, as_expression
+from dmftsym.program.operations import Formula, Store
 from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update
 from dmftsym.program.statements.elementwise import links_of
 
@@ -37,13 +38,16 @@ class Evaluate(Update):
         after = " (after its start)" if self.starts else ""
         return [f"{self.target} {'+=' if self.accumulate else '='} {as_expression(self.terms)}{after}"]
 
-    def run(self, state) -> None:
+    def operations(self) -> tuple[Store]:
         """The sum of its terms, or the initial value."""
-        free = state.free(self.target)
-        terms = self.terms
-        if self.starts and state.now == 0:
-            terms = () if self.initial is None else (Term(self.initial),)
-        state.store(self.target, state.total(terms, free, self.constraints), self.accumulate, self.constraints)
+        initial = () if self.initial is None else (Term(self.initial),)
+        first = Formula(initial) if self.starts else None
+        values = (Formula(self.terms),)
+        return (Store(self.target, values, self.equation, self.accumulate, self.constraints, first=first),)
+
+    def run(self, state) -> None:
+        """The same."""
+        state.perform(self.operations()[0])
 
     def tangent(self, along: Tangents) -> "Evaluate":
         """The chain rule."""

@@ -26,6 +26,11 @@ class TangentKernel(Statement):
             yield from update.reads(now)
 
     @property
+    def parts(self) -> tuple[Assign | Contract, ...]:
+        """Its updates."""
+        return self.updates
+
+    @property
     def writes(self) -> tuple[Tensor, ...]:
         """What its updates write."""
         return tuple(t for u in self.updates for t in u.writes)
@@ -50,7 +55,6 @@ class TangentKernel(Statement):
         updates = [f"  {line}" for u in self.updates for line in u.text()]
         return [f"for every column and path of {self.site} ({self.name}):", *updates]
 
-    def run(self, state) -> None:
-        """One update after the other."""
-        for update in self.updates:
-            update.run(state)
+    def operations(self) -> tuple[Statement]:
+        """It is one by itself."""
+        return (self,)

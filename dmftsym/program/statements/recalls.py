@@ -36,6 +36,10 @@ class ExtendBasis(Statement):
         values = ", ".join(map(str, self.values))
         return [f"basis of {self.group.name} on the paths of {self.site}: {values} = L e"]
 
+    def operations(self) -> tuple[Statement]:
+        """It is one by itself."""
+        return (self,)
+
     def run(self, state) -> None:
         """Solve for one more function for every column that the draw opened."""
         state.draws.whiten(self.group, self.values)
@@ -71,6 +75,10 @@ class RecallMemory(Update):
         front = "" if self.coefficient == 1 else f"{self.coefficient} * "
         normals = f"normals of {self.group.name} {'up to now' if self.instant else 'before'}"
         return [f"{self.target} = {front}sum <{self.observable} n> e over the {normals}"]
+
+    def operations(self) -> tuple[Statement]:
+        """It is one by itself."""
+        return (self,)
 
     def run(self, state) -> None:
         """Averages with the normals times the whitened functions."""
@@ -114,6 +122,10 @@ class AdjointRecall(Statement):
         """What it is the adjoint of."""
         return [self.equation]
 
+    def operations(self) -> tuple[Statement]:
+        """It is one by itself."""
+        return (self,)
+
     def run(self, state) -> None:
         """Not interpreted: random matrices that are said will replace it."""
         raise NotImplementedError(self.equation)
@@ -141,6 +153,10 @@ class AdjointBasis(Statement):
     def text(self) -> list[str]:
         """What it is the adjoint of."""
         return [self.equation]
+
+    def operations(self) -> tuple[Statement]:
+        """It is one by itself."""
+        return (self,)
 
     def run(self, state) -> None:
         """Not interpreted: random matrices that are said will replace it."""
