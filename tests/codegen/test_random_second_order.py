@@ -80,4 +80,4 @@ def test_errors_of_second_order(seed):
         plain = largest(euler[2] - limit)
         assert largest((8 * euler[2] - 6 * euler[1] + euler[0]) / 3 - limit) < max(2e-6, 0.12 * plain), name
         coarse, fine = largest(heun[1] - heun[0]), largest(heun[2] - heun[1])
-        assert fine < max(1e-6, coarse / 3), name
+        assert fine < max(1e-5, coarse / 3), name  # small errors may not be those of the leading order

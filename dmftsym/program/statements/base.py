@@ -146,11 +146,15 @@ class Statement(ABC):
 
     def tangent(self, along: Tangents) -> "Statement":
         """The statement that updates the first-order change of what this one updates."""
+        if len(self.parts) == 1 and self.parts != (self,):
+            return self.parts[0].tangent(along)
         raise LoweringError(f"covariances: {self.equation} has no first-order change")
 
     def links(self) -> list[Link]:
         """A first-order change term by term: each holds the change of one entry."""
-        return [link for update in self.parts if update is not self for link in update.links()]
+        if self.parts == (self,):
+            raise LoweringError(f"covariances: {self.equation} has no transpose")
+        return [link for update in self.parts for link in update.links()]
 
     def transpose(self, back: Transposition) -> list["Statement"]:
         """The statements that pass the adjoint of what this one updates on to what it reads."""

@@ -86,7 +86,8 @@ class Contract(Update):
         """The change of every piece, and what changed weights of the paths do to an average."""
         pieces = [p for piece in self.pieces for p in piece.tangent(along)]
         if self.averaged:
-            modes = [(piece, along.mode(piece.site)) for piece in self.pieces]
+            # weights are linear in all directions: a piece that holds one does not change by another
+            modes = [(piece, along.mode(piece.site)) for piece in self.pieces if piece.mode is None]
             pieces += [replace(piece, mode=mode) for piece, mode in modes if mode is not None]
         target = along.change(self.target)
         explicit = (*along.vary(self.explicit), *along.noise(self.target))
