@@ -164,9 +164,7 @@ def solve_command(
         bool, typer.Option(help="Solve a continuous model with twice the time step too, for its error.")
     ] = True,
     outputs: OutputsOption = "",
-    backend: Annotated[
-        AnyBackend, typer.Option(help="Target; auto: a GPU if one is present and faster.")
-    ] = "numba",
+    backend: Annotated[AnyBackend, typer.Option(help="Target; auto: a GPU if one is present and faster.")] = "numba",
     scheme: SchemeOption = "euler",
     precision: Annotated[Precision, typer.Option(help="Of the sample paths; float32 needs cupy.")] = "float64",
 ) -> None:
