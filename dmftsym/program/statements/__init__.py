@@ -20,7 +20,8 @@ site, and sums that keep the paths, of the products in `pieces`), `functions` (`
 What holds for all of them:
 - code outside this folder asks a statement for its rules and does not look at its type. Where code still does (the
   printers of `codegen`, and places that need what only one kind has), that is to become a rule here;
-- a missing tangent or transpose is refused in the user's words (`LoweringError`), never ignored;
+- a missing tangent is refused in the user's words (`LoweringError`), but a change without `links` passes nothing on:
+  with a tangent comes `links` or `transpose`;
 - `equation` is the line that stands above the statement in generated code.
 
 CONTRIBUTING.md shows how to add one.
