@@ -1,4 +1,4 @@
-"""One table of options: it feeds the Python interface, the command line and the header of generated files."""
+"""The options that change generated code: for the Python interface, and by the same names for the command line."""
 
 from dataclasses import dataclass, fields
 

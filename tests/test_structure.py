@@ -51,6 +51,159 @@ def test_files_and_functions_stay_small(path):
         assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("eval", "exec")), path
 
 
+# --- imports between files ----------------------------------------------------------------------------
+
+# late imports, by importing file: what makes the command line start at once, and what is heavy or optional
+LATE = {
+    "dmftsym.cli.main": ("dmftsym.",),
+    "dmftsym.codegen.sobol": ("scipy.stats",),
+    "dmftsym.derivation.picture": ("dmftsym.derivation.figure", "matplotlib."),
+    "dmftsym.language.arithmetic": ("numpy",),
+    "dmftsym.runtime.backends": ("cupy",),
+    "dmftsym.runtime.progress": ("rich.",),
+}
+# imports for types only that close a circle: a rule names what it is given, and what it is given runs or prints rules
+TYPES = {
+    ("dmftsym.program.draws", "dmftsym.program.interpreter"),
+    ("dmftsym.program.printer", "dmftsym.program.program"),
+    ("dmftsym.program.statements.base", "dmftsym.program.interpreter"),
+}
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+KNOWN = {module_of(p) for p in FILES}
+
+
+def timed_imports(tree, known=frozenset(KNOWN), late=False, types=False):
+    """(imported module, "top", "late" inside a function or "types" for type checkers only), all of a file."""
+    for node in ast.iter_child_nodes(tree):
+        for_types = types or (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"))
+        inside = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        found = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            found = [name if name in known else node.module for name in inner]
+        elif isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        yield from ((name, "types" if for_types else "late" if inside else "top") for name in found)
+        yield from timed_imports(node, known, inside, for_types)
+
+
+IMPORTS = {module_of(p): list(timed_imports(ast.parse(p.read_text()))) for p in FILES}
+
+
+def circle_in(graph):
+    """The nodes of one circle of a graph (name: names), in order, or nothing."""
+    done = set()
+
+    def search(name, trail):
+        if name in trail:
+            return [*trail[trail.index(name) :], name]
+        if name in done:
+            return []
+        for other in graph.get(name, ()):
+            if circle := search(other, [*trail, name]):
+                return circle
+        done.add(name)
+        return []
+
+    return next((circle for name in graph if (circle := search(name, []))), [])
+
+
+def test_no_circle_of_imports_between_files():
+    """Late imports count, so that they hide none; those for types only count unless they are listed."""
+    counts = lambda name, other, when: when != "types" or (name, other) not in TYPES
+    graph = {name: [o for o, when in found if o in KNOWN and counts(name, o, when)] for name, found in IMPORTS.items()}
+    assert circle_in(graph) == []
+    for edge in TYPES:
+        assert (edge[1], "types") in IMPORTS[edge[0]], f"{edge} is no longer an exception"
+
+
+def test_late_imports_are_listed():
+    for name, found in IMPORTS.items():
+        for other, when in found:
+            assert when != "late" or f"{other}.".startswith(LATE.get(name, ("nothing",))), (name, other)
+
+
+def test_circles_and_late_imports_are_found():
+    assert circle_in({"a": ["b"], "b": ["c"], "c": ["b"], "d": []}) == ["b", "c", "b"]
+    assert circle_in({"a": ["b", "c"], "b": ["c"], "c": []}) == []
+    text = "import a\nif TYPE_CHECKING:\n    from b import c\ndef f():\n    from d import e, g\nlambda: 0"
+    assert list(timed_imports(ast.parse(text), {"d.e"})) == [
+        ("a", "top"),
+        ("b", "types"),
+        ("d.e", "late"),
+        ("d", "late"),
+    ]
+
+
+# --- sizes --------------------------------------------------------------------------------------------
+
+# what is larger than it should be, and why it still is
+LARGE_CLASSES = {
+    "AdjointPrinter": "random matrices that are said replace most of it",
+    "StatementWriter": "statements are to describe their code themselves",
+    "QuantityBuilder": "one method a kind of quantity; memories go with random matrices that are said",
+}
+LARGE_RECORDS = {"Action": "a field for everything that a user declares"}
+
+
+def large_classes(tree):
+    return [n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.end_lineno - n.lineno >= 250]
+
+
+def large_records(tree):
+    """Dataclasses with more than ten fields."""
+    records = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    records = [n for n in records if any("dataclass" in ast.unparse(d) for d in n.decorator_list)]
+    is_field = lambda s: isinstance(s, ast.AnnAssign) and "ClassVar" not in ast.unparse(s.annotation)
+    return [n.name for n in records if sum(map(is_field, n.body)) > 10]
+
+
+def many_parameters(tree):
+    """Functions with more than five parameters besides self."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            found += [node.name] if len([n for n in names if n not in ("self", "cls")]) > 5 else []
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_classes_and_records_stay_small(path):
+    tree = ast.parse(path.read_text())
+    assert set(large_classes(tree)) <= set(LARGE_CLASSES), path
+    assert set(large_records(tree)) <= set(LARGE_RECORDS), path
+
+
+def test_functions_of_many_parameters_are_counted(record_property):
+    """No limit: the command line and the interface of a solver have them rightly."""
+    counted = {
+        str(p.relative_to(PACKAGE)): found for p in FILES if (found := many_parameters(ast.parse(p.read_text())))
+    }
+    record_property("functions with more than five parameters", sum(map(len, counted.values())))
+    assert "solve" in counted["runtime/solver.py"]
+
+
+def test_large_classes_and_records_are_found():
+    fields = lambda n: "".join(f"    f{k}: int\n" for k in range(n)) + "    none: ClassVar[int] = 0\n"
+    record = lambda n: ast.parse(f"@dataclass(frozen=True)\nclass R:\n{fields(n)}")
+    assert large_records(record(11)) == ["R"] and large_records(record(10)) == []
+    body = lambda n: ast.parse("class C:\n" + "    pass\n" * n)
+    assert large_classes(body(250)) == ["C"] and large_classes(body(249)) == []
+    method = "class C:\n    def f(self, {}): ..."
+    assert many_parameters(ast.parse(method.format("a, b, c, *, d, e, g"))) == ["f"]
+    assert many_parameters(ast.parse(method.format("a, b, c, *, d, e"))) == []
+
+
+# --- the project --------------------------------------------------------------------------------------
+
+
 def test_the_compiler_knows_no_model_by_name():
     for stage in (*STAGES, "runtime"):
         for path in (PACKAGE / stage).rglob("*.py"):
@@ -59,7 +212,8 @@ def test_the_compiler_knows_no_model_by_name():
 
 
 def test_top_level_holds_only_what_was_agreed():
-    agreed = {"pyproject.toml", "dmftsym", "templates", "tests", "examples", "README.md", "LICENSE"}
+    agreed = {"pyproject.toml", "dmftsym", "templates", "tests", "examples", "docs", "README.md", "LICENSE"}
+    agreed |= {"CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff"}
     visible = {p.name for p in ROOT.iterdir() if not p.name.startswith(".")}
     assert visible <= agreed | {"build", "dist"}
 

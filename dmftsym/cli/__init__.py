@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: options are read, the public interface is called, one line says what was wrong."""

@@ -164,9 +164,7 @@ def solve_command(
         bool, typer.Option(help="Solve a continuous model with twice the time step too, for its error.")
     ] = True,
     outputs: OutputsOption = "",
-    backend: Annotated[
-        AnyBackend, typer.Option(help="Target; auto takes a GPU where one is there and gains.")
-    ] = "numba",
+    backend: Annotated[AnyBackend, typer.Option(help="Target; auto: a GPU if one is present and faster.")] = "numba",
     scheme: SchemeOption = "euler",
     precision: Annotated[Precision, typer.Option(help="Of the sample paths; float32 needs cupy.")] = "float64",
 ) -> None:
@@ -181,7 +179,7 @@ def solve_command(
     what = (model, settings, outputs, covariance, shapes, numbers, scheme)
     compiled = _compiled(*what[:3], "numba" if backend == "auto" else backend, *what[3:])
     if data and data.suffix == ".nc":  # which may hold more than data, as results do
-        known = [d.tensor.name for d in compiled.program.data]
+        known = [d.tensor.name for d in compiled.program.facts.data]
         arrays = {name: array for name, array in arrays.items() if name in known} or arrays
     if backend == "auto" and _device_gains(compiled, numbers, arrays, steps, points):
         compiled = _compiled(*what[:3], "cupy", *what[3:])

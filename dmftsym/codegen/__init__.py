@@ -1,1 +1,27 @@
-"""Source code: printers for formulas, templates for structure."""
+"""Programs as the text of a standalone module: printers for formulas, templates for structure.
+
+In: the `Program` of the mean solution, the name of a target, and `Fluctuations` or `Influences` if covariances are
+wanted. Out of `generate.generate_source`: a `Source`, the text of a Python file that imports the standard library,
+NumPy, and Numba or CuPy.
+
+The files, from formulas to the module:
+- `printers`, `cuda_printer`: one rule a function, for numbers inside kernels and for whole arrays;
+- `arrays` (`ArrayFormula`): entries as slices, lined up for broadcasting;
+- `kernels`, `cuda_kernels`, `tangent_kernels`: loops over sample paths;
+- `sources`, `statements` (`StatementWriter`), `adjoint`: statements as lines of array code, the equation above each;
+- `storage`, `adjoint_storage`: the arrays as one plan, from which allocation and estimates of memory are printed;
+  `grid`: arrays that the time grid fixes;
+- `sweeps`: a program as one function; `fluctuations`, `influences`, `explicit`: what covariances need beside their
+  sweeps;
+- `sobol`: direction numbers; `names`: which names the generator gives itself;
+- `targets`, `templates`: what differs between targets, and the loader of the templates.
+
+Order, in `generate_source`: the sweep of the mean solution; the sweeps of the covariances; the tables of the module;
+memory; then `templates.render` fills the template of the module. Kernels are collected by the writer on the way.
+
+The runtime relies on this:
+- the module holds `solve`, `check_parameters`, `InputError`, the constants that name model, version, options, axes
+  and results, and with covariances `fluctuations` and `check_fluctuations`;
+- the text depends on model and options only: the same on every run, numbers with 17 digits;
+- a key that a template lacks, or that none uses, is an error (`CodegenError`), and so is a function without a rule.
+"""

@@ -213,7 +213,7 @@ class AdjointPrinter:
         return lines + self._fresh(statement)
 
     def _fresh(self, statement: AdjointRecall) -> list[str]:
-        """Averages of earlier functions and fresh normals: they vanish, their fluctuations do not."""
+        """Averages <e n> of earlier functions e and new normals n: 0 at the saddle point, but not at finite N."""
         first, second = statement.dual
         if first == second:
             return self._symmetric(statement)
@@ -324,7 +324,7 @@ class AdjointPrinter:
         return any(r.instant for r in recalls_of(self.influences, group))
 
     def after(self) -> list[str]:
-        """What the averages of closed sites contribute, and the vanishing ones of fresh normals, when all is known."""
+        """At the end, what averages of closed sites contribute, and those of earlier functions with new normals."""
         lines: list[str] = []
         for site in (s for s in self.influenced if s in self.closed):
             factors = f"{self.xp}.concatenate(first_{site}, 1), {self.xp}.concatenate(second_{site})"

@@ -57,7 +57,7 @@ def stored_adjoints_of_group(influences: Influences, group: SourceGroup, target:
 
 
 def stored_fresh(first: SourceGroup, second: SourceGroup, target: Target) -> tuple[Stored, ...]:
-    """The adjoints of the averages of functions of one use of a matrix and fresh normals of the other."""
+    """The adjoints of the averages <e n> of functions e of one use of a matrix and new normals n of the other."""
     shape = (COLUMNS.size, f"ranks_{first.name}[steps]", f"ranks_{second.name}[steps]")
     return (Stored(f"adj_fresh_{first.name}_{second.name}", shape, f"{target.xp}.zeros({tuple_code(shape)})"),)
 

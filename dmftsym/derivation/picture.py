@@ -1,25 +1,19 @@
-"""The graph of order parameters that drive each other, drawn with Matplotlib."""
+"""A graph of quantities in columns, with arrows between them, drawn with Matplotlib."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from sympy import latex
 
-if TYPE_CHECKING:
-    from dmftsym.derivation.propagator import Propagator
+from dmftsym.language.symbols import Tensor
 
 COLUMN_WIDTH, ROW_HEIGHT = 2.6, 1.1
+Arrows = Iterable[tuple[Tensor, Tensor]]
 
 
-def draw_drives(propagator: "Propagator"):
-    """A Matplotlib figure: order parameters that feed back on the left, then those that follow, then functions of them.
-
-    Solid arrows are blocks D (source to target), dashed ones the chain rule.
-    """
+def draw_columns(columns: list[list[Tensor]], solid: Arrows, dashed: Arrows, marked: tuple[Tensor, ...]):
+    """A Matplotlib figure of quantities, column by column, with solid and dashed arrows; `marked` ones stand out."""
     from dmftsym.derivation.figure import Picture
 
-    closed = list(propagator.closed)
-    columns = [closed, [q for q in propagator.order_parameters if q not in closed]]
-    columns += _layers(propagator)
     columns = [c for c in columns if c]
     height = max(len(c) for c in columns) * ROW_HEIGHT + 0.8
     figure = Picture(figsize=(COLUMN_WIDTH * len(columns) + 0.6, height))
@@ -31,29 +25,15 @@ def draw_drives(propagator: "Propagator"):
     for k, column in enumerate(columns):
         for row, node in enumerate(column):
             places[node] = (COLUMN_WIDTH * k, ROW_HEIGHT * ((len(column) - 1) / 2 - row))
-    for drive in propagator.drives:
-        _arrow(axes, places[drive.source.tensor], places[drive.target.tensor], "-")
-    for follower in propagator.followers:
-        for source in follower.reads:
-            _arrow(axes, places[source], places[follower.name.tensor], (0, (4, 3)))
+    for source, target in solid:
+        _arrow(axes, places[source], places[target], "-")
+    for source, target in dashed:
+        _arrow(axes, places[source], places[target], (0, (4, 3)))
     for node, (x, y) in places.items():
-        color = "#fde7c8" if node in closed else "#dfeaf7" if node.kind == "order parameter" else "#eeeeee"
+        color = "#fde7c8" if node in marked else "#dfeaf7" if node.kind == "order parameter" else "#eeeeee"
         box = {"boxstyle": "round,pad=0.45", "facecolor": color, "edgecolor": "#444444"}
         axes.text(x, y, f"${latex(node)}$", ha="center", va="center", fontsize=13, bbox=box, zorder=3)
     return figure
-
-
-def _layers(propagator: "Propagator") -> list[list]:
-    """Functions of order parameters, those that read other functions further to the right."""
-    functions = {f.name.tensor: f for f in propagator.followers}
-
-    def depth(tensor) -> int:
-        return 1 + max((depth(r) for r in functions[tensor].reads if r in functions), default=-1)
-
-    layers: list[list] = [[] for _ in range(1 + max(map(depth, functions), default=-1))]
-    for tensor in functions:
-        layers[depth(tensor)].append(tensor)
-    return layers
 
 
 def _arrow(axes, start, end, style) -> None:

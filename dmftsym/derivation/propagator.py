@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sympy import Eq, Expr, Function, Symbol, latex
 
 from dmftsym.derivation.hessian import Hessian, HessianBlock, primed
+from dmftsym.derivation.picture import draw_columns
 from dmftsym.derivation.saddle_point import SaddlePoint, split_own_term
 from dmftsym.language.action import Action
 from dmftsym.language.display import Displayed
@@ -107,10 +108,27 @@ class Propagator(Displayed):
         return lines
 
     def figure(self):
-        """The graph of who drives whom (blocks D) and what follows by the chain rule, as a Matplotlib figure."""
-        from dmftsym.derivation.picture import draw_drives
+        """Who drives whom, as a Matplotlib figure: solid arrows are blocks D, dashed ones the chain rule.
 
-        return draw_drives(self)
+        Order parameters that feed back stand on the left, then those that follow, then functions of them.
+        """
+        closed = self.closed
+        columns = [list(closed), [q for q in self.order_parameters if q not in closed], *self._layers()]
+        solid = [(d.source.tensor, d.target.tensor) for d in self.drives]
+        dashed = [(source, f.name.tensor) for f in self.followers for source in f.reads]
+        return draw_columns(columns, solid, dashed, closed)
+
+    def _layers(self) -> list[list[Tensor]]:
+        """Functions of order parameters, those that read other functions in a later layer."""
+        functions = {f.name.tensor: f for f in self.followers}
+
+        def depth(tensor: Tensor) -> int:
+            return 1 + max((depth(r) for r in functions[tensor].reads if r in functions), default=-1)
+
+        layers: list[list[Tensor]] = [[] for _ in range(1 + max(map(depth, functions), default=-1))]
+        for tensor in functions:
+            layers[depth(tensor)].append(tensor)
+        return layers
 
     def _targets(self) -> dict[Tensor, list[str]]:
         result: dict[Tensor, list[str]] = {}

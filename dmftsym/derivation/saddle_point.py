@@ -87,7 +87,7 @@ class ConjugateEquation:
 
 @dataclass(frozen=True)
 class SaddlePoint(Displayed):
-    """The saddle-point equations of an action: order parameters, definitions and the fate of the conjugates."""
+    """The saddle-point equations of an action: order parameters, definitions, and why conjugates vanish."""
 
     equations: tuple[OrderParameterEquation, ...]
     definitions: tuple[Definition, ...]

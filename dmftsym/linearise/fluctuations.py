@@ -162,8 +162,8 @@ def _check_responses(lowered: Lowered, feedback: Feedback) -> None:
         name = response.tensor.name
         if name in feedback.requested:
             raise LoweringError(
-                f"covariance of '{name}': averages with response fields have no covariance that a network shows; ask "
-                f"for quantities that can be observed"
+                f"covariance of '{name}': '{name}' is a response function; its fluctuations cannot be measured in one "
+                f"network; ask for quantities that can be observed"
             )
         if name in feedback.active and response.site not in lowered.closure.sites:
             raise LoweringError(

@@ -62,8 +62,8 @@ def split_multiplier(
             f"the equation of {equation.field} must hold one multiplier of a constraint, at time {now} and to first "
             f"order; found {as_expression(tuple(held))}"
         )
-    lever = tuple(replace(t, body=t.body / entry) for t in held)
-    return replace(equation, terms=tuple(t for t in equation.terms if t not in held)), lever, entry
+    strength = tuple(replace(t, body=t.body / entry) for t in held)
+    return replace(equation, terms=tuple(t for t in equation.terms if t not in held)), strength, entry
 
 
 class ConstraintWriter:
@@ -73,11 +73,11 @@ class ConstraintWriter:
         self.builder, self.equations, self.scheme = builder, equations, scheme
         self.moved: dict[Tensor, tuple[Entry, Entry, Entry]] = {}
 
-    def add_field(self, field: Tensor, drift: Expr, lever: Expr, multiplier: Entry, derivative: bool) -> Expr:
-        """The right side of a field's equation, drift + multiplier·lever, with what the constraint needs noted."""
+    def add_field(self, field: Tensor, drift: Expr, strength: Expr, multiplier: Entry, derivative: bool) -> Expr:
+        """The right side of a field's equation, drift + multiplier·strength, with what the constraint needs noted."""
         builder, own = self.builder, field[field.indices]
         if not derivative and any(
-            t == builder.now - 1 for part in (drift, lever) for e in entries_of(part) for t in e.times
+            t == builder.now - 1 for part in (drift, strength) for e in entries_of(part) for t in e.times
         ):
             raise LoweringError(
                 f"the equation of {field} holds the multiplier {multiplier} beside values of the previous time, which "
@@ -89,16 +89,16 @@ class ConstraintWriter:
         if derivative:
             start = base_of(field, self.scheme)[field.indices]
             free_value = self.scheme.ahead.xreplace({VALUE: start, RATE: drift})
-            push_value = self.scheme.ahead.diff(RATE) * lever
+            push_value = self.scheme.ahead.diff(RATE) * strength
             what = f"{own} one step later, without {multiplier}"
         else:
-            free_value, push_value, what = drift, lever, f"{own} without {multiplier}"
+            free_value, push_value, what = drift, strength, f"{own} without {multiplier}"
         builder.add_site_array(free, Role.RATE, free_value.expand(), f"{free[free.indices]}: {what}")
         builder.add_site_array(
             push, Role.RATE, push_value.expand(), f"{push[push.indices]}: what {multiplier} multiplies there"
         )
         self.moved[field] = (multiplier, free[free.indices], push[push.indices])
-        return drift + multiplier * lever
+        return drift + multiplier * strength
 
     def add_multiplier(self, constraint: Constraint) -> None:
         """The multiplier as the root of its constraint that is continuous in the time step."""

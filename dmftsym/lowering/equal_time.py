@@ -1,4 +1,4 @@
-"""Two-time order parameters that are needed at equal times only lose their second time."""
+"""Order parameters of two times that are read only at t = s are stored with one time."""
 
 from dataclasses import replace
 

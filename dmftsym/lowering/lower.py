@@ -160,14 +160,14 @@ def _add_site(
     for equation in process.equations:
         if equation.field.name not in liveness.live:
             continue
-        own, lever, multiplier = split_multiplier(
+        own, strength, multiplier = split_multiplier(
             equation, {c.multiplier for c in constraints.equations.saddle_point.constraints}
         )
         right = builder.lower_terms(own.terms, process.site, equation.field.name)
         right += Add(*[s.amplitude * s.tensor[s.tensor.indices] for s in equation.sources])
         if multiplier is not None:
-            lever_value = builder.lower_terms(lever, process.site, equation.field.name)
-            right = constraints.add_field(equation.field, right, lever_value, multiplier, equation.derivative)
+            strength_value = builder.lower_terms(strength, process.site, equation.field.name)
+            right = constraints.add_field(equation.field, right, strength_value, multiplier, equation.derivative)
         start = given.get(equation.field.name)
         lagged = _add_field(builder, equation, right, scheme, start is not None)
         if start and not lagged:

@@ -1,7 +1,8 @@
 """Memory terms that need no response function: Σ_s R(t,s) ψ(s) where R responds to a source with covariance <ψψ>.
 
-With one factor L, source u = L n and ψ = L e: n are the standard normals of the source, e the functions of the paths of
-the memory's site that stand to ψ as the normals to u. Integration by parts over n (Stein) gives R L = <O n>, hence
+The covariance has one Cholesky factor L, so that u = L n and ψ = L e: n are the standard normals of the source, and e
+the whitened functions, which are orthonormal on the paths of the memory's site. Integration by parts over n (Stein)
+gives R L = <O n>, hence
 
     Σ_s R(t,s) ψ(s) = Σ_j <O(t) n_j> e_j ,
 

@@ -17,6 +17,12 @@ REACH = Symbol("reach", positive=True)
 BLEND = Symbol("blend", nonnegative=True)
 
 
+def _is_linear(rule: Expr) -> bool:
+    slopes = rule.diff(VALUE), rule.diff(RATE)
+    rest = rule - slopes[0] * VALUE - slopes[1] * RATE
+    return not any(s.has(VALUE, RATE) for s in slopes) and rest.expand() == 0
+
+
 @dataclass(frozen=True)
 class Scheme:
     """An explicit rule for dx/dt = rate whose error at a fixed time is of order dt**`order`.
@@ -25,7 +31,8 @@ class Scheme:
     `integral_weight`; white noise of covariance D δ(t - s) has variance D·`white_variance` at each step.
     A step with two passes has `carried`: then `advance` gives x in a pass from the rate of the pass before and from a
     base as `VALUE`, which `carried` advances in every pass; `following` is `advance` for the pass after, and integrals
-    follow the trapezoidal rule, with weights of their own.
+    follow the trapezoidal rule, with weights of their own. Rules are linear in `VALUE` and `RATE`, for linear sites are
+    closed exactly on the grid. Raises `LoweringError` for others.
     """
 
     name: str
@@ -36,6 +43,11 @@ class Scheme:
     reference: str
     carried: Expr | None = None
     following: Expr | None = None
+
+    def __post_init__(self):
+        for rule in (self.advance, self.carried, self.following):
+            if rule is not None and not _is_linear(rule):
+                raise LoweringError(f"scheme {self.name}: {rule} is not linear in {VALUE} and {RATE}")
 
     @property
     def passes(self) -> int:

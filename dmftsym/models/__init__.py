@@ -1,1 +1,1 @@
-"""The library of ready models: each file holds `build(**structure)`, written in the public language."""
+"""The library, in the public language only: a model is a function `build(**structure)` that returns a `Model`."""

@@ -62,6 +62,6 @@ def when(argument: Expr, now: Index, constraints: tuple[Before, ...], where: str
 
 def latest(entry: Entry, now: Index, constraints: tuple[Before, ...], where: str) -> When | None:
     """The latest time at which an entry is needed, or None if it has no time."""
-    found = [when(t, now, constraints, f"{where}, which reads {entry},") for t in entry.times]
+    found = [when(t, now, constraints, f"{where} (which reads {entry})") for t in entry.times]
     order = (When.NOW, When.UPTO, When.INITIAL, When.PAST, When.LAG)
     return min(found, key=order.index) if found else None

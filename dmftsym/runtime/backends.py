@@ -1,4 +1,4 @@
-"""Which backend a run gains from, and whether there is a device for it."""
+"""Choose the faster backend for a run, if there is a device for it."""
 
 from types import ModuleType
 

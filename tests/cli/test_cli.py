@@ -62,6 +62,18 @@ def test_solve_writes_the_result_of_the_python_interface(dmftsym, folder, data):
         assert name in done.out
 
 
+def test_solve_takes_what_the_model_declares_from_a_file_that_holds_more(dmftsym, folder, data):
+    sizes = iter(range(99))
+    as_variable = lambda array: (tuple(f"axis_{next(sizes)}" for _ in array.shape), array)
+    variables = {name: as_variable(np.asarray(array)) for name, array in data.items()}
+    xr.Dataset(variables | {"surplus": ("other", np.ones(3))}).to_netcdf(folder / "in.nc")
+    common = ("solve", "mlp", *RUN, "--steps", "3")
+    assert dmftsym(*common, "--data", "in.nc", "-o", "out.nc").status == 0
+    assert dmftsym(*common, "--data", "in.npz", "-o", "same.nc").status == 0
+    with xr.open_dataset(folder / "out.nc") as found, xr.open_dataset(folder / "same.nc") as expected:
+        assert np.array_equal(found.f, expected.f)
+
+
 def test_solve_adds_test_points_when_the_data_hold_them(dmftsym, folder, data):
     np.savez(folder / "in.npz", **data, X_test=data["X"][:2])
     assert dmftsym("solve", "mlp", *RUN, "--data", "in.npz", "--steps", "3", "-o", "out.nc").status == 0

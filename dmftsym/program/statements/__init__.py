@@ -1,4 +1,31 @@
-"""The statements of a sweep, one file a kind; each carries its own rules (see `base`)."""
+"""The statements of a sweep, one file a kind; each carries its own rules.
+
+A statement is an immutable record of what is updated, from what. `base` says what every one answers (`Statement`, and
+`Update` for those that update one array) and what the rules may ask (`Tangents`, `Transposition`):
+
+- `reads` and `writes`: the expressions it reads, with the limits on their times, and the arrays it updates.
+  `accesses` follows, and from it everything that schedule and fusion decide;
+- `text`: the lines by which a printed program shows it;
+- `run`: what it does to the arrays of a step, in plain NumPy: its meaning, against which generated code is tested;
+- `tangent`: the statement that updates the first-order change of what this one updates;
+- `links`: a first-order change term by term, change of target += coefficient · change of source. From it follows
+  `transpose`, the statements that pass an adjoint on; a statement with more to say writes its own;
+- `mapped`: the same statement with every entry changed, by which a further axis, such as batches, comes in.
+
+The kinds: `elementwise` (`Assign`, and the `Kernel` that fuses them), `contraction` (`Contract`: averages over a
+site, and sums that keep the paths, of the products in `pieces`), `functions` (`Evaluate`: what has no paths), `draws`
+(`Draw` and its change and adjoint), `recalls` (memories of random matrices), `directions` (`Sketch`, `Influence`),
+`loops` (`TangentKernel`: changes that share a loop).
+
+What holds for all of them:
+- code outside this folder asks a statement for its rules and does not look at its type. Where code still does (the
+  printers of `codegen`, and places that need what only one kind has), that is to become a rule here;
+- a missing tangent is refused in the user's words (`LoweringError`), but a change without `links` passes nothing on:
+  with a tangent comes `links` or `transpose`;
+- `equation` is the line that stands above the statement in generated code.
+
+CONTRIBUTING.md shows how to add one.
+"""
 
 from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update, map_entries
 from dmftsym.program.statements.contraction import Contract

@@ -112,9 +112,9 @@ class DrawVariation(Statement):
         state.draws.vary(self.group, self.blocks, self.targets)
 
     def rows(self) -> Iterator[tuple[Entry, Entry, tuple[Term, ...]]]:
-        """Which covariances the rows of a step hold: of one member now with itself or another one up to now.
+        """The changes of the covariances that one step adds: each member at t with every member at s ≤ t.
 
-        The block of two different members holds both orders of their times.
+        A block of two different members gives two of them, for it holds both orders of their times.
         """
         for block in self.blocks:
             yield block.left, block.right, block.terms

@@ -1,0 +1,27 @@
+"""A program: the sweep over time as a value, with statements that carry their own rules, and a plain interpreter.
+
+This stage defines what `lowering` and `linearise` write and what `codegen` prints. A `Program` (`program.py`) has
+four parts: `Facts` (what the user declared), `Grid` (the time grid and its scheme), `Sampling` (what paths are made
+of) and a `Sweep`: its `Buffer`s, the statements before the first step (`constants`), of a `step`, and of its end
+(`epilogue`).
+
+The parts of a sweep: `axes` (directions, impulses and passes, beside the axes of the user), `buffers` (an array, its
+`Role`, and of what it is the tangent or the adjoint), `accesses` and `times` (what a statement reads: which entry,
+and `When` relative to the step), `sources` (groups of jointly Gaussian sources), `statements` (see the page there).
+
+From quantities to a sweep, in this order:
+1. `nodes`: a quantity with its statements and, from their accesses, what it reads and when;
+2. `schedule`: the nodes of a step in causal order, those without time before it, running sums at its end; where
+   quantities wait for each other, `apart` computes a part of one before the rest;
+3. `fusion`: elementwise updates of one site share a loop over its paths (`kernels_of`, `tangent_kernels_of`, `fuse`),
+   and `history_arrays` says which arrays over paths keep all times.
+`printer` shows a program as text. `interpreter`, with `draws` and `factors`, runs one in plain NumPy, about a hundred
+times slower than generated code, which is tested against it.
+
+The next stages rely on this:
+- within a step every entry is written before it is read, unless it is read at an earlier time;
+- an array over sample paths keeps all times if `Buffer.history`; otherwise it holds the last one, and a statement
+  that reads the time before runs before, or in, the update that overwrites it;
+- what an array is for is its `role`, and whose tangent or adjoint it is its `of`; no name is parsed;
+- everything but arrays over sample paths keeps all times.
+"""
