@@ -65,6 +65,8 @@ LATE = {
 # imports for types only that close a circle: a rule names what it is given, and what it is given runs or prints rules
 TYPES = {
     ("dmftsym.program.draws", "dmftsym.program.interpreter"),
+    ("dmftsym.program.operations", "dmftsym.program.statements.elementwise"),
+    ("dmftsym.program.operations", "dmftsym.program.statements.pieces"),
     ("dmftsym.program.printer", "dmftsym.program.program"),
     ("dmftsym.program.statements.base", "dmftsym.program.interpreter"),
 }
