@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from dmftsym.errors import DmftsymError, SolveError, one_line, out_of_memory
+from dmftsym.language.symbols import Kind
 from dmftsym.options import Options
 from dmftsym.runtime import interrupts
 from dmftsym.version import __version__
@@ -225,9 +226,9 @@ def models_command() -> None:
         print(f"{name}: {source.summary}")
         print(f"  structure   {', '.join(f'{k}={v}' for k, v in source.options.items()) or 'none'}")
         print(f"  parameters  {', '.join(map(_parameter_text, model.parameter_symbols.values())) or 'none'}")
-        data = [t for t in model.tensors.values() if t.kind == "data"]
+        data = [t for t in model.tensors.values() if t.kind == Kind.DATA]
         print(f"  data        {', '.join(_data_text(model, t) for t in data) or 'none'}")
-        kinds = ("order parameter", "observable", "definition")
+        kinds = (Kind.ORDER_PARAMETER, Kind.OBSERVABLE, Kind.DEFINITION)
         quantities = [t for t in model.tensors.values() if t.kind in kinds and not t.site]
         on_request = [t.name for t in quantities if t.name not in model.outputs]
         more = f" (on request: {', '.join(on_request)})" if on_request else ""

@@ -3,14 +3,14 @@
 from sympy import Expr, Integer, Mul, Tuple
 
 from dmftsym.language.sums import SiteSymbol
-from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import Term
 
 
 def source_of(response: Entry) -> Entry:
     """The source u that enters the equation of a field beside its response field."""
     tensor = response.tensor
-    return Tensor(f"u_{tensor.name}", "source", tensor.indices, tensor.site, f"u^{{{tensor.latex_name}}}")[
+    return Tensor(f"u_{tensor.name}", Kind.SOURCE, tensor.indices, tensor.site, f"u^{{{tensor.latex_name}}}")[
         response.indices
     ]
 
@@ -77,7 +77,7 @@ def average(body: Expr, site: str) -> Expr:
     outside, inside, responses = [], [], []
     for factor in Term(body).factors:
         entries = factor.atoms(Entry)
-        if isinstance(factor, Entry) and factor.tensor.kind == "response field":
+        if isinstance(factor, Entry) and factor.tensor.kind == Kind.RESPONSE_FIELD:
             responses.append(factor)
         elif any(e.tensor.site == site for e in entries):
             inside.append(factor)

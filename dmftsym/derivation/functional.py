@@ -8,7 +8,7 @@ from sympy import Dummy, Expr, Integer, KroneckerDelta
 from dmftsym.language.action import Action
 from dmftsym.language.matrices import LargestEigenvalue
 from dmftsym.language.sums import IndexSum
-from dmftsym.language.symbols import Entry, Index, Tensor, split_index
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor, split_index
 from dmftsym.language.terms import (
     Before,
     Term,
@@ -40,7 +40,7 @@ def functional_derivative(terms: tuple[Term, ...], tensor: Tensor, at: tuple[Exp
         for entry in entries_of(term.body.xreplace(hidden)):
             if entry.tensor == tensor:
                 result.append(_collapse(_partial(term, entry, hidden), entry, at))
-            elif entry.tensor.kind in ("definition", "observable"):
+            elif entry.tensor.kind in (Kind.DEFINITION, Kind.OBSERVABLE):
                 inner = _derivative_of_definition(entry, tensor, at, action)
                 outer = _partial(term, entry, hidden) if inner else term
                 result += [collapse_deltas(_chain(outer, term)) for term in inner]
@@ -132,7 +132,7 @@ def _collapse(term: Term, entry: Entry, at: tuple[Expr, ...]) -> Term:
     return term
 
 
-def without(terms: tuple[Term, ...], *kinds: str) -> tuple[Term, ...]:
+def without(terms: tuple[Term, ...], *kinds: Kind) -> tuple[Term, ...]:
     """The terms that hold no entry of the given kinds (their value where those entries vanish)."""
     return tuple(t for t in terms if not entries_of(t.body, *kinds))
 

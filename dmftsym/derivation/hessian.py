@@ -25,7 +25,7 @@ from dmftsym.derivation.saddle_point import (
 from dmftsym.language.action import Action, SiteAction
 from dmftsym.language.display import Displayed
 from dmftsym.language.sums import SiteSymbol
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of, multiply
 
 Terms = tuple[Term, ...]
@@ -140,7 +140,7 @@ class ExplicitNoise:
     @property
     def reads(self) -> tuple[str, ...]:
         """The quantities at the saddle point that it depends on."""
-        kinds = ("order parameter", "definition", "observable")
+        kinds = (Kind.ORDER_PARAMETER, Kind.DEFINITION, Kind.OBSERVABLE)
         return tuple(dict.fromkeys(e.tensor.name for t in self.terms for e in entries_of(t.body, *kinds)))
 
 
@@ -165,7 +165,7 @@ def explicit_noise(action: Action, saddle: SaddlePoint) -> tuple[ExplicitNoise, 
 
 
 def _conjugate_factors(term: Term) -> list[Expr]:
-    return [f for f in term.factors if entries_of(f, "conjugate")]
+    return [f for f in term.factors if entries_of(f, Kind.CONJUGATE)]
 
 
 def primed(tensor: Tensor) -> tuple[Index, ...]:
@@ -200,7 +200,12 @@ def _second_derivative(terms: Terms, row: Entry, column: Entry, action: Action) 
 def _take_own(action: Action, row: Entry, column: Entry, explicit: list[Term]) -> tuple[Expr, Terms]:
     """Separate what the pair term q̂ q contributes: its coefficient times Kronecker deltas."""
     q = column.tensor
-    if row.tensor.kind != "conjugate" or q.kind != "order parameter" or row.tensor != q.hat or action.is_multiplier(q):
+    if (
+        row.tensor.kind != Kind.CONJUGATE
+        or q.kind != Kind.ORDER_PARAMETER
+        or row.tensor != q.hat
+        or action.is_multiplier(q)
+    ):
         return Integer(0), tuple(explicit)
     coefficient, _ = split_own_term(action, q)
     own = coefficient * Mul(*[KroneckerDelta(*pair) for pair in zip(row.indices, column.indices, strict=True)])
@@ -240,7 +245,7 @@ def _vertex(action: Action, site: SiteAction, gone: set[Tensor], variable: Entry
 
 
 def _conjugates(term: Term) -> set[Tensor]:
-    return {e.tensor for e in entries_of(term.body, "conjugate")}
+    return {e.tensor for e in entries_of(term.body, Kind.CONJUGATE)}
 
 
 def _averaged(term: Term, site: str, action: Action) -> Term:
@@ -248,7 +253,7 @@ def _averaged(term: Term, site: str, action: Action) -> Term:
     outside, early, late, responses = [], [], [], []
     for factor in term.factors:
         local = [e for e in entries_of(factor) if e.tensor.site == site]
-        if isinstance(factor, Entry) and factor.tensor.kind == "response field":
+        if isinstance(factor, Entry) and factor.tensor.kind == Kind.RESPONSE_FIELD:
             responses.append(factor)
         elif not local:
             outside.append(factor)

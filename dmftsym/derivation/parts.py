@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from sympy import Integer, Mul
 
 from dmftsym.derivation.saddle_point import OrderParameterEquation, SiteAverage
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of, fresh_index
 
 Equations = tuple[OrderParameterEquation, ...]
@@ -65,7 +65,7 @@ def _written(equation: OrderParameterEquation, made: dict) -> tuple[OrderParamet
 
 def _elementary(term: Term, site: str, made: dict) -> tuple[Entry, object] | None:
     """The elementary response function in a term of an average, and what multiplies it; None if there is none."""
-    responding = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "response field"]
+    responding = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == Kind.RESPONSE_FIELD]
     if len(responding) != 1:
         return None
     local = [f for f in term.factors if any(e.tensor.site == site for e in entries_of(f)) and f not in responding]
@@ -82,7 +82,7 @@ def _elementary(term: Term, site: str, made: dict) -> tuple[Entry, object] | Non
     key = (site, observable, source)
     if key not in made:
         name = f"response_{source.tensor.name}_{len(made) + 1}"
-        tensor = Tensor(name, "order parameter", (*own, *end), latex_name=rf"R^{{{source.tensor.latex_name}}}")
+        tensor = Tensor(name, Kind.ORDER_PARAMETER, (*own, *end), latex_name=rf"R^{{{source.tensor.latex_name}}}")
         body = observable * source.tensor[tuple(end)]
         made[key] = OrderParameterEquation(tensor, (SiteAverage(site, Integer(1), (Term(body),)),), ())
     tensor = made[key].tensor

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sympy import latex
 
-from dmftsym.language.symbols import Tensor
+from dmftsym.language.symbols import Kind, Tensor
 
 COLUMN_WIDTH, ROW_HEIGHT = 2.6, 1.1
 Arrows = Iterable[tuple[Tensor, Tensor]]
@@ -30,7 +30,7 @@ def draw_columns(columns: list[list[Tensor]], solid: Arrows, dashed: Arrows, mar
     for source, target in dashed:
         _arrow(axes, places[source], places[target], (0, (4, 3)))
     for node, (x, y) in places.items():
-        color = "#fde7c8" if node in marked else "#dfeaf7" if node.kind == "order parameter" else "#eeeeee"
+        color = "#fde7c8" if node in marked else "#dfeaf7" if node.kind == Kind.ORDER_PARAMETER else "#eeeeee"
         box = {"boxstyle": "round,pad=0.45", "facecolor": color, "edgecolor": "#444444"}
         axes.text(x, y, f"${latex(node)}$", ha="center", va="center", fontsize=13, bbox=box, zorder=3)
     return figure

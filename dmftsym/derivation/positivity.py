@@ -3,7 +3,7 @@
 from dmftsym.derivation.process import Covariance, Processes
 from dmftsym.derivation.responses import ResponseFunction
 from dmftsym.errors import DerivationError
-from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of
 
 
@@ -30,7 +30,7 @@ def check_covariances(processes: Processes, responses: tuple[ResponseFunction, .
 def _response(term: Term, block: Covariance, kernels: dict[Tensor, ResponseFunction]) -> Entry | None:
     """The response function between the two times of a covariance that makes a term vanish at equal times."""
     ends = {*block.left.times, *block.right.times}
-    for entry in entries_of(term.body, "order parameter"):
+    for entry in entries_of(term.body, Kind.ORDER_PARAMETER):
         if entry.tensor in kernels and set(entry.times) == ends and not kernels[entry.tensor].instant:
             return entry
     return None

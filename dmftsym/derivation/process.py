@@ -10,7 +10,7 @@ from dmftsym.derivation.symmetry import ordered_ends, symmetric_tensors
 from dmftsym.errors import DerivationError, LanguageError
 from dmftsym.language.action import Action, Definition, SiteAction, Start
 from dmftsym.language.display import Displayed
-from dmftsym.language.symbols import Entry, Index, Tensor, TimeDerivative
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor, TimeDerivative
 from dmftsym.language.terms import Term, as_expression, avoid, entries_of, rename
 
 
@@ -118,7 +118,7 @@ class EffectiveProcess(Displayed):
         given = {s.field for s in self.starts}
         terms = [t for e in self.equations if e.derivative or e.field not in given for t in e.terms]
         terms += [t for d in self.definitions for t in d.terms] + list(self.observables)
-        entries = [e for t in terms for e in entries_of(t.body) if e.tensor.kind != "data"]
+        entries = [e for t in terms for e in entries_of(t.body) if e.tensor.kind != Kind.DATA]
         return list(dict.fromkeys(e.tensor for e in entries if any(isinstance(t, Add) for t in e.times)))
 
     def _lines(self, show) -> list[tuple[str, str]]:
@@ -135,7 +135,7 @@ class EffectiveProcess(Displayed):
 
     def _observable(self, term: Term, show) -> tuple[str, str]:
         """What multiplies a conjugate: the observable whose average is the order parameter."""
-        hat = entries_of(term.body, "conjugate")[0]
+        hat = entries_of(term.body, Kind.CONJUGATE)[0]
         rest = replace(term, body=term.body / hat, bound=tuple(i for i in term.bound if i not in hat.indices))
         name = f"O_{{{latex(hat)}}}" if show is latex else f"observable of {hat}"
         return name, show(as_expression((rest,)))
@@ -171,8 +171,8 @@ def derive_process(site: SiteAction, symmetric: frozenset[Tensor]) -> EffectiveP
     by_degree: dict[int, list[Term]] = {0: [], 1: [], 2: []}
     for term in site.terms:
         responses = [f for f in term.factors if _is_response(f)]
-        conjugates = entries_of(term.body, "conjugate")
-        hidden = entries_of(Mul(*[f for f in term.factors if not _is_response(f)]), "response field")
+        conjugates = entries_of(term.body, Kind.CONJUGATE)
+        hidden = entries_of(Mul(*[f for f in term.factors if not _is_response(f)]), Kind.RESPONSE_FIELD)
         if hidden or (len(responses) > 2 and not conjugates):
             raise DerivationError(
                 f"site {site.name}: the term {term.body} is not of first or second order in response fields"
@@ -188,7 +188,7 @@ def derive_process(site: SiteAction, symmetric: frozenset[Tensor]) -> EffectiveP
 
 
 def _is_response(factor: Expr) -> bool:
-    return isinstance(factor, Entry) and factor.tensor.kind == "response field"
+    return isinstance(factor, Entry) and factor.tensor.kind == Kind.RESPONSE_FIELD
 
 
 def _read_equation(site: SiteAction, field: Tensor, terms: list[Term], sources: tuple[Source, ...]) -> FieldEquation:
@@ -265,7 +265,7 @@ def _make_source(site: SiteAction, field: str, kind: SourceKind, amplitude: Expr
     number = str(rank + 1) if rank else ""
     base, caret, superscript = tensor.latex_name.partition("^")
     latex_name = f"u_{{{number}}}^{{{base}{caret}{superscript}}}" if number else f"u^{{{tensor.latex_name}}}"
-    return Source(Tensor(f"u{number}_{field}", "source", indices, site.name, latex_name), tensor, kind, amplitude)
+    return Source(Tensor(f"u{number}_{field}", Kind.SOURCE, indices, site.name, latex_name), tensor, kind, amplitude)
 
 
 def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):

@@ -12,7 +12,7 @@ from dmftsym.derivation.picture import draw_columns
 from dmftsym.derivation.saddle_point import SaddlePoint, split_own_term
 from dmftsym.language.action import Action
 from dmftsym.language.display import Displayed
-from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import as_expression, entries_of
 
 DECOUPLED = "N Cov(q, q) = Σ_qq = (I - D)^-1 κ (I - D)^-T,  Σ_qq̂ = (I - D)^-1,  Σ_q̂q̂ = 0"
@@ -151,13 +151,13 @@ def derive_propagator(action: Action, saddle: SaddlePoint, hessian: Hessian) -> 
     coefficients = {q: split_own_term(action, q)[0] for q in action.order_parameters if q not in multipliers}
     for block in hessian.blocks:
         first, second = block.row.tensor, block.column.tensor
-        if first.kind != "conjugate":
+        if first.kind != Kind.CONJUGATE:
             continue
         q = next(q for q in action.order_parameters if q.hat == first)
         if q in multipliers or any(second == m.hat for m in multipliers):
             continue
         target = q[block.row.indices]
-        if second.kind == "order parameter":
+        if second.kind == Kind.ORDER_PARAMETER:
             expression = -(as_expression(block.explicit) + block.from_sites) / coefficients[q]
             if expression != 0:
                 drives.append(Drive(target, block.column, expression.expand()))
@@ -166,12 +166,12 @@ def derive_propagator(action: Action, saddle: SaddlePoint, hessian: Hessian) -> 
             scale = coefficients[q] * coefficients[other]
             noise.append(Noise(target, other[primed(other)], block.expression / scale))
     drives += _drives_of_pairs(action, hessian, coefficients)
-    kinds = ("order parameter", "definition", "observable")
+    kinds = (Kind.ORDER_PARAMETER, Kind.DEFINITION, Kind.OBSERVABLE)
     followers = tuple(
         Follower(d.tensor[d.tensor.indices], tuple(dict.fromkeys(e.tensor for e in _reads(d, kinds))))
         for d in action.definitions
     )
-    both = [b for b in hessian.blocks if b.row.tensor.kind == "order parameter" and not b.vanishes]
+    both = [b for b in hessian.blocks if b.row.tensor.kind == Kind.ORDER_PARAMETER and not b.vanishes]
     both += [b for b in hessian.blocks if _between_conjugates_of_pairs(b, saddle)]
     both += [
         b for b in hessian.blocks if not b.vanishes and {b.row.tensor, b.column.tensor} & {m.hat for m in multipliers}
@@ -188,7 +188,7 @@ def _drives_of_pairs(action: Action, hessian: Hessian, coefficients: dict[Tensor
         conjugate = action.conjugate(q)
         for block in hessian.blocks if conjugate.tensor != q.hat else ():
             for row, column in ((block.row, block.column), (block.column, block.row)):
-                if row.tensor != conjugate.tensor or column.tensor.kind != "order parameter" or not block.from_sites:
+                if row.tensor != conjugate.tensor or column.tensor.kind != Kind.ORDER_PARAMETER or not block.from_sites:
                     continue
                 target = q[q.indices].xreplace(dict(zip(conjugate.indices, row.indices, strict=True)))
                 result.append(Drive(target, column, (-block.from_sites / coefficient).expand()))
@@ -202,4 +202,4 @@ def _reads(definition, kinds) -> list[Entry]:
 
 def _between_conjugates_of_pairs(block: HessianBlock, saddle: SaddlePoint) -> bool:
     """Explicit terms that couple two conjugates (a pair of response functions): κ is then not a covariance."""
-    return block.row.tensor.kind == block.column.tensor.kind == "conjugate" and bool(block.explicit)
+    return block.row.tensor.kind == block.column.tensor.kind == Kind.CONJUGATE and bool(block.explicit)

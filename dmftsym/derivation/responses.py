@@ -13,7 +13,7 @@ from dmftsym.derivation.parts import Equations, SumOfResponses, separate
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation, Processes
 from dmftsym.derivation.saddle_point import Reach
 from dmftsym.language.action import Action
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Before, Term, entries_of
 
 
@@ -84,7 +84,7 @@ def _read(equation) -> ResponseFunction | None:
     terms: list[Term] = []
     responders = set()
     for term in average.terms:
-        factors = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "response field"]
+        factors = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == Kind.RESPONSE_FIELD]
         if len(factors) != 1 or term.bound:
             return None
         responders.add(factors[0])
@@ -151,7 +151,7 @@ def _limits(term: Term, now: Index, known: tuple[Reach, ...]) -> tuple[Before, .
     constrained = {c.time for c in term.constraints}
     kernels = {r.tensor: r for r in known}
     result = []
-    for entry in entries_of(term.body, "order parameter"):
+    for entry in entries_of(term.body, Kind.ORDER_PARAMETER):
         response = kernels.get(entry.tensor)
         if response is None:
             continue
@@ -206,7 +206,7 @@ def tangents(process: EffectiveProcess, source: Tensor, action: Action) -> tuple
 
     def tensor(x: Tensor) -> Tensor:
         latex_name = rf"\frac{{\delta {x.latex_name}}}{{\delta u^{{{source.latex_name}}}}}"
-        return Tensor(f"d_{x.name}_d_{source.name}", "definition", (*x.indices, *end), process.site, latex_name)
+        return Tensor(f"d_{x.name}_d_{source.name}", Kind.DEFINITION, (*x.indices, *end), process.site, latex_name)
 
     change = lambda e: tensor(e.tensor)[(*e.indices, *end)] if e.tensor in affected else None
     return tuple(

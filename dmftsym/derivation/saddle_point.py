@@ -9,7 +9,7 @@ from dmftsym.derivation.functional import functional_derivative, not_after, stri
 from dmftsym.errors import DerivationError
 from dmftsym.language.action import Action, Definition
 from dmftsym.language.display import Displayed
-from dmftsym.language.symbols import Entry, Index, Tensor, TimeDerivative
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor, TimeDerivative
 from dmftsym.language.terms import Before, Term, as_expression, avoid, entries_of, rename
 
 
@@ -162,7 +162,7 @@ def derive_order_parameters(action: Action) -> tuple[OrderParameterEquation, ...
 
 def _constraint(action: Action, q: Tensor) -> Constraint:
     terms = functional_derivative(action.pair_terms, q.hat, q.indices, action)
-    return Constraint(q, tuple(t.times(-1) for t in without(terms, "conjugate")))
+    return Constraint(q, tuple(t.times(-1) for t in without(terms, Kind.CONJUGATE)))
 
 
 def split_own_term(action: Action, q: Tensor) -> tuple[Expr, tuple[Term, ...]]:
@@ -172,7 +172,7 @@ def split_own_term(action: Action, q: Tensor) -> tuple[Expr, tuple[Term, ...]]:
     """
     own, conjugate = q[q.indices], action.conjugate(q)
     explicit = without(
-        functional_derivative(action.pair_terms, conjugate.tensor, conjugate.indices, action), "conjugate"
+        functional_derivative(action.pair_terms, conjugate.tensor, conjugate.indices, action), Kind.CONJUGATE
     )
     mine = [t for t in explicit if t.body.has(own)]
     coefficient = Add(*[t.body / own for t in mine])
@@ -188,7 +188,7 @@ def split_own_term(action: Action, q: Tensor) -> tuple[Expr, tuple[Term, ...]]:
 def _check_order(q: Tensor, explicit: tuple[Term, ...], conjugate: Entry) -> None:
     """Say so where a pair term holds an order parameter and its conjugate with their indices in different orders."""
     own = q[q.indices]
-    for entry in (e for t in explicit for e in entries_of(t.body, "order parameter")):
+    for entry in (e for t in explicit for e in entries_of(t.body, Kind.ORDER_PARAMETER)):
         if entry.tensor == q and entry != own and set(entry.indices) == set(own.indices):
             raise DerivationError(
                 f"order parameter {q}: in its pair term the order of the indices differs, {conjugate}*{entry}; "
@@ -202,7 +202,7 @@ def _order_parameter_equation(action: Action, q: Tensor) -> OrderParameterEquati
     averages = []
     for site in action.sites:
         found = functional_derivative(site.terms, conjugate.tensor, conjugate.indices, action)
-        terms = without(found, "conjugate")
+        terms = without(found, Kind.CONJUGATE)
         if terms:
             averages.append(SiteAverage(site.name, -site.weight / coefficient, terms))
     rest = tuple(t.times(-1 / coefficient) for t in others)
@@ -225,7 +225,7 @@ def _conjugate_equation(action: Action, q: Tensor, causal: tuple[Reach, ...]) ->
 
 def pair_fate(term: Term) -> CausalTerm:
     """Explicit terms vanish only with the conjugates that they hold."""
-    if entries_of(term.body, "conjugate"):
+    if entries_of(term.body, Kind.CONJUGATE):
         return CausalTerm(as_expression((term,)), True, "proportional to a conjugate; all vanish together")
     return CausalTerm(as_expression((term,)), False, "explicit term, does not vanish")
 
@@ -244,10 +244,10 @@ def site_fate(
     what else is known of the order of times.
     """
     averaged = weight * as_expression((Term(average(term.body, site), term.bound, term.constraints),))
-    if entries_of(term.body, "conjugate"):
+    if entries_of(term.body, Kind.CONJUGATE):
         return CausalTerm(averaged, True, "proportional to a conjugate; all vanish together")
-    responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "response field"]
-    local = [e for e in entries_of(term.body) if e.tensor.site == site and e.tensor.kind != "response field"]
+    responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == Kind.RESPONSE_FIELD]
+    local = [e for e in entries_of(term.body) if e.tensor.site == site and e.tensor.kind != Kind.RESPONSE_FIELD]
     if not responses:
         return CausalTerm(averaged, False, "holds no response field, does not vanish")
     if not local:
@@ -263,7 +263,7 @@ def expanded(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     """Terms with sums multiplied out that hold response fields, so that each one can be judged by causality."""
     result = []
     for term in terms:
-        hidden = any(f.is_Add and entries_of(f, "response field") for f in term.factors)
+        hidden = any(f.is_Add and entries_of(f, Kind.RESPONSE_FIELD) for f in term.factors)
         parts = Add.make_args(term.body.expand()) if hidden else (term.body,)
         result += [replace(term, body=part) for part in parts]
     return tuple(result)
@@ -271,7 +271,7 @@ def expanded(terms: tuple[Term, ...]) -> tuple[Term, ...]:
 
 def limits_of(term: Term, causal: tuple[Reach, ...]) -> tuple[Before, ...]:
     """How the response functions in a term order its times."""
-    entries = entries_of(term.body, "order parameter")
+    entries = entries_of(term.body, Kind.ORDER_PARAMETER)
     return tuple(limit for r in causal for e in entries if e.tensor == r.tensor for limit in r.limit(e))
 
 
@@ -285,7 +285,7 @@ def is_before(entry: Entry, responses: list[Entry], constraints: tuple[Before, .
 
     That is so where it is strictly earlier, or at the same time and its equation does not pass it on at once.
     """
-    if entry.tensor.kind == "field":
+    if entry.tensor.kind == Kind.FIELD:
         return all(any(_too_late(entry.tensor, s, r, constraints, action) for r in responses) for s in entry.times)
     taken = [i for t in (*[t for r in responses for t in r.times], *entry.indices) for i in t.atoms(Index)]
     for term in action.definition(entry.tensor.name).terms:
@@ -321,7 +321,7 @@ def _felt_at_once(field: Tensor, action: Action) -> set[str]:
         if tensor.name in found:
             continue
         found.add(tensor.name)
-        if tensor.kind != "field":
+        if tensor.kind != Kind.FIELD:
             queue += [e.tensor for t in definitions[tensor] for e in entries_of(t.body) if e.tensor.site]
         elif not _has_equation_of_motion(tensor, action):
             queue += _read_at_once(tensor, site.terms)
@@ -332,11 +332,11 @@ def _read_at_once(field: Tensor, terms: tuple[Term, ...]) -> list[Tensor]:
     """What stands in the equation of a field and need not be earlier than it."""
     result = []
     for term in terms:
-        responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "response field"]
-        if len(responses) != 1 or responses[0].tensor != field.tilde or entries_of(term.body, "conjugate"):
+        responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == Kind.RESPONSE_FIELD]
+        if len(responses) != 1 or responses[0].tensor != field.tilde or entries_of(term.body, Kind.CONJUGATE):
             continue
         now = responses[0].times[0]
-        for entry in entries_of(term.body, "field", "definition"):
+        for entry in entries_of(term.body, Kind.FIELD, Kind.DEFINITION):
             if entry.tensor.site and not all(strictly_before(s, now, term.constraints) for s in entry.times):
                 result.append(entry.tensor)
     return result

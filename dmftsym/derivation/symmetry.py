@@ -3,7 +3,7 @@
 from sympy import Expr
 
 from dmftsym.language.action import Action
-from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of, indices_of
 
 
@@ -55,12 +55,12 @@ def _has_hat(q: Tensor, action: Action) -> bool:
 
 def _covariances(term: Term) -> set[Tensor]:
     """The data of a noise term whose two ends carry the indices of its two response fields."""
-    responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "response field"]
-    if len(responses) != 2 or responses[0].tensor != responses[1].tensor or entries_of(term.body, "conjugate"):
+    responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == Kind.RESPONSE_FIELD]
+    if len(responses) != 2 or responses[0].tensor != responses[1].tensor or entries_of(term.body, Kind.CONJUGATE):
         return set()
     spatial = [{i for i in indices_of(r) if not i.is_time} for r in responses]
     found = set()
-    for entry in entries_of(term.body, "data"):
+    for entry in entries_of(term.body, Kind.DATA):
         if ends_of(entry.tensor):
             slots = [[k for k in end if not entry.tensor.indices[k].is_time] for end in _ends(entry.tensor)]
             ends = [{entry.indices[k] for k in end} for end in slots]
@@ -72,7 +72,7 @@ def _covariances(term: Term) -> set[Tensor]:
 def _is_symmetric(q: Tensor, action: Action) -> bool:
     terms = [t for site in action.sites for t in site.terms] + [t for t in action.pair_terms if not t.body.has(q)]
     for term in terms:
-        hats = [e for e in entries_of(term.body, "conjugate") if e.tensor == q.hat]
+        hats = [e for e in entries_of(term.body, Kind.CONJUGATE) if e.tensor == q.hat]
         if not hats:
             continue
         if len(hats) > 1 or term.constraints:

@@ -12,7 +12,7 @@ from dmftsym.derivation.saddle_point import OrderParameterEquation, SaddlePoint,
 from dmftsym.language.action import Action, SiteAction
 from dmftsym.language.display import Displayed, latex_text
 from dmftsym.language.sums import LogZ
-from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.symbols import Entry, Index, Kind
 from dmftsym.language.terms import Term, all_indices, count_indices, entries_of, flatten
 
 TITLE = "Worth checking"
@@ -113,7 +113,7 @@ def _vanishing(processes: Processes, saddle: SaddlePoint, responses: tuple[Respo
     notes = []
     for where, terms in places:
         for term in terms:
-            for entry in (e for e in entries_of(term.body, "order parameter") if e.tensor in kernels):
+            for entry in (e for e in entries_of(term.body, Kind.ORDER_PARAMETER) if e.tensor in kernels):
                 reason = _why_zero(entry, kernels[entry.tensor], term)
                 if reason:
                     notes.append(f"{reason}, the term {term.body} in {where} vanishes")
@@ -147,7 +147,7 @@ def _crowded(expression: Expr, where: str) -> list[str]:
 
 def _places(index: Index, term: Term) -> int:
     """How often an index stands in a product; a function of the unit's own fields counts once."""
-    own = [e for e in entries_of(term.body, "field", "definition") if e.tensor.site]
+    own = [e for e in entries_of(term.body, Kind.FIELD, Kind.DEFINITION) if e.tensor.site]
     rest = count_indices(term.body.xreplace({e: Integer(1) for e in own}))
     return rest[index] + any(e.has(index) for e in own)
 

@@ -12,7 +12,7 @@ from dmftsym.language.model import Model
 from dmftsym.language.names import check_results
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ
-from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size, Tensor, TimeDerivative
+from dmftsym.language.symbols import Axis, Entry, Index, Kind, Parameter, Size, Tensor, TimeDerivative
 from dmftsym.language.terms import Term, as_expression, contract, entries_of, expand, flatten, indices_of
 
 
@@ -150,8 +150,8 @@ def read_action(model: Model) -> Action:
         tuple(model.index_symbols.values()),
         tuple(model.parameter_symbols.values()),
         tuple(model.activations.values()),
-        tuple(_read_data(model, t) for t in model.tensors.values() if t.kind == "data"),
-        tuple(t for t in model.tensors.values() if t.kind == "order parameter"),
+        tuple(_read_data(model, t) for t in model.tensors.values() if t.kind == Kind.DATA),
+        tuple(t for t in model.tensors.values() if t.kind == Kind.ORDER_PARAMETER),
         tuple(_read_definition(model, model.tensors[name], formula) for name, formula in model.definitions.items()),
         tuple(_read_site(model, site, weights[site.name]) for site in model.sites.values()),
         pair_terms,
@@ -189,13 +189,15 @@ def _split_action(model: Model) -> tuple[tuple[Term, ...], dict[str, Expr]]:
     if missing:
         raise LanguageError(f"{where} leaves out site {missing[0]}: add ds.log_Z({missing[0]})")
     for term in explicit:
-        _check_symbols(model, term.body, where, None, ("data", "order parameter", "conjugate", "definition"))
+        _check_symbols(
+            model, term.body, where, None, (Kind.DATA, Kind.ORDER_PARAMETER, Kind.CONJUGATE, Kind.DEFINITION)
+        )
     return contract(tuple(explicit), (), where), weights
 
 
 def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
     where = f"the action of site {site.name}"
-    kinds = ("data", "order parameter", "conjugate", "definition", "field", "response field")
+    kinds = (Kind.DATA, Kind.ORDER_PARAMETER, Kind.CONJUGATE, Kind.DEFINITION, Kind.FIELD, Kind.RESPONSE_FIELD)
     if not site.terms:
         raise LanguageError(f"site {site.name} has no action: site.action(...) gives it")
     _check_responses(site)
@@ -205,7 +207,7 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
     for name, moments in site.starts.items():
         for moment in moments:
             where_start = f"the initial value of {name}"
-            _check_symbols(model, moment, where_start, None, ("data", "definition"))
+            _check_symbols(model, moment, where_start, None, (Kind.DATA, Kind.DEFINITION))
             _check_initial_value(moment, site.tensors[name], where_start)
     definitions = []
     for name, formula in site.definitions.items():
@@ -214,7 +216,7 @@ def _read_site(model: Model, site: Site, weight: Expr) -> SiteAction:
     return SiteAction(
         site.name,
         weight,
-        tuple(t for t in site.tensors.values() if t.kind == "field"),
+        tuple(t for t in site.tensors.values() if t.kind == Kind.FIELD),
         tuple(definitions),
         tuple(Start(site.tensors[name], *moments) for name, moments in site.starts.items()),
         contract(terms, (), where),
@@ -247,15 +249,15 @@ def _left_side(term: Term) -> str:
     entries = [f for f in term.factors if isinstance(f, Entry | TimeDerivative)]
     if len(entries) != 2 or term.bound:
         return ""
-    response, own = sorted(entries, key=lambda f: not (isinstance(f, Entry) and f.tensor.kind == "response field"))
+    response, own = sorted(entries, key=lambda f: not (isinstance(f, Entry) and f.tensor.kind == Kind.RESPONSE_FIELD))
     field = own.entry.tensor if isinstance(own, TimeDerivative) else own.tensor
-    return f"-{response}*{own}" if field.kind == "field" and response == field.tilde[response.indices] else ""
+    return f"-{response}*{own}" if field.kind == Kind.FIELD and response == field.tilde[response.indices] else ""
 
 
 def _check_responses(site: Site) -> None:
     """Every term of a site action holds a response field or a conjugate: said before its sums are looked at."""
     for factors in expand(sum(site.terms, Integer(0))):
-        if not any(t.kind in ("response field", "conjugate") for f in factors for t in f.atoms(Tensor)):
+        if not any(t.kind in (Kind.RESPONSE_FIELD, Kind.CONJUGATE) for f in factors for t in f.atoms(Tensor)):
             raise LanguageError(
                 f"site {site.name}: this term of a site action has no response field (and no conjugate): "
                 f"{Mul(*factors)}; equations are multiplied by one, -x.tilde[t]*(x[t] - ...)"
@@ -271,7 +273,7 @@ def _check_initial_value(moment: Expr, field: Tensor, where: str) -> None:
 
 def _read_definition(model: Model, tensor: Tensor, formula: Expr, site: Site | None = None) -> Definition:
     where = f"{tensor.kind} {tensor.name}"
-    kinds = ("data", "order parameter", "definition", "observable") + (("field",) if site else ())
+    kinds = (Kind.DATA, Kind.ORDER_PARAMETER, Kind.DEFINITION, Kind.OBSERVABLE) + ((Kind.FIELD,) if site else ())
     times = [i for i in tensor.indices if i.is_time]
     terms = flatten(formula, times[0] if len(times) == 1 else None)
     for term in terms:
@@ -285,7 +287,7 @@ def _read_data(model: Model, tensor: Tensor) -> Data:
     for entry, formula in model.data_sources.get(tensor.name, ()):
         terms = flatten(formula)
         for term in terms:
-            _check_symbols(model, term.body, where, None, ("data",))
+            _check_symbols(model, term.body, where, None, (Kind.DATA,))
         free = tuple(i for i in entry.indices if isinstance(i, Index))
         blocks.append((entry, contract(terms, free, where)))
     return Data(tensor, tuple(blocks))
@@ -326,9 +328,9 @@ def _check_symbols(model: Model, body: Expr, where: str, site: Site | None, kind
 
 def _forms_of(tensor: Tensor) -> tuple[Tensor, ...]:
     """A declared tensor and what may stand for it: its conjugate or its response field."""
-    if tensor.kind == "order parameter":
+    if tensor.kind == Kind.ORDER_PARAMETER:
         return tensor, tensor.hat
-    return (tensor, tensor.tilde) if tensor.kind == "field" else (tensor,)
+    return (tensor, tensor.tilde) if tensor.kind == Kind.FIELD else (tensor,)
 
 
 def _check_conjugates(action: Action) -> None:
@@ -336,7 +338,7 @@ def _check_conjugates(action: Action) -> None:
         conjugate = conjugate_entry(action.pair_terms, tensor)
         if conjugate is None:
             raise LanguageError(_missing(tensor))
-        if conjugate.tensor.kind == "order parameter":
+        if conjugate.tensor.kind == Kind.ORDER_PARAMETER:
             _check_pair(action, tensor, conjugate)
             continue
         if action.is_multiplier(tensor) and not any(
@@ -377,7 +379,7 @@ def _check_pair(action: Action, tensor: Tensor, conjugate: Entry) -> None:
 
 
 def _conjugate_of(term: Term, tensor: Tensor) -> bool:
-    return any(e.tensor == tensor.hat for e in entries_of(term.body, "conjugate"))
+    return any(e.tensor == tensor.hat for e in entries_of(term.body, Kind.CONJUGATE))
 
 
 def _check_sizes(action: Action) -> None:

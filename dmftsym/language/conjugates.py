@@ -2,7 +2,7 @@
 
 from sympy import Expr, Mul
 
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of
 
 
@@ -13,7 +13,7 @@ def conjugate_entry(pair_terms: tuple[Term, ...], q: Tensor) -> Entry | None:
     conjugates stands there, such as −A[mu, t, nu, s]*B[nu, s, mu, t], it is p (for a single response function, p = q).
     """
     for term in pair_terms:
-        if term.body.has(q) and any(e.tensor == q.hat for e in entries_of(term.body, "conjugate")):
+        if term.body.has(q) and any(e.tensor == q.hat for e in entries_of(term.body, Kind.CONJUGATE)):
             return q.hat[q.indices]
     for term in pair_terms:
         partner = _partner(term, q)
@@ -24,7 +24,7 @@ def conjugate_entry(pair_terms: tuple[Term, ...], q: Tensor) -> Entry | None:
 
 def is_multiplier(pair_terms: tuple[Term, ...], q: Tensor) -> bool:
     """Whether q̂ stands in explicit terms, but never with q: these terms are a constraint, which determines q."""
-    held = [t for t in pair_terms if any(e.tensor == q.hat for e in entries_of(t.body, "conjugate"))]
+    held = [t for t in pair_terms if any(e.tensor == q.hat for e in entries_of(t.body, Kind.CONJUGATE))]
     return bool(held) and not any(t.body.has(q) for t in held)
 
 
@@ -35,7 +35,7 @@ def _partner(term: Term, q: Tensor) -> Entry | None:
     entries = [f for f in term.factors if isinstance(f, Entry)]
     rest: Expr = term.body / Mul(*entries)
     kinds = {e.tensor.kind for e in entries}
-    if len(entries) != 2 or kinds != {"order parameter"} or entries_of(rest):
+    if len(entries) != 2 or kinds != {Kind.ORDER_PARAMETER} or entries_of(rest):
         return None
     for own, other in (entries, entries[::-1]):
         plain = all(isinstance(i, Index) for e in entries for i in e.indices)

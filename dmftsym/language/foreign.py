@@ -11,7 +11,7 @@ from sympy.tensor.array.ndim_array import NDimArray
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.functions import KNOWN
-from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.symbols import Entry, Index, Kind
 
 _SHOWN = 100  # letters of a formula in a message
 
@@ -117,12 +117,12 @@ def _advice(node, whole: Expr) -> str:
 def _about_i(whole: Expr) -> str:
     whole = next((a for a in sympy.Add.make_args(whole) if a.has(sympy.I)), whole)
     entries: Callable = lambda kind: sorted({e.tensor for e in whole.atoms(Entry) if e.tensor.kind == kind}, key=str)
-    for field in entries("response field"):
+    for field in entries(Kind.RESPONSE_FIELD):
         return (
             f"response fields absorb i: write {field} for i times the conjugate of {field.name}, "
             f"so that noise is + {field}*K*{field}/2"
         )
-    for conjugate in entries("conjugate"):
+    for conjugate in entries(Kind.CONJUGATE):
         q = conjugate.name
         return f"conjugates absorb i: write {conjugate} for i times the conjugate of {q}, the pair is -{conjugate}*{q}"
     return f"an action is real, but the imaginary unit stands in {_shown(str(whole))}"

@@ -12,7 +12,7 @@ from dmftsym.language.grammar import exact, names_in_formula, parse_expression
 from dmftsym.language.names import check_name
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, log_Z
-from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Tensor
+from dmftsym.language.symbols import Axis, Entry, Index, Kind, Parameter, Tensor
 from dmftsym.language.terms import count_indices, flatten
 
 
@@ -139,14 +139,14 @@ class Model:
 
         `otherwise` is a formula in other data from which it is computed when it is not given.
         """
-        tensor = self._declare(name, "data", indices, latex)
+        tensor = self._declare(name, Kind.DATA, indices, latex)
         if otherwise is not None:
             self.otherwise(tensor[tuple(indices)], otherwise)
         return tensor
 
     def otherwise(self, entry: Entry, formula: Expr) -> None:
         """Say how data are computed when they are not given, block by block: ``otherwise(Kx[a, nu], ...)``."""
-        if not isinstance(entry, Entry) or entry.tensor.kind != "data":
+        if not isinstance(entry, Entry) or entry.tensor.kind != Kind.DATA:
             raise LanguageError(f"otherwise({entry}): only data can be computed from other data")
         self.data_sources.setdefault(entry.tensor.name, []).append((entry, exact(formula, f"otherwise({entry})")))
 
@@ -155,7 +155,7 @@ class Model:
 
         It is part of every result unless it is `on_request`: then it is computed only if something needs it.
         """
-        tensor = self._declare(name, "order parameter", indices, latex)
+        tensor = self._declare(name, Kind.ORDER_PARAMETER, indices, latex)
         if not on_request:
             self.outputs.append(name)
         return tensor
@@ -165,15 +165,15 @@ class Model:
 
         Without indices, those that stand once in some term of the formula are its indices (times last).
         """
-        return self._define("definition", name, indices_and_formula, latex)
+        return self._define(Kind.DEFINITION, name, indices_and_formula, latex)
 
     def observable(self, name: str, *indices_and_formula, latex: str = "") -> Tensor:
         """Name a function of order parameters that is part of every result and feeds nothing back."""
-        tensor = self._define("observable", name, indices_and_formula, latex)
+        tensor = self._define(Kind.OBSERVABLE, name, indices_and_formula, latex)
         self.outputs.append(name)
         return tensor
 
-    def _define(self, kind: str, name: str, indices_and_formula, latex: str) -> Tensor:
+    def _define(self, kind: Kind, name: str, indices_and_formula, latex: str) -> Tensor:
         *indices, formula = indices_and_formula or (None,)
         if isinstance(formula, Index):
             raise LanguageError(f"{kind} {name}: the formula is missing after its indices")
@@ -205,7 +205,7 @@ class Model:
             )
         return sorted(once, key=lambda i: (i.is_time, order.index(i)))
 
-    def _declare(self, name: str, kind: str, indices, latex: str) -> Tensor:
+    def _declare(self, name: str, kind: Kind, indices, latex: str) -> Tensor:
         self._check_name(name)
         for index in indices:
             if not isinstance(index, Index):
@@ -231,7 +231,7 @@ class Model:
         """
         if self._action is not None:
             return self._action
-        pairs = [t for t in self.tensors.values() if t.kind == "order parameter"]
+        pairs = [t for t in self.tensors.values() if t.kind == Kind.ORDER_PARAMETER]
         explicit = [-q.hat[q.indices] * q[q.indices] for q in pairs]
         return sum(explicit, Integer(0)) + sum((log_Z(site) for site in self.sites.values()), Integer(0))
 

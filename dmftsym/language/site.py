@@ -9,7 +9,7 @@ from dmftsym.errors import LanguageError
 from dmftsym.language.display import latex_block, latex_text
 from dmftsym.language.grammar import exact
 from dmftsym.language.sums import sum_over
-from dmftsym.language.symbols import Entry, Index, Tensor, TimeDerivative
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor, TimeDerivative
 from dmftsym.language.terms import count_indices
 
 
@@ -37,7 +37,7 @@ class Site:
         times = [i for i in indices if isinstance(i, Index) and i.is_time]
         if len(times) != 1:
             raise LanguageError(f"field {name}: a field has one time index, given: [{', '.join(map(str, indices))}]")
-        self.tensors[name] = self._tensor(name, "field", indices, latex)
+        self.tensors[name] = self._tensor(name, Kind.FIELD, indices, latex)
         if variance is not None and exact(variance, f"field {name}").is_negative:
             raise LanguageError(f"field {name}: the variance of its initial value is negative, {variance}")
         if variance is not None or mean != 0:
@@ -60,7 +60,7 @@ class Site:
         indices = indices or self.model.indices_of_formula(exact(formula, where), strict=where)
         if not indices:
             raise LanguageError(f"definition {name} of site {self.name}: give its indices, then the formula")
-        self.tensors[name] = self._tensor(name, "definition", indices, latex)
+        self.tensors[name] = self._tensor(name, Kind.DEFINITION, indices, latex)
         self.definitions[name] = exact(formula, f"definition {name}")
         return self.tensors[name]
 
@@ -71,14 +71,14 @@ class Site:
     def equation(self, left: Entry | TimeDerivative, right: Expr) -> None:
         """Add the equation left = right (x[t] = ... or x.dot[t] = ...) to the action, without its noise."""
         entry = left.entry if isinstance(left, TimeDerivative) else left
-        if not isinstance(entry, Entry) or entry.tensor.kind != "field":
+        if not isinstance(entry, Entry) or entry.tensor.kind != Kind.FIELD:
             raise LanguageError(f"site {self.name}: the left side of an equation is a field, not {left}")
         self._add(-entry.tensor.tilde[entry.indices], left - exact(right, f"the equation of {entry}"), entry)
 
     def noise(self, one: Entry, other: Entry, covariance: Expr) -> None:
         """Add Gaussian noise with ⟨u_one u_other⟩ = covariance to the right-hand sides of two fields (or of one)."""
         for entry in (one, other):
-            if not isinstance(entry, Entry) or entry.tensor.kind != "field":
+            if not isinstance(entry, Entry) or entry.tensor.kind != Kind.FIELD:
                 raise LanguageError(f"site {self.name}: noise acts on fields, not on {entry}")
         factor = sympy.Rational(1, 2) if one.tensor == other.tensor else Integer(1)
         ends = one.tensor.tilde[one.indices] * other.tensor.tilde[other.indices]
@@ -86,7 +86,7 @@ class Site:
 
     def observe(self, order_parameter: Entry, observable: Expr) -> None:
         """Add q̂·O: the order parameter is the site average of the observable."""
-        if not isinstance(order_parameter, Entry) or order_parameter.tensor.kind != "order parameter":
+        if not isinstance(order_parameter, Entry) or order_parameter.tensor.kind != Kind.ORDER_PARAMETER:
             raise LanguageError(f"site {self.name}: {order_parameter} is not an order parameter")
         self._add(
             order_parameter.tensor.hat[order_parameter.indices],
@@ -109,7 +109,7 @@ class Site:
             self.terms.append(sum_over(*alone)(factor * part) if alone else factor * part)
 
     def __repr__(self) -> str:
-        fields = [str(t[t.indices]) for t in self.tensors.values() if t.kind == "field"]
+        fields = [str(t[t.indices]) for t in self.tensors.values() if t.kind == Kind.FIELD]
         given = "" if self.terms else "; no action yet"
         return f"Site({self.name!r}): fields {', '.join(fields) or 'none'}{given}"
 
@@ -121,7 +121,7 @@ class Site:
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {latex_block(self.latex_lines())}$"
 
-    def _tensor(self, name: str, kind: str, indices, latex: str) -> Tensor:
+    def _tensor(self, name: str, kind: Kind, indices, latex: str) -> Tensor:
         for index in indices:
             if not isinstance(index, Index):
                 raise LanguageError(f"{kind} {name}: {index} is not an index of this model")

@@ -6,6 +6,7 @@ carries causality.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sympy import Add, Dummy, Expr, Integer, latex
 from sympy.core.expr import AtomicExpr
@@ -13,6 +14,19 @@ from sympy.core.symbol import Symbol
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.arithmetic import Symbolic
+
+
+class Kind(StrEnum):
+    """What an indexed symbol stands for."""
+
+    DATA = "data"
+    ORDER_PARAMETER = "order parameter"
+    CONJUGATE = "conjugate"
+    FIELD = "field"
+    RESPONSE_FIELD = "response field"
+    DEFINITION = "definition"  # a function of others with a name of its own, of the user or of the compiler
+    OBSERVABLE = "observable"
+    SOURCE = "source"
 
 
 @dataclass(frozen=True)
@@ -168,7 +182,7 @@ class Tensor(_Named):
 
     __slots__ = ("indices", "kind", "site")
 
-    def __new__(cls, name: str, kind: str, indices: tuple[Index, ...], site: str = "", latex_name: str = ""):
+    def __new__(cls, name: str, kind: Kind, indices: tuple[Index, ...], site: str = "", latex_name: str = ""):
         obj = AtomicExpr.__new__(cls)
         obj.name, obj.kind, obj.indices, obj.site = name, kind, tuple(indices), site
         obj.latex_name = latex_name or _latex_of(name)
@@ -181,10 +195,10 @@ class Tensor(_Named):
         return (self.kind, self.site, *(f"{i.name}:{i.axis.key()}" for i in self.indices))
 
     def _sympystr(self, printer):
-        return self.name + {"conjugate": ".hat", "response field": ".tilde"}.get(self.kind, "")
+        return self.name + {Kind.CONJUGATE: ".hat", Kind.RESPONSE_FIELD: ".tilde"}.get(self.kind, "")
 
     def _latex(self, printer, exp=None):
-        wrap = {"conjugate": r"\hat{%s}", "response field": r"\tilde{%s}"}.get(self.kind, "%s")
+        wrap = {Kind.CONJUGATE: r"\hat{%s}", Kind.RESPONSE_FIELD: r"\tilde{%s}"}.get(self.kind, "%s")
         base, caret, superscript = self.latex_name.partition("^")
         text = wrap % base + caret + superscript
         return text if exp is None else f"{{{text}}}^{{{exp}}}"
@@ -203,17 +217,17 @@ class Tensor(_Named):
     @property
     def hat(self) -> "Tensor":
         """The conjugate of an order parameter."""
-        if self.kind != "order parameter":
+        if self.kind != Kind.ORDER_PARAMETER:
             raise LanguageError(
                 f"{self.name}.hat: only order parameters have a conjugate, {self.name} is a {self.kind}"
             )
-        return Tensor(self.name, "conjugate", self.indices, latex_name=self.latex_name)
+        return Tensor(self.name, Kind.CONJUGATE, self.indices, latex_name=self.latex_name)
 
     @property
     def tilde(self) -> "Tensor":
         """The response field of a field."""
         self._require_field("tilde", "a response field")
-        return Tensor(self.name, "response field", self.indices, self.site, self.latex_name)
+        return Tensor(self.name, Kind.RESPONSE_FIELD, self.indices, self.site, self.latex_name)
 
     @property
     def dot(self) -> "_Dot":
@@ -222,7 +236,7 @@ class Tensor(_Named):
         return _Dot(self)
 
     def _require_field(self, attribute: str, what: str) -> None:
-        if self.kind != "field":
+        if self.kind != Kind.FIELD:
             raise LanguageError(f"{self.name}.{attribute}: only fields have {what}, {self.name} is a {self.kind}")
 
 

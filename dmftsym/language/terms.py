@@ -15,9 +15,9 @@ from dmftsym.errors import LanguageError
 from dmftsym.language.activations import ActivationValue
 from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.sums import UNRESOLVED, FutureSum, IndexSum, LogZ, PastSum
-from dmftsym.language.symbols import Entry, Index, TimeDerivative
+from dmftsym.language.symbols import Entry, Index, Kind, TimeDerivative
 
-_EXPANDED_KINDS = ("conjugate", "response field", "field")
+_EXPANDED_KINDS = (Kind.CONJUGATE, Kind.RESPONSE_FIELD, Kind.FIELD)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def gather_powers(expr: Expr) -> Expr:
     return powsimp(expr, combine="exp") if symbolic else expr
 
 
-def entries_of(expr: Expr, *kinds: str) -> list[Entry]:
+def entries_of(expr: Expr, *kinds: Kind) -> list[Entry]:
     """All entries (of the given kinds) in an expression, in a fixed order."""
     found = (e for e in expr.atoms(Entry) if not kinds or e.tensor.kind in kinds)
     return sorted(found, key=str)
@@ -192,7 +192,7 @@ def expand(expr: Expr) -> list[list[Expr]]:
     if isinstance(expr, Add) and _needs_expansion(expr):
         return [factors for a in expr.args for factors in expand(a)]
     if isinstance(expr, Mul):
-        constrains = any(isinstance(a, Entry) and a.tensor.kind == "conjugate" for a in expr.args)
+        constrains = any(isinstance(a, Entry) and a.tensor.kind == Kind.CONJUGATE for a in expr.args)
         parts = [_expand_bracket(a) if constrains else expand(a) for a in expr.args]
         return [[f for part in combination for f in part] for combination in product(*parts)]
     if isinstance(expr, Pow) and expr.exp.is_Integer and 1 < expr.exp <= 8 and _needs_expansion(expr.base):
@@ -203,7 +203,7 @@ def expand(expr: Expr) -> list[list[Expr]]:
 
 def _expand_bracket(expr: Expr) -> list[list[Expr]]:
     """Expand a bracket that a conjugate multiplies: a constraint q.hat*(q - ...) is a sum of explicit terms."""
-    if isinstance(expr, Add) and entries_of(expr, "order parameter"):
+    if isinstance(expr, Add) and entries_of(expr, Kind.ORDER_PARAMETER):
         return [factors for a in expr.args for factors in expand(a)]
     return expand(expr)
 
@@ -222,7 +222,7 @@ def _check_no_time_sum_inside(plain: Expr) -> None:
 
 
 def _time_of_responses(plain: Expr) -> Expr | None:
-    for kind in ("response field", "conjugate"):
+    for kind in (Kind.RESPONSE_FIELD, Kind.CONJUGATE):
         times = sorted({t for e in entries_of(plain, kind) for t in e.times}, key=str)
         if len(times) == 1:
             return times[0]

@@ -12,7 +12,7 @@ from sympy import Add, Expr, KroneckerDelta
 
 from dmftsym.derivation.symmetry import ends_of, symmetric_tensors
 from dmftsym.errors import LoweringError
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, fresh_index, gather_powers
 from dmftsym.linearise.feedback import Feedback
 from dmftsym.linearise.records import Influences
@@ -127,7 +127,7 @@ class AdjointWriter:
         change = entry if has_columns(entry.tensor) else self.tangents.change_of(entry)
         assert change is not None
         of = self.tangents.origin[change.tensor]
-        tensor = Tensor(f"adj_{of.name}", "definition", change.tensor.indices, change.tensor.site)
+        tensor = Tensor(f"adj_{of.name}", Kind.DEFINITION, change.tensor.indices, change.tensor.site)
         known = self.buffers.setdefault(tensor.name, Buffer(tensor, Role.ADJOINT, of=of))
         return known.tensor[change.indices]
 
@@ -136,7 +136,7 @@ class AdjointWriter:
         first = left.tensor.time_slots[0]
         indices = (*left.indices[:first], self.column, *left.indices[first:], *right.indices)
         names = dict.fromkeys((left.tensor.name, right.tensor.name))
-        tensor = Tensor(f"adj_covariance_{'_'.join(names)}", "definition", indices)
+        tensor = Tensor(f"adj_covariance_{'_'.join(names)}", Kind.DEFINITION, indices)
         self.buffers[tensor.name] = Buffer(tensor, Role.ADJOINT)
         return tensor[indices]
 
@@ -153,7 +153,7 @@ class AdjointWriter:
 
     def influenced(self, site: str) -> Tensor:
         """The influence functions of the paths of a site."""
-        tensor = Tensor(f"influence_{site}", "definition", (self.column,), site)
+        tensor = Tensor(f"influence_{site}", Kind.DEFINITION, (self.column,), site)
         self.buffers[tensor.name] = Buffer(tensor, Role.INFLUENCE)
         return tensor
 
@@ -227,7 +227,7 @@ class AdjointWriter:
         given = dict(zip(response.tensor.indices, target.indices, strict=True))
         source = tuple(given[i] for i in sorted(response.responder.indices, key=lambda i: not i.is_time))
         kick = kick_name(response.responder.tensor.name)
-        tensor = Tensor(f"pairing_{kick}", "definition", (*source, self.column), response.site)
+        tensor = Tensor(f"pairing_{kick}", Kind.DEFINITION, (*source, self.column), response.site)
         kicked = next(m.tensor for g in self.lowered.groups for m in g.members if m.tensor.name == kick)
         self.buffers[tensor.name] = Buffer(tensor, Role.PAIRING, of=kicked)
         adjoint = response.coefficient * self.adjoint(target)

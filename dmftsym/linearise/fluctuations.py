@@ -14,7 +14,7 @@ from dmftsym.derivation.hessian import ExplicitNoise, explicit_noise
 from dmftsym.derivation.jumps import has_jump
 from dmftsym.errors import LoweringError
 from dmftsym.language.matrices import LargestEigenvalue
-from dmftsym.language.symbols import Index, Tensor
+from dmftsym.language.symbols import Index, Kind, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of
 from dmftsym.linearise.adjoint import transpose
 from dmftsym.linearise.feedback import Feedback, find_feedback, is_function
@@ -117,7 +117,7 @@ def _explicit_noise(equations: Derivation) -> tuple[ExplicitNoise, ...]:
     """What explicit terms of second order in conjugates add to κ; raises `LoweringError` where it is not available."""
     for site in equations.action.sites:
         for term in site.terms:
-            if len([f for f in term.factors if entries_of(f, "conjugate")]) > 1:
+            if len([f for f in term.factors if entries_of(f, Kind.CONJUGATE)]) > 1:
                 raise LoweringError(
                     f"covariances: the term {term} of site {site.name} is of second order in conjugates; write its "
                     f"explicit part, 1/2 q.hat M q.hat, in the action of the model"
@@ -234,7 +234,7 @@ class ProgramWriter:
             if any(t.body.has(LargestEigenvalue) for s in statements for t in s.terms):
                 continue
             tensor = statements[0].target.tensor
-            excess = Tensor(f"excess_{tensor.name}", "definition", tensor.indices)
+            excess = Tensor(f"excess_{tensor.name}", Kind.DEFINITION, tensor.indices)
             found = [(s, self._excess_terms(s)) for s in statements]
             if any(terms for _, terms in found):
                 self.excess[tensor.name] = excess
@@ -314,11 +314,11 @@ class ProgramWriter:
 
     def _sketches(self, contract: Contract, feeds_back: bool) -> list[Sketch]:
         free = tuple(i for i in contract.target.indices if isinstance(i, Index) and i != self.tangent.now)
-        omega = Tensor(f"omega_{contract.target.tensor.name}", "definition", (*free, self.tangent.column))
+        omega = Tensor(f"omega_{contract.target.tensor.name}", Kind.DEFINITION, (*free, self.tangent.column))
         result = []
         for site in dict.fromkeys(p.site for p in contract.pieces):
             stem = "sketch" if feeds_back else "observed"
-            target = Tensor(f"{stem}_{site}", "definition", (self.tangent.column,), site)
+            target = Tensor(f"{stem}_{site}", Kind.DEFINITION, (self.tangent.column,), site)
             pieces = tuple(
                 replace(p, coefficient=p.coefficient * omega[(*free, self.tangent.column)])
                 for p in contract.pieces

@@ -7,7 +7,7 @@ from sympy import Expr
 
 from dmftsym.derivation.functional import variation
 from dmftsym.derivation.jumps import without_jumps
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.lowering.lower import Lowered
 from dmftsym.program.axes import COLUMNS
@@ -42,7 +42,7 @@ class TangentWriter:
         """The tensor of a quantity's first-order change: one more index, the column, before its first time."""
         first = tensor.time_slots[0] if tensor.time_slots else len(tensor.indices)
         indices = (*tensor.indices[:first], self.column, *tensor.indices[first:])
-        varied = Tensor(self.names.of_change(tensor), "definition", indices, tensor.site)
+        varied = Tensor(self.names.of_change(tensor), Kind.DEFINITION, indices, tensor.site)
         self.origin[varied] = tensor
         return varied
 
@@ -57,7 +57,7 @@ class TangentWriter:
 
     def mode(self, site: str) -> Entry:
         """The relative changes of the weights of a site's paths."""
-        tensor = Tensor(self.names.of_mode(site), "definition", (self.column,), site)
+        tensor = Tensor(self.names.of_mode(site), Kind.DEFINITION, (self.column,), site)
         self.buffers[tensor.name] = Buffer(tensor, Role.MODE)
         return tensor[self.column]
 
@@ -66,7 +66,7 @@ class TangentWriter:
         if target.tensor.name not in self.noisy:
             return ()
         change = self.change(target)
-        tensor = Tensor(f"shift_{target.tensor.name}", "definition", change.tensor.indices)
+        tensor = Tensor(f"shift_{target.tensor.name}", Kind.DEFINITION, change.tensor.indices)
         self.buffers[tensor.name] = Buffer(tensor, Role.SHIFT, of=target.tensor)
         return (Term(tensor[change.indices]),)
 
@@ -115,7 +115,7 @@ class TangentWriter:
             return partial
         tensor = Tensor(
             self.names.unique(f"slope_{target.tensor.name}_{entry.tensor.name}"),
-            "definition",
+            Kind.DEFINITION,
             target.tensor.indices,
             target.tensor.site,
         )

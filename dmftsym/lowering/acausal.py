@@ -3,7 +3,7 @@
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import FieldEquation
 from dmftsym.errors import LoweringError
-from dmftsym.language.symbols import Index
+from dmftsym.language.symbols import Index, Kind
 from dmftsym.language.terms import Term, entries_of
 
 
@@ -21,7 +21,7 @@ def explain_by_missing_past(equations: Derivation) -> None:
 
 def _loose_times(term: Term) -> list[Index]:
     limited = {c.time for c in term.constraints}
-    read = {i for e in entries_of(term.body, "field", "definition") for t in e.times for i in t.atoms(Index)}
+    read = {i for e in entries_of(term.body, Kind.FIELD, Kind.DEFINITION) for t in e.times for i in t.atoms(Index)}
     return [i for i in term.bound if i.is_time and i in read and i not in limited]
 
 

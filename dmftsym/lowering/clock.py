@@ -6,7 +6,7 @@ from sympy import Expr, KroneckerDelta
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.language.sums import Binding
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.lowering.rewrite import rewrite_terms
 
 CLOCK = "times"
@@ -14,7 +14,7 @@ CLOCK = "times"
 
 def clock(index: Index) -> Tensor:
     """The array of the times of all steps: their numbers in discrete time, t·dt in continuous time."""
-    return Tensor(CLOCK, "data", (index,))
+    return Tensor(CLOCK, Kind.DATA, (index,))
 
 
 def with_clock(equations: Derivation) -> Derivation:

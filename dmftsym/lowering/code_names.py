@@ -15,7 +15,7 @@ from dmftsym.errors import DmftsymError, LoweringError
 from dmftsym.language.action import Action, SiteAction
 from dmftsym.language.activations import Activation
 from dmftsym.language.sums import SiteSymbol
-from dmftsym.language.symbols import Axis, Index, Parameter, Size, Tensor
+from dmftsym.language.symbols import Axis, Index, Kind, Parameter, Size, Tensor
 
 # words of C++ and CUDA, in which kernels are written, beside those of Python
 _C_WORDS = frozenset(
@@ -215,7 +215,7 @@ class _Renaming:
         else:
             indices = tuple(self.atom(i) for i in atom.indices)
             site = self.name(atom.site) if atom.site else ""
-            name = self._source(atom.name) if atom.kind == "source" else self.name(atom.name)
+            name = self._source(atom.name) if atom.kind == Kind.SOURCE else self.name(atom.name)
             return Tensor(name, atom.kind, indices, site, atom.latex_name)
         new.latex_name = atom.latex_name
         return new

@@ -13,7 +13,7 @@ from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import FieldEquation
 from dmftsym.derivation.saddle_point import Constraint, SiteAverage
 from dmftsym.errors import LoweringError
-from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of
 from dmftsym.lowering.motion import base_of
 from dmftsym.lowering.quantities import QuantityBuilder
@@ -36,7 +36,7 @@ def reads_of_constraints(equations: Derivation) -> dict[str, list[Entry]]:
             for e in p.equations
             if any(t.body.has(constraint.multiplier) for t in e.terms)
         ]
-        held = [e for t in constraint.terms for e in entries_of(t.body, "order parameter")]
+        held = [e for t in constraint.terms for e in entries_of(t.body, Kind.ORDER_PARAMETER)]
         result[constraint.multiplier.name] = [*held, *fields]
     return result
 
@@ -84,7 +84,7 @@ class ConstraintWriter:
                 f"is not supported in discrete time; name {field} at the previous time with a field of its own"
             )
         free, push = (
-            Tensor(f"{stem}_{field.name}", "definition", field.indices, field.site) for stem in ("free", "push")
+            Tensor(f"{stem}_{field.name}", Kind.DEFINITION, field.indices, field.site) for stem in ("free", "push")
         )
         if derivative:
             start = base_of(field, self.scheme)[field.indices]
@@ -106,7 +106,7 @@ class ConstraintWriter:
         powers: dict[int, list] = {}
         explicit: list[Term] = []
         for term in constraint.terms:
-            entries = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == "order parameter"]
+            entries = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == Kind.ORDER_PARAMETER]
             if not entries:
                 explicit.append(term)
                 continue
@@ -119,7 +119,7 @@ class ConstraintWriter:
             )
         coefficients = []
         for power in range(max(powers) + 1):
-            tensor = Tensor(self.builder.unique_name(f"{mu.name}_power_{power}"), "definition", mu.indices)
+            tensor = Tensor(self.builder.unique_name(f"{mu.name}_power_{power}"), Kind.DEFINITION, mu.indices)
             line = f"coefficient of {mu}**{power} in 0 = {as_expression(constraint.terms)}"
             self.builder.add_average(tensor, powers.get(power, []), explicit if power == 0 else [], line, False)
             coefficients.append(tensor[mu.indices])
@@ -139,8 +139,8 @@ class ConstraintWriter:
         """
         builder, now = self.builder, self.builder.now
         before, back = {now: now - 1}, {now: BACK}
-        of_pass = Tensor(builder.unique_name(f"{mu.name}_root"), "definition", mu.indices)
-        shift = Tensor(builder.unique_name(f"{mu.name}_shift"), "definition", mu.indices)
+        of_pass = Tensor(builder.unique_name(f"{mu.name}_root"), Kind.DEFINITION, mu.indices)
+        shift = Tensor(builder.unique_name(f"{mu.name}_shift"), Kind.DEFINITION, mu.indices)
         value, found = mu[mu.indices], of_pass[mu.indices]
         builder.add_function(of_pass, (Term(root),), f"{found}, the root in mu of {line}", auxiliary=True)
         change = (value.xreplace(before) + value.xreplace(back) - found.xreplace(before) - found) * BLEND
@@ -148,8 +148,8 @@ class ConstraintWriter:
         text = f"{shift[mu.indices]} = {change}"
         builder.add_function(shift, terms, text, auxiliary=True, starts=True)
         builder.add_function(mu, (Term(found), Term(shift[mu.indices])), line)
-        second = Tensor(builder.unique_name("second_time"), "data", (now,))
-        builder.buffers[second.name] = Buffer(Tensor(second.name, "definition", second.indices), Role.SECOND_TIME)
+        second = Tensor(builder.unique_name("second_time"), Kind.DATA, (now,))
+        builder.buffers[second.name] = Buffer(Tensor(second.name, Kind.DEFINITION, second.indices), Role.SECOND_TIME)
         late = Term((value - found) * second[now])
         target = value.xreplace({now: Integer(0)})
         statement = Evaluate(target, (late,), f"{target} = its root + {value} - {found} at {now} = 1", accumulate=True)

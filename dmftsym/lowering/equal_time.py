@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from dmftsym.derivation.process import EffectiveProcess
 from dmftsym.derivation.saddle_point import SaddlePoint
-from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of
 
 
@@ -52,7 +52,7 @@ def _rewrite(terms: tuple[Term, ...], names: tuple[str, ...]) -> tuple[Term, ...
 
 
 def _replacements(term: Term, names: tuple[str, ...]) -> dict[Entry, Entry]:
-    found = [e for e in entries_of(term.body, "order parameter") if e.tensor.name in names]
+    found = [e for e in entries_of(term.body, Kind.ORDER_PARAMETER) if e.tensor.name in names]
     result = {}
     for entry in found:
         others = [i for i, slot in zip(entry.indices, entry.tensor.indices, strict=True) if not slot.is_time]

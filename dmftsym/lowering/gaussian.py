@@ -14,7 +14,7 @@ from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, Processes
 from dmftsym.language.activations import ActivationValue
 from dmftsym.language.display import Displayed
-from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of
 
 MAX_DEGREE = 4  # of activations that are written out: of a linear one, multiplied with others
@@ -126,7 +126,7 @@ def _why_not(process: EffectiveProcess, equations: Derivation) -> str:
     for quantity in equations.saddle_point.equations:
         for average in quantity.averages:
             for term in _write_out(average.terms) if average.site == process.site else ():
-                responding = entries_of(term.body, "response field")
+                responding = entries_of(term.body, Kind.RESPONSE_FIELD)
                 if _degree(term) not in ((1,) if responding else (0, 1, 2)):
                     return f"{quantity.tensor} averages something that is not of second order: {term}"
     return ""
@@ -136,7 +136,7 @@ def _degree(term: Term) -> int | None:
     """How many factors of a term are fields or definitions of a site; None if a factor is a function of them."""
     degree = 0
     for factor in term.factors:
-        local = [e for e in entries_of(factor) if e.tensor.site and e.tensor.kind != "response field"]
+        local = [e for e in entries_of(factor) if e.tensor.site and e.tensor.kind != Kind.RESPONSE_FIELD]
         if local and not isinstance(factor, Entry):
             return None
         degree += bool(local)
@@ -148,7 +148,7 @@ def _degree(term: Term) -> int | None:
 
 def constant_of(site: str) -> Entry:
     """The number 1 of a site, as an array over its paths: where the site is closed, it is 1 on one path alone."""
-    return Tensor(f"constant_{site}", "source", (), site)[()]
+    return Tensor(f"constant_{site}", Kind.SOURCE, (), site)[()]
 
 
 def _has_constants(process: EffectiveProcess, equations: Derivation) -> bool:
@@ -175,4 +175,4 @@ def _quadratic(terms: tuple[Term, ...], site: str) -> tuple[Term, ...]:
 
 def _missing(term: Term) -> int:
     """How many factors an averaged term lacks for second order."""
-    return 0 if entries_of(term.body, "response field") else 2 - (_degree(term) or 0)
+    return 0 if entries_of(term.body, Kind.RESPONSE_FIELD) else 2 - (_degree(term) or 0)

@@ -15,7 +15,7 @@ from sympy import Expr, Integer, Mul
 from dmftsym.derivation.saddle_point import Reach
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
-from dmftsym.language.symbols import Index, Tensor
+from dmftsym.language.symbols import Index, Kind, Tensor
 from dmftsym.language.terms import Before, Term, entries_of
 from dmftsym.lowering.schemes import BACK, Scheme
 from dmftsym.program.buffers import Buffer, Role
@@ -38,7 +38,7 @@ class Integrals:
     def buffers(self) -> tuple[Buffer, ...]:
         """The weights as arrays."""
         heads = ((self.past, Role.PAST_WEIGHT), (self.end, Role.END_WEIGHT))
-        return tuple(Buffer(Tensor(t.name, "definition", t.indices), role) for t, role in heads if t is not None)
+        return tuple(Buffer(Tensor(t.name, Kind.DEFINITION, t.indices), role) for t, role in heads if t is not None)
 
     def strict(self, coefficient: Expr, limit: Before) -> tuple[Expr, Before]:
         """The coefficient under a sum over earlier times, with its weight, and the limit of that sum."""
@@ -82,7 +82,7 @@ class Integrals:
         summed = {c.time: c.upper for c in term.constraints if c.time in term.bound}
         late = [c for c in term.constraints if c.upper in term.bound and c.time not in term.bound]
         kernels = {r.tensor: r for r in self.causal}
-        for entry in entries_of(term.body, "order parameter"):
+        for entry in entries_of(term.body, Kind.ORDER_PARAMETER):
             response = kernels.get(entry.tensor)
             if response is None:
                 continue
@@ -109,5 +109,5 @@ def integrals_of(
         return Integrals(Mul())
     if scheme.passes == 1:
         return Integrals(scheme.integral_weight)
-    past, end = (Tensor(names(name), "data", (action.time,)) for name in ("past_weight", "end_weight"))
+    past, end = (Tensor(names(name), Kind.DATA, (action.time,)) for name in ("past_weight", "end_weight"))
     return Integrals(scheme.integral_weight, past, end, causal, action.time if explicit else None)

@@ -12,7 +12,7 @@ from sympy import Expr, Integer, KroneckerDelta, Mul
 
 from dmftsym.derivation.process import Covariance, EffectiveProcess, Source, SourceKind
 from dmftsym.derivation.responses import ResponseFunction
-from dmftsym.language.symbols import Index, Tensor
+from dmftsym.language.symbols import Index, Kind, Tensor
 from dmftsym.language.terms import Term
 
 
@@ -30,7 +30,7 @@ def with_kicks(process: EffectiveProcess, responses: tuple[ResponseFunction, ...
         if field.name not in fields:
             equations.append(equation)
             continue
-        tensor = Tensor(kick_name(field.name), "source", field.indices, process.site)
+        tensor = Tensor(kick_name(field.name), Kind.SOURCE, field.indices, process.site)
         source = Source(tensor, field, SourceKind.KICK, Integer(1))
         primed = tuple(i if i.is_time else Index(f"{i.name}'", i.axis) for i in field.indices)
         same = Mul(*[KroneckerDelta(i, j) for i, j in zip(field.indices, primed, strict=True) if i != j])

@@ -7,7 +7,7 @@ from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
 from dmftsym.language.display import Displayed
-from dmftsym.language.symbols import Entry
+from dmftsym.language.symbols import Entry, Kind
 from dmftsym.language.terms import Term, entries_of
 
 
@@ -95,5 +95,5 @@ def _field_reads(process: EffectiveProcess, equation: FieldEquation) -> list[Ent
 
 
 def _entries(terms) -> list[Entry]:
-    kinds = ("order parameter", "definition", "observable", "field")
+    kinds = (Kind.ORDER_PARAMETER, Kind.DEFINITION, Kind.OBSERVABLE, Kind.FIELD)
     return [e for t in terms for e in entries_of(t.body, *kinds)]

@@ -12,6 +12,7 @@ from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
+from dmftsym.language.symbols import Kind
 from dmftsym.language.terms import as_expression, entries_of, substitute_activations
 from dmftsym.lowering.acausal import explain_by_missing_past
 from dmftsym.lowering.clock import CLOCK, clock, with_clock
@@ -228,7 +229,7 @@ def program_of(lowered: Lowered) -> Program:
     history = history_arrays(schedule, builder.buffers)
     buffers = tuple(replace(b, history=name in history) for name, b in builder.buffers.items())
     heads = {q.name: q for q in action.order_parameters} | {d.tensor.name: d.tensor for d in action.definitions}
-    symmetric = {tensor.name for tensor in symmetric_tensors(action) if tensor.kind == "data"}
+    symmetric = {tensor.name for tensor in symmetric_tensors(action) if tensor.kind == Kind.DATA}
     facts = Facts(
         name=action.name,
         description=action.description,

@@ -17,7 +17,7 @@ from sympy import Expr, KroneckerDelta, Mul
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import Covariance, EffectiveProcess, FieldEquation, Processes, SourceKind
 from dmftsym.derivation.responses import ResponseFunction, tangents
-from dmftsym.language.symbols import Entry, Index, Parameter, Tensor
+from dmftsym.language.symbols import Entry, Index, Kind, Parameter, Tensor
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.program.sources import SourceGroup
@@ -112,7 +112,7 @@ def _order(response: ResponseFunction) -> tuple[Index, ...]:
 def _tensor(response: ResponseFunction, site: str) -> Tensor:
     later = response.tensor.indices[response.time_slots[0]]
     outer = [i for i in response.tensor.indices if i not in response.responder.indices and i != later]
-    return Tensor(f"recalled_{response.tensor.name}", "definition", (*outer, later), site)
+    return Tensor(f"recalled_{response.tensor.name}", Kind.DEFINITION, (*outer, later), site)
 
 
 def _stays_finite(coefficient: Expr, strength: Expr) -> bool:
@@ -193,7 +193,7 @@ def _pair(block: Covariance, equations: Derivation) -> tuple[Expr, Expr, Expr] |
     if len(block.terms) != 1 or block.terms[0].bound or block.terms[0].constraints:
         return None
     entries = entries_of(block.terms[0].body)
-    if len(entries) != 1 or entries[0].tensor.kind != "order parameter":
+    if len(entries) != 1 or entries[0].tensor.kind != Kind.ORDER_PARAMETER:
         return None
     (entry,) = entries
     equation = equations.saddle_point.equation(entry.tensor.name)
@@ -225,7 +225,7 @@ def reads_of_recalls(recalls: tuple[Recall, ...], processes: Processes) -> dict[
     for recall in recalls:
         bodies = [*(t.body for t in recall.response.terms), *(psi for _, psi in recall.members)]
         names = [recall.source, *(name for name, _ in recall.members)]
-        entries = [e for body in bodies for e in entries_of(body) if e.tensor.kind in ("field", "definition")]
+        entries = [e for body in bodies for e in entries_of(body) if e.tensor.kind in (Kind.FIELD, Kind.DEFINITION)]
         result[recall.tensor.name] = [*entries, *(fields[name][fields[name].indices] for name in names)]
     return result
 
@@ -246,7 +246,7 @@ def add_recalls(builder: QuantityBuilder, recalls: tuple[Recall, ...], groups: t
         later = response.tensor.indices[response.time_slots[0]]
         observable = _array(builder, response.observable.xreplace({later: now}), now, response.site)
         head = recall.tensor.indices[:-1]
-        target = Tensor(recall.tensor.name, "definition", (*head, now), recall.tensor.site)
+        target = Tensor(recall.tensor.name, Kind.DEFINITION, (*head, now), recall.tensor.site)
         builder.add_recall(target, observable, response.coefficient, group, recall)
 
 

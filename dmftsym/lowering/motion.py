@@ -2,7 +2,7 @@
 
 from sympy import Expr
 
-from dmftsym.language.symbols import Entry, Tensor
+from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import Term
 from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.lowering.schemes import RATE, VALUE, Scheme
@@ -13,12 +13,12 @@ def base_of(tensor: Tensor, scheme: Scheme) -> Tensor:
     """What a pass adds the rate to: the quantity itself, or its base."""
     if scheme.carried is None:
         return tensor
-    return Tensor(f"base_{tensor.name}", "definition", tensor.indices, tensor.site)
+    return Tensor(f"base_{tensor.name}", Kind.DEFINITION, tensor.indices, tensor.site)
 
 
 def rate_of(tensor: Tensor) -> Tensor:
     """The time derivative of a quantity."""
-    return Tensor(f"{tensor.name}_rate", "definition", tensor.indices, tensor.site)
+    return Tensor(f"{tensor.name}_rate", Kind.DEFINITION, tensor.indices, tensor.site)
 
 
 def waits_of(tensor: Tensor, scheme: Scheme) -> tuple[Entry, ...]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from sympy import Expr, Integer, KroneckerDelta, Mul
 
 from dmftsym.derivation.responses import Tangent
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.program.buffers import Buffer, Role
@@ -19,8 +19,8 @@ from dmftsym.program.buffers import Buffer, Role
 def grid_array(builder: QuantityBuilder, role: Role) -> Entry:
     """An array of numbers that the time grid fixes: times of impulses, times."""
     indices, name = (builder.kick, builder.now), role.replace(" ", "_")
-    builder.buffers.setdefault(name, Buffer(Tensor(name, "definition", indices), role))
-    return Tensor(name, "data", indices)[indices]
+    builder.buffers.setdefault(name, Buffer(Tensor(name, Kind.DEFINITION, indices), role))
+    return Tensor(name, Kind.DATA, indices)[indices]
 
 
 def at_source(tangent: Tangent, source: list[Index]) -> Expr:
@@ -50,7 +50,7 @@ class Onsets:
 
     def halved(self, tensor: Tensor) -> Tensor:
         """A tangent as it stands in integrals, which begin at the time of the impulse: half its value counts there."""
-        half = Tensor(f"half_{tensor.name}", "definition", tensor.indices, tensor.site)
+        half = Tensor(f"half_{tensor.name}", Kind.DEFINITION, tensor.indices, tensor.site)
         if half.name not in self.builder.buffers:
             self._add(half, (Term(grid_array(self.builder, Role.HALF_ONSET) * tensor[tensor.indices]),))
         return half
@@ -69,7 +69,7 @@ class Onsets:
             return as_expression(terms) if terms else Integer(0)
         tensor = self.tensors[tangent.tensor.name]
         indices = tuple(i for i in tensor.indices if i != self.builder.kick)
-        jump = Tensor(f"jump_{tensor.name}", "definition", indices, tensor.site)
+        jump = Tensor(f"jump_{tensor.name}", Kind.DEFINITION, indices, tensor.site)
         if jump.name not in self.builder.buffers:
             self._add(jump, terms)
         return jump[indices]

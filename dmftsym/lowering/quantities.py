@@ -12,7 +12,7 @@ from sympy import Expr, Integer, KroneckerDelta, Mul
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
 from dmftsym.language.sums import IndexSum
-from dmftsym.language.symbols import KICKS, Entry, Index, Tensor, split_index
+from dmftsym.language.symbols import KICKS, Entry, Index, Kind, Tensor, split_index
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, flatten
 from dmftsym.lowering.integrals import integrals_of
 from dmftsym.lowering.schemes import Scheme
@@ -173,7 +173,7 @@ class QuantityBuilder:
         free = tuple(i for i in indices_in_order(term.body) if i not in bound and not i.is_time)
         equation = as_expression((term,))
         if path == 1:
-            tensor = Tensor(self.unique_name(f"sum_{target}"), "definition", (*free, self.now))
+            tensor = Tensor(self.unique_name(f"sum_{target}"), Kind.DEFINITION, (*free, self.now))
             self.add_function(tensor, (term,), f"{tensor[tensor.indices]} = {equation}", auxiliary=True)
             return tensor[tensor.indices]
         return self._memory(coefficient, path, term, free, past, site, target) + end
@@ -187,7 +187,7 @@ class QuantityBuilder:
         return self._sum(front * self.integrals.end_weight(limit.upper), inside, rest, (), site, target)
 
     def _memory(self, coefficient, path, term: Term, free, past, site: str, target: str) -> Expr:
-        tensor = Tensor(self.unique_name(f"memory_{target}"), "definition", (*free, self.now), site)
+        tensor = Tensor(self.unique_name(f"memory_{target}"), Kind.DEFINITION, (*free, self.now), site)
         entry = tensor[tensor.indices]
         accumulate = bool(past) and not term.body.has(self.now)
         strict = accumulate and not past[0].inclusive
@@ -271,7 +271,7 @@ class QuantityBuilder:
             raise LoweringError(f"{product}: name this function of the initial state with site.define")
         if key not in self._factors:
             indices = (*[canonical[i] for i in own], self.now)
-            tensor = Tensor(self.unique_name(readable(key) or "factor"), "definition", indices, site)
+            tensor = Tensor(self.unique_name(readable(key) or "factor"), Kind.DEFINITION, indices, site)
             self._factors[key] = tensor
             self.add_site_array(tensor, Role.FACTOR, key, f"{tensor[indices]} = {key}")
         tensor, back = self._factors[key], {canonical[i]: i for i in own}

@@ -7,7 +7,7 @@ from sympy import Expr
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.responses import ResponseFunction, Tangent, change_of_observable, tangents
 from dmftsym.errors import LoweringError
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of, substitute_activations
 from dmftsym.lowering.motion import add_motion, rate_of, waits_of
 from dmftsym.lowering.onsets import Onsets, at_source, grid_array
@@ -23,7 +23,7 @@ def reads_of_responses(equations: Derivation) -> dict[str, list[Entry]]:
     for response in equations.responses:
         terms = [t for tangent in _tangents(response, equations) for t in tangent.terms]
         own = {t.tensor for t in _tangents(response, equations)}
-        kinds = ("order parameter", "definition", "observable", "field")
+        kinds = (Kind.ORDER_PARAMETER, Kind.DEFINITION, Kind.OBSERVABLE, Kind.FIELD)
         result[response.tensor.name] = [e for t in terms for e in entries_of(t.body, *kinds) if e.tensor not in own]
     return result
 
@@ -99,13 +99,13 @@ class _ResponseWriter:
         (time,) = (i for i in tangent.of.indices if i.is_time)
         spatial = [i for i in self.end.values() if i != self.kick]
         site = "" if tangent.tensor.name in self.shared else self.response.site
-        return Tensor(tangent.tensor.name, "definition", (*own, *spatial, self.kick, time), site)
+        return Tensor(tangent.tensor.name, Kind.DEFINITION, (*own, *spatial, self.kick, time), site)
 
     def _lowered(self, expr: Expr) -> Expr:
         """The expression with tangents as the arrays of this grid."""
         replaced = {}
         for entry in entries_of(expr):
-            if entry.tensor.name in self.tensors and entry.tensor.kind == "definition":
+            if entry.tensor.name in self.tensors and entry.tensor.kind == Kind.DEFINITION:
                 places, tensor = self._place(entry), self.tensors[entry.tensor.name]
                 if self.onsets and places[-1] != self.builder.now:
                     tensor = self.onsets.halved(tensor)

@@ -7,6 +7,7 @@ from sympy import Expr
 from dmftsym.derivation.process import Covariance, EffectiveProcess, Source, SourceKind
 from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.language.action import Action
+from dmftsym.language.symbols import Kind
 from dmftsym.language.terms import entries_of
 from dmftsym.lowering.memory import Recall
 from dmftsym.program.sources import SourceGroup
@@ -96,7 +97,7 @@ def _parity(body: Expr, odd: set[str], action: Action) -> int | None:
         name = entry.tensor.name
         if name in odd:
             flipped[entry] = -entry
-        elif entry.tensor.site and entry.tensor.kind == "definition":
+        elif entry.tensor.site and entry.tensor.kind == Kind.DEFINITION:
             parities = {_parity(t.body, odd, action) for t in action.definition(name).terms}
             if len(parities) != 1 or None in parities:
                 return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sympy import Expr
 
 from dmftsym.derivation.functional import strictly_before
-from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.symbols import Entry, Index, Kind
 from dmftsym.language.terms import Before, entries_of
 from dmftsym.program.times import When, latest
 
@@ -34,7 +34,7 @@ def accesses_of(readings, now: Index, where: str) -> tuple[Access, ...]:
     found = []
     for body, limits in readings:
         for entry in entries_of(body):
-            if entry.tensor.kind != "data":
+            if entry.tensor.kind != Kind.DATA:
                 found.append(Access(entry, latest(entry, now, limits, where), _is_row(entry, now, limits)))
     return tuple(found)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.symbols import Entry, Index, Kind
 from dmftsym.program.accesses import Access, accesses_of
 from dmftsym.program.statements import Statement
 from dmftsym.program.times import When
@@ -54,8 +54,8 @@ def node_of(
     """A node with what its updates read, and what they come `after`; `drawn` names the group of every drawn source."""
     found = [a for s in statements for a in s.accesses(now, label)]
     found += accesses_of([(entry, ()) for entry in after], now, label)
-    sources = [a.name for a in found if a.entry.tensor.kind == "source"]
-    named = [(drawn.get(a.name) if a.entry.tensor.kind == "source" else a.name, a) for a in found]
+    sources = [a.name for a in found if a.entry.tensor.kind == Kind.SOURCE]
+    named = [(drawn.get(a.name) if a.entry.tensor.kind == Kind.SOURCE else a.name, a) for a in found]
     reads = [(name, a.when) for name, a in named if name]
     rows = [name for name, only in rows_alone((name, a) for name, a in named if name).items() if only]
     return Node(
