@@ -73,7 +73,7 @@ def _fluctuations(fluctuations: Fluctuations | Influences | None, writer: Statem
     nothing: dict = {"fluctuating": None, "influencing": None, "adjoint": None, "explicit": None}
     if fluctuations is not None and fluctuations.noise:
         program = fluctuations.adjoint if isinstance(fluctuations, Influences) else fluctuations.programs.tangent
-        nothing["explicit"] = explicit_tables(fluctuations, program, writer.target.on_device)
+        nothing["explicit"] = explicit_tables(fluctuations, program, writer.target)
     if isinstance(fluctuations, Influences):
         return nothing | influence_code(fluctuations, writer, sweeps)
     return nothing | fluctuation_code(fluctuations, writer, sweeps)

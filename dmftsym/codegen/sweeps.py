@@ -78,18 +78,16 @@ def sweep_code(
 def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]]:
     """Lines that allocate all arrays, and lines that take this step's slice of those that keep all times."""
     allocate, views = [], []
-    on_device = target.on_device
     for site in program.sampling.sites:
         allocate.append(f'weight_{site} = weights["{site}"]')
         allocate.append(f"paths_{site} = len(weight_{site})")
-    if not on_device and any(has_columns(a.tensor) for a in program.sweep.buffers):
-        allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sampling.sites]
+    if any(has_columns(a.tensor) for a in program.sweep.buffers):
+        allocate += [line for site in program.sampling.sites for line in target.blocks(site)]
     now = program.grid.now.name
     for array in stored_arrays(program, target):
         allocate.append(array.line)
         if array.history_of:
-            name = array.history_of
-            views.append(f"{name} = " + (f"_row({array.name}, {now})" if on_device else f"{array.name}[{now}]"))
+            views.append(f"{array.history_of} = {target.row(array.name, now)}")
     return allocate, views
 
 
@@ -109,13 +107,7 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
             lines.append(f"size_{group.name} = {group_size(group)}")
             stored = stored_sources(program, group, writer.target)
             lines += [array.line for array in stored if not array.site]
-            if writer.target.on_device:
-                lines.append(f"active_{group.name} = {xp}.zeros({size}, dtype=int)")
-                lines.append(f"opened_{group.name} = {xp}.zeros(steps + 1, dtype=int)")
-                lines.append(f"ranks_{group.name} = range(0, {size} + 1, size_{group.name})  # bounds")
-            else:
-                lines.append(f"active_{group.name}, rank_{group.name} = {xp}.zeros({size}, dtype=int), 0")
-                lines.append(f"ranks_{group.name} = {xp}.zeros(steps + 1, dtype=int)")
+            lines += writer.target.start_factor(group.name, size)
             lines += [array.line for array in stored if array.site]
     for start in program.sampling.starts:
         name = start.field.name

@@ -48,4 +48,4 @@ def _environment(folder: Path) -> tuple[Environment, frozenset[str]]:
             tree = environment.parse(loader.get_source(environment, current)[0])
             used |= meta.find_undeclared_variables(tree)
             waiting += [name for name in meta.find_referenced_templates(tree) if name]
-    return environment, frozenset(used - {"kernel", "sweep"})  # loop variables of the module template
+    return environment, frozenset(used - {"kernel", "sweep", "target"})  # what the template of the module names
