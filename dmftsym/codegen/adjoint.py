@@ -13,7 +13,7 @@ from dmftsym.codegen.arrays import PATH, size_code
 from dmftsym.codegen.influences import influence_tables
 from dmftsym.codegen.sources import group_size, normals_of
 from dmftsym.codegen.statements import StatementWriter, letter_of
-from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of
+from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of, without_unused
 from dmftsym.language.symbols import Entry
 from dmftsym.linearise.records import Influences
 from dmftsym.program.axes import COLUMNS
@@ -47,20 +47,19 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
     printer = AdjointPrinter(influences, StatementWriter(program, writer.kernels, "adjoint", writer.target))
     step = [printer.lines(s) for s in program.sweep.step]
     allocate, views = printer.allocations()
+    after = printer.after()
+    results = "{" + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced) + "}, "
+    results += "{" + ", ".join(f'"{kick}": pairing_{kick}' for kick in printer.kicks) + "}" + _drives(influences)
+    views = without_unused(views, step)
+    allocate = without_unused(allocate, [views, *step, after, [results]])
     return {
         "unpack": unpack(values_of(program), [allocate, *step]),
         "allocate": allocate,
         "views": views,
         "amounts": adjoint_amounts("adjoint_sweep", influences, writer.target),
         "step": step,
-        "after": printer.after(),
-        "results": "{"
-        + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced)
-        + "}, "
-        + "{"
-        + ", ".join(f'"{kick}": pairing_{kick}' for kick in printer.kicks)
-        + "}"
-        + _drives(influences),
+        "after": after,
+        "results": results,
     }
 
 

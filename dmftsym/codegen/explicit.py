@@ -4,7 +4,7 @@ from sympy import Integer
 
 from dmftsym.codegen.arrays import ArrayFormula, size_code
 from dmftsym.codegen.influences import place_of_column
-from dmftsym.codegen.sweeps import tuple_code, unpack, values_of
+from dmftsym.codegen.sweeps import is_read, tuple_code, unpack, values_of
 from dmftsym.codegen.targets import Target
 from dmftsym.derivation.hessian import ExplicitNoise
 from dmftsym.language.symbols import Index
@@ -28,7 +28,12 @@ def explicit_tables(fluctuations: Fluctuations | Influences, program: Program, t
     return {
         "noisy": {t.name: repr(tuple(i.axis.name for i in t.indices)) for t in tensors},
         "columns": {t.name: place_of_column(t) for t in tensors},
-        "lines": [*given, *[f"{CLOCK} = {step}np.arange(steps)"] * clock, *lines],
+        "lines": [
+            *[f"{LAST} = steps - 1"] * is_read(LAST, [lines]),
+            *given,
+            *[f"{CLOCK} = {step}np.arange(steps)"] * clock,
+            *lines,
+        ],
         "unpack": unpack(values_of(program), [lines]),
     }
 

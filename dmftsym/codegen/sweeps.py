@@ -50,13 +50,20 @@ def sweep_code(
     checked = (Role.ORDER_PARAMETER, Role.FUNCTION)
     timed = [a for a in program.sweep.buffers if a.role in checked and not a.site and a.tensor.time_slots]
     finite = [f'("{a.tensor.name}", {_at_now(a.tensor, program)})' for a in timed]
+    views = without_unused(views, [*step, *epilogue])
     whole = lambda t: t.name if t.indices else f"{writer.xp}.array({t.name})"
     results = results or {t.name: whole(t) for t in program.facts.outputs}
+    returned = "{" + ", ".join(f'"{key}": {code}' for key, code in results.items()) + "}"
     evolving = [g for g in program.sampling.groups if g.evolving]
+    rest = [views, *step, *epilogue, finite, [returned]]
+    before = without_unused(before, rest)
+    allocate = without_unused(allocate, [before, *rest])
+    of_pass = ("back", "reach", "blend")
     return {
         "name": name,
         "amounts": amounts_of(name, program, writer.target),
         "passes": program.grid.passes,
+        "of_pass": ", ".join(name if is_read(name, step) else f"_{name}" for name in of_pass),
         "breaks": any(line.lstrip() == "break" for block in step for line in block),
         "arrays": [a for a in arguments if a in ARRAYS],
         "checked": finite,
@@ -71,7 +78,8 @@ def sweep_code(
         "step": step,
         "epilogue": epilogue,
         "finite": wrapped("failed = _first_non_finite(", tuple(finite), ")"),
-        "results": "{" + ", ".join(f'"{key}": {code}' for key, code in results.items()) + "}",
+        "results": returned,
+        "parts_on_host": is_read("at_once", [allocate, before]),
     }
 
 
@@ -157,6 +165,26 @@ def sizes_of(program: Program) -> list[str]:
 def values_of(program: Program) -> list[str]:
     """The names that a sweep finds in `values`."""
     return [p.name for p in program.facts.parameters] + [d.tensor.name for d in program.facts.data] + sizes_of(program)
+
+
+def is_read(name: str, blocks: list[list[str]]) -> bool:
+    """Whether lines of code mention a name, beside comments and strings."""
+    lines = (line for block in blocks for line in block if not line.lstrip().startswith("#"))
+    return any(name in line and re.search(rf"\b{name}\b", re.sub(r'"[^"]*"', "", line)) for line in lines)
+
+
+def without_unused(lines: list[str], rest: list[list[str]]) -> list[str]:
+    """Assignments without those to names that neither later ones nor the rest of the code read.
+
+    What has an equation above it stays.
+    """
+    kept: list[str] = []
+    for above, line in reversed(list(zip(["", *lines], lines, strict=False))):
+        name = re.match(r"(\w+) = ", line)
+        if name and not above.startswith("#") and not is_read(name[1], [kept, *rest]):
+            continue
+        kept.append(line)
+    return kept[::-1]
 
 
 def unpack(names: list[str], blocks: list[list[str]]) -> list[str]:
