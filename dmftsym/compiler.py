@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from dmftsym.codegen.generate import Source, generate_source
+from dmftsym.codegen.layout import laid_out
 from dmftsym.codegen.names import generated_names, in_users_names
 from dmftsym.derivation.derive import Derivation, derive
 from dmftsym.errors import DmftsymError
@@ -74,7 +75,7 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
         program = program_of(lowered)
         fluctuations, feedback = linearise(coded, scheme, covariance, program)
         source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)
-    source = replace(source, text=in_users_names(source.text, names))
+    source = replace(source, text=laid_out(in_users_names(source.text, names)))
     solver = Solver(source.name, source.text)
     return CompiledModel(equations, lowered.liveness, lowered.schedule, program, feedback, fluctuations, source, solver)
 

@@ -16,8 +16,8 @@ def test_a_model_compiles_from_the_wheel(tmp_path):
     subprocess.run([sys.executable, "-c", build], cwd=ROOT, check=True, capture_output=True)
     wheel = next(tmp_path.glob("*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
-    templates = {f"dmftsym/templates/numba/{p.name}" for p in (ROOT / "templates" / "numba").glob("*.jinja")}
-    assert templates and templates <= set(names)
+    templates = {f"dmftsym/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "templates").rglob("*.jinja")}
+    assert {t.split("/")[2] for t in templates} == {"common", "numba", "cupy"} and templates <= set(names)
     assert "dmftsym/py.typed" in names
     assert not any(name.startswith(("tests/", "examples/")) for name in names)
 

@@ -13,7 +13,7 @@ from dmftsym.codegen.arrays import PATH, size_code
 from dmftsym.codegen.influences import influence_tables
 from dmftsym.codegen.sources import group_size, normals_of
 from dmftsym.codegen.statements import StatementWriter, letter_of
-from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of
+from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of, without_unused
 from dmftsym.language.symbols import Entry
 from dmftsym.linearise.records import Influences
 from dmftsym.program.axes import COLUMNS
@@ -36,8 +36,7 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
         if group.evolving:
             parts = ("factor", "active", "ranks", *(["basis"] if group.basis else []))
             results |= {f"{part}_{group.name}": f"{part}_{group.name}" for part in parts}
-            if writer.target.on_device:
-                results[f"ranks_{group.name}"] = f"{writer.xp}.asnumpy(opened_{group.name})"
+            results[f"ranks_{group.name}"] = writer.target.ranks(group.name)
     printer = StatementWriter(record, writer.kernels, "record", writer.target)
     sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results))
     return {"adjoint": _adjoint_sweep(influences, writer), "influencing": influence_tables(influences)}
@@ -48,20 +47,19 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
     printer = AdjointPrinter(influences, StatementWriter(program, writer.kernels, "adjoint", writer.target))
     step = [printer.lines(s) for s in program.sweep.step]
     allocate, views = printer.allocations()
+    after = printer.after()
+    results = "{" + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced) + "}, "
+    results += "{" + ", ".join(f'"{kick}": pairing_{kick}' for kick in printer.kicks) + "}" + _drives(influences)
+    views = without_unused(views, step)
+    allocate = without_unused(allocate, [views, *step, after, [results]])
     return {
         "unpack": unpack(values_of(program), [allocate, *step]),
         "allocate": allocate,
         "views": views,
         "amounts": adjoint_amounts("adjoint_sweep", influences, writer.target),
         "step": step,
-        "after": printer.after(),
-        "results": "{"
-        + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced)
-        + "}, "
-        + "{"
-        + ", ".join(f'"{kick}": pairing_{kick}' for kick in printer.kicks)
-        + "}"
-        + _drives(influences),
+        "after": after,
+        "results": results,
     }
 
 
@@ -77,7 +75,6 @@ class AdjointPrinter:
 
     def __init__(self, influences: Influences, printer: StatementWriter):
         self.influences, self.printer, self.xp = influences, printer, printer.xp
-        self.on_device = printer.target.on_device
         self.program, self.now = influences.adjoint, influences.adjoint.grid.now.name
         self.influenced = [a.site for a in self.program.sweep.buffers if a.role is Role.INFLUENCE]
         self.kicks = [b.of.name for b in self.program.sweep.buffers if b.role is Role.PAIRING and b.of]
@@ -103,8 +100,7 @@ class AdjointPrinter:
         allocate, views = [], []
         for site in self.program.sampling.sites:
             allocate += [f'weight_{site} = weights["{site}"]', f"paths_{site} = len(weight_{site})"]
-            if not self.on_device:
-                allocate.append(f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK")
+            allocate += self.printer.target.blocks(site)
         allocate += [f'constant_{site} = normals["constant_{site}"]' for site in self.program.sampling.affine]
         for group in (g for g in self.program.sampling.groups if g.evolving):
             allocate += self._group(group)

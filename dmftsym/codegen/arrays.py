@@ -1,5 +1,6 @@
 """Entries as array source code: slices for indices and times, and axes lined up for broadcasting."""
 
+import re
 from dataclasses import dataclass
 
 from sympy import Expr, KroneckerDelta, Mul, Symbol
@@ -139,6 +140,19 @@ def _transposed(found: View, order: list[Index], target: tuple[Index, ...]) -> s
     return code if "None" not in pattern else f"{code}[{', '.join(pattern)}]"
 
 
+def _single_brackets(code: str) -> str:
+    """Source in which the argument of a function is in no second brackets: cos((x)) is cos(x)."""
+    for begin in reversed([m.end() - 1 for m in re.finditer(r"\w\(\(", code)]):
+        depth, end, several = 1, begin, False
+        while depth:
+            end += 1
+            depth += (code[end] in "([") - (code[end] in ")]")
+            several = several or (depth == 1 and code[end] == ",")
+        if code[end + 1 : end + 2] == ")" and not several:
+            code = code[:begin] + code[begin + 1 : end] + code[end + 1 :]
+    return code
+
+
 def number_symbol(number: Parameter | Size) -> Symbol:
     """A plain symbol for a number given at run time, with what is known of its sign: Abs(b) of any b stays."""
     return Symbol(number.name, real=True, positive=True if number.is_positive else None)
@@ -166,7 +180,7 @@ class ArrayFormula:
             replaced[entry] = Symbol(aligned(self._view(entry, constraints), target), real=True)
         for atom in body.atoms(Parameter, Size):
             replaced[atom] = number_symbol(atom)
-        return self.printer.formula(body.xreplace(replaced))
+        return _single_brackets(self.printer.formula(body.xreplace(replaced)))
 
     def _nested(self, node: Binding, constraints) -> View:
         """A sum or matrix function that stands inside a formula, for every value of its free indices."""

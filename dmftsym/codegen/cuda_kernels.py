@@ -4,7 +4,7 @@ from sympy import Expr, KroneckerDelta, Symbol
 
 from dmftsym.codegen.arrays import number_symbol, size_code
 from dmftsym.codegen.cuda_printer import CudaPrinter
-from dmftsym.codegen.kernels import KernelCode, Loop, element_code, loops_of, repeated_functions, wrapped
+from dmftsym.codegen.kernels import KernelCode, Loop, element_code, listed, loops_of, repeated_functions, wrapped
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.schemes import BLEND, REACH
@@ -22,7 +22,8 @@ def cuda_kernel_code(kernel: Elementwise, now: Index, histories: frozenset[str])
     arguments = tuple(argument for _, argument in writer.parameters.values())
     lines = wrapped("(", ("long long paths", *declared), ") {")
     lines[-2:-1] = [line.rstrip(",") for line in lines[-2:-1]]  # C takes no comma after the last parameter
-    return KernelCode(kernel.name, tuple(lines), arguments, first, printed)
+    updates = listed([a.target.tensor.name for a in kernel.updates])
+    return KernelCode(kernel.name, tuple(lines), arguments, first, printed, updates)
 
 
 class _Writer:

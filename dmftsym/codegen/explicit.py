@@ -4,7 +4,8 @@ from sympy import Integer
 
 from dmftsym.codegen.arrays import ArrayFormula, size_code
 from dmftsym.codegen.influences import place_of_column
-from dmftsym.codegen.sweeps import tuple_code, unpack, values_of
+from dmftsym.codegen.sweeps import is_read, tuple_code, unpack, values_of
+from dmftsym.codegen.targets import Target
 from dmftsym.derivation.hessian import ExplicitNoise
 from dmftsym.language.symbols import Index
 from dmftsym.language.terms import Before, as_expression, entries_of
@@ -15,19 +16,24 @@ from dmftsym.program.program import Program
 LAST = "path_last"
 
 
-def explicit_tables(fluctuations: Fluctuations | Influences, program: Program, on_device: bool) -> dict:
+def explicit_tables(fluctuations: Fluctuations | Influences, program: Program, target: Target) -> dict:
     """The keys of the template: for every noisy order parameter its axes, and the blocks of κ as lines of code."""
     noise = fluctuations.noise
     tensors = list(dict.fromkeys(n.first.tensor for n in noise))
     lines = [line for n in noise for line in _block(n, program)]
     names = dict.fromkeys(name for n in noise for name in n.reads)
     clock = any(e.tensor.name == CLOCK for n in noise for t in n.terms for e in entries_of(t.body))
-    step, host = "dt*" if program.grid.continuous else "", "cp.asnumpy" if on_device else ""
-    given = lambda name: f'{host}(arrays["{name}"])' if host else f'arrays["{name}"]'
+    step = "dt*" if program.grid.continuous else ""
+    given = [f"{name} = " + target.on_host(f'arrays["{name}"]') for name in names]
     return {
         "noisy": {t.name: repr(tuple(i.axis.name for i in t.indices)) for t in tensors},
         "columns": {t.name: place_of_column(t) for t in tensors},
-        "lines": [f"{name} = {given(name)}" for name in names] + [f"{CLOCK} = {step}np.arange(steps)"] * clock + lines,
+        "lines": [
+            *[f"{LAST} = steps - 1"] * is_read(LAST, [lines]),
+            *given,
+            *[f"{CLOCK} = {step}np.arange(steps)"] * clock,
+            *lines,
+        ],
         "unpack": unpack(values_of(program), [lines]),
     }
 

@@ -25,7 +25,7 @@ TANGENT_NOTES = (
 
 PLAIN_NOTES = ("The sweep that computes the fluctuating averages and what they need, nothing else.",)
 CHAIN_NOTES = (
-    "Functions of given averages, and their first-order changes (and second-order means) from those of the averages.",
+    "Functions of given averages, and their first-order changes (and second-order means) from those of these.",
 )
 DIRECT_NOTES = ("The part of `tangent_sweep` that remains for modes under which nothing changes that feeds back.",)
 

@@ -9,6 +9,7 @@ from dmftsym.codegen.adjoint import influence_code
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
 from dmftsym.codegen.explicit import explicit_tables
 from dmftsym.codegen.fluctuations import fluctuation_code
+from dmftsym.codegen.layout import laid_out
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.codegen.sobol import sobol_table
 from dmftsym.codegen.sources import group_size, times_size
@@ -50,6 +51,7 @@ def generate_source(
     """
     writer, host = StatementWriter(program, target=TARGETS[target]), StatementWriter(program)
     sweeps = [sweep_code(program, writer)]
+    own = len(writer.kernels)
     fluctuating = _fluctuations(fluctuations, writer, sweeps)
     adjoint = [fluctuating["adjoint"]] if fluctuating["adjoint"] else []
     context = {
@@ -63,9 +65,10 @@ def generate_source(
         "xp": writer.xp,
         "matrices": _calls(sweeps, "_eigenvalue(", "_projector("),
         "lagged": _calls([*sweeps, *adjoint], "_before("),
-        "kernels": list(writer.kernels.values()),
+        "kernels": list(writer.kernels.values())[:own],
+        "other_kernels": list(writer.kernels.values())[own:],
     }
-    return Source(program.facts.name, _tidy(render(target, "module.py.jinja", context)), target, model_hash)
+    return Source(program.facts.name, laid_out(render(target, "module.py.jinja", context)), target, model_hash)
 
 
 def _fluctuations(fluctuations: Fluctuations | Influences | None, writer: StatementWriter, sweeps: list[dict]) -> dict:
@@ -73,7 +76,7 @@ def _fluctuations(fluctuations: Fluctuations | Influences | None, writer: Statem
     nothing: dict = {"fluctuating": None, "influencing": None, "adjoint": None, "explicit": None}
     if fluctuations is not None and fluctuations.noise:
         program = fluctuations.adjoint if isinstance(fluctuations, Influences) else fluctuations.programs.tangent
-        nothing["explicit"] = explicit_tables(fluctuations, program, writer.target.on_device)
+        nothing["explicit"] = explicit_tables(fluctuations, program, writer.target)
     if isinstance(fluctuations, Influences):
         return nothing | influence_code(fluctuations, writer, sweeps)
     return nothing | fluctuation_code(fluctuations, writer, sweeps)
@@ -92,7 +95,7 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
         "name": program.facts.name,
         "version": __version__,
         "description": _docstring_safe(facts.description.strip()) or f"Mean-field theory of {facts.name}.",
-        "equations": [_docstring_safe(e) for e in program.facts.equations],
+        "equations": [_docstring_safe(e) for e in _computed_equations(program)],
         "scheme": program.grid.scheme,
         "model_hash": model_hash,
         "options": ", ".join(f"{k}={v}" for k, v in options.items()),
@@ -104,6 +107,16 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
         "sobol": lines,
         "sobol_shape": shape,
     }
+
+
+def _computed_equations(program: Program) -> list[str]:
+    """The equations of what the sweep computes, each once; observables stand in those of their averages."""
+    names = {b.tensor.name for b in program.sweep.buffers} | {c.target.tensor.name for c in program.sweep.constants}
+    names |= {member.tensor.name for group in program.sampling.groups for member in group.members}
+    names |= {name.removesuffix("_equal") for name in names}  # kept at equal times only
+    left = lambda line: re.match(r"<?(\w+)", line)
+    known = [line for line in program.facts.equations if not line.startswith("observable of ")]
+    return list(dict.fromkeys(line for line in known if not (name := left(line)) or name[1] in names))
 
 
 def _tables(program: Program) -> dict:
@@ -247,6 +260,7 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
         "moving_signs": moving_signs,
         "unpack_moving_signs": unpack(values_of(program), [moving_signs]),
         "split_normals": split,
+        "split_places": [f"path_{p}" for p in ("first", "later") if any(f"path_{p}" in line for line in split)],
         "moving_dimensions": "{" + ", ".join(f'"{s}": {t}' for s, t in totals.items()) + "}[site]",
         "unpack_factors": unpack(values_of(program), [needed, factors]),
         "unpack_signs": unpack(values_of(program), [signs]),
@@ -288,9 +302,3 @@ def _memory(program: Program, sweeps: list[dict], more: list[Amounts]) -> dict:
 
 def _docstring_safe(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"""', "'''")
-
-
-def _tidy(text: str) -> str:
-    """No trailing blanks, at most two blank lines in a row."""
-    text = "\n".join(line.rstrip() for line in text.splitlines())
-    return re.sub(r"\n{4,}", "\n\n\n", text).rstrip() + "\n"

@@ -25,13 +25,14 @@ class Loop:
 
 @dataclass(frozen=True)
 class KernelCode:
-    """A kernel as source: its name, the lines of its signature, what the caller passes, and its loops."""
+    """A kernel as source: its name, the lines of its signature, what the caller passes, its loops, what it updates."""
 
     name: str
     signature: tuple[str, ...]
     arguments: tuple[str, ...]
     paths_of: str
     loops: tuple[Loop, ...]
+    updates: str
 
 
 def wrapped(head: str, items: tuple[str, ...], tail: str, width: int = 108) -> list[str]:
@@ -48,13 +49,24 @@ def wrapped(head: str, items: tuple[str, ...], tail: str, width: int = 108) -> l
     return [head, *lines, f"    {current}", tail]
 
 
+def listed(names: list[str], most: int = 60) -> str:
+    """Names one after the other, the last ones left out where they are many."""
+    text, names = "", list(dict.fromkeys(names))
+    for k, name in enumerate(names):
+        if text and len(text) + len(name) > most:
+            return f"{text} and {len(names) - k} more"
+        text += f"{', ' if text else ''}{name}"
+    return text
+
+
 def kernel_code(kernel: Elementwise, now: Index, histories: frozenset[str]) -> KernelCode:
     """Print the updates of a kernel; arrays become parameters, cut to the time at which they are read."""
     arguments: dict[str, str] = {a.target.tensor.name: a.target.tensor.name for a in kernel.updates}
     printed = tuple(_loop(indices, group, now, histories, arguments) for indices, group in loops_of(kernel))
     first = kernel.updates[0].target.tensor.name
     signature = tuple(wrapped("(", tuple(arguments), "):"))
-    return KernelCode(kernel.name, signature, tuple(arguments.values()), first, printed)
+    updates = listed([a.target.tensor.name for a in kernel.updates])
+    return KernelCode(kernel.name, signature, tuple(arguments.values()), first, printed, updates)
 
 
 def loops_of(kernel: Elementwise) -> list[tuple[tuple[Index, ...], list[Assign]]]:

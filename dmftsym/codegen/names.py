@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from dmftsym.codegen.templates import template_folder
+from dmftsym.codegen.templates import COMMON, template_folder
 from dmftsym.lowering.code_names import GeneratedNames
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -28,7 +28,7 @@ _ENDS = ("_change", "_initial", "_previous", "_sweep")
 def generated_names() -> GeneratedNames:
     """Every name that the generator may give something, read off its templates and source files."""
     words: set[str] = set(_KEPT)
-    folders = [template_folder(target) for target in ("numba", "cupy")]
+    folders = [template_folder(target) for target in (COMMON, "numba", "cupy")]
     for path in sorted(p for folder in folders for p in folder.glob("*.jinja")):
         text = _COMMENT.sub("", _without_documentation(path.read_text(encoding="utf-8")))
         words |= {w for w in _WORD.findall(_STRING.sub("", text)) if len(w) >= _SHORT}

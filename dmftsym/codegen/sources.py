@@ -17,12 +17,10 @@ class SourceWriter:
     """Writes what draws the sources of a program at a step."""
 
     def __init__(self, now: Index, formula: ArrayFormula, target: Target, passes: int = 1):
-        """On a device, how many columns a factor has is not known on the host, where it is bounded by its rows.
-
-        With two `passes` a step a draw is repeated with the same normals; white noise is that of the step that the pass
-        before began.
+        """With two `passes` a step a draw is repeated with the same normals; white noise is that of the step that the
+        pass before began.
         """
-        self.now, self.formula, self.target, self.on_device = now, formula, target, target.on_device
+        self.now, self.formula, self.target = now, formula, target
         self.twice, self.white_time = passes > 1, now.name if passes == 1 else BACK.name
 
     def covariance(self, group: SourceGroup, lead: tuple[Index, ...] = ()) -> str:
@@ -87,25 +85,12 @@ class SourceWriter:
             lines.append(f"factor_{name}[{now}*{size} :][:{size}] = 0.0")
         rows = f"factor_{name}[{now}*{size} :][:{size}, :rank_{name}]"
         drawn = f"drawn = {self.target.product(rows, f'normals_{name}[:rank_{name}]')}"
-        if group.evolving and self.on_device:
-            lines += [
-                f"row = {self.covariance(group)}",
-                f"_extend_factor(factor_{name}, active_{name}, opened_{name}, row, {now})",
-                f"rank_{name} = ranks_{name}[{now} + 1]",
-                drawn,
-            ]
-        elif group.evolving:
-            before, null = self._rank_before(name, size)
-            lines += [
-                f"row = {self.covariance(group)}",
-                f"opened = _extend_factor(factor_{name}, active_{name}, {before}, row, {now})",
-                "if opened < 0:",
-                f'    status = f"failed: the covariance of {name} is not positive at step {{{now}}}"',
-                "    break",
-                f"rank_{name}, null_directions = {before} + opened, null_directions + {null}",
-                f"ranks_{name}[{now} + 1] = rank_{name}",
-                drawn,
-            ]
+        if group.evolving:
+            lines.append(f"row = {self.covariance(group)}")
+            lines += self.target.extend_factor(name, now, self._rank_before(name, size), (name, "", True))
+            rank = self.target.rank(name, now)
+            lines += [] if rank == f"rank_{name}" else [f"rank_{name} = {rank}"]
+            lines.append(drawn)
         else:
             lines += [
                 f'factor_{name} = _square_root({self.covariance(group)}, "{statement.equation}")',
@@ -134,20 +119,9 @@ class SourceWriter:
         begin = f"{now}*size_{name}" + (f" + {first}" if part else "")
         if self.twice:
             lines.append(f"factor_{name}[{begin} :][:{_size(member)}] = 0.0")
-        if self.on_device:
-            lines.append(f"_extend_factor(factor_{name}, active_{name}, opened_{name}, row, {now}, {first})")
-            rank = f"ranks_{name}[{now} + 1]"
-        else:
-            before, null = self._rank_before(name, _size(member), part)
-            lines += [
-                f"opened = _extend_factor(factor_{name}, active_{name}, {before}, row, {now}, {first})",
-                "if opened < 0:",
-                f'    status = f"failed: the covariance of {member.tensor.name} is not positive at step {{{now}}}"',
-                "    break",
-                f"rank_{name}, null_directions = {before} + opened, null_directions + {null}",
-                *([f"ranks_{name}[{now} + 1] = rank_{name}"] if last else []),
-            ]
-            rank = f"rank_{name}"
+        before = self._rank_before(name, _size(member), part)
+        lines += self.target.extend_factor(name, now, before, (member.tensor.name, first, last))
+        rank = self.target.rank(name, now)
         rows = f"factor_{name}[{begin} :][:{_size(member)}, :{rank}]"
         lines.append(f"drawn = {self.target.product(rows, f'normals_{name}[:{rank}]')}")
         return lines + self.members(replace(group, members=(member,)))
@@ -161,7 +135,7 @@ class SourceWriter:
         changed = self.covariance(replace(group, blocks=statement.blocks), (column,))
         lines = [f"# {statement.equation}", f"d_row = {changed}"]
         if group.evolving:
-            columns = f"active_{name}, opened_{name}" if self.on_device else f"active_{name}[:rank_{name}]"
+            columns = self.target.columns_of_factor(name)
             if self.twice:
                 lines.append(f"d_factor_{name}[:, {now}*size_{name} :][:, :size_{name}] = 0.0")
             lines += [

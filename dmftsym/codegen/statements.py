@@ -6,6 +6,7 @@ from dataclasses import replace
 from dmftsym.codegen.arrays import PATH, ArrayFormula, before_start, moment_code, part_slice, size_code, slot_code
 from dmftsym.codegen.kernels import KernelCode, wrapped
 from dmftsym.codegen.sources import SourceWriter
+from dmftsym.codegen.storage import tuple_code
 from dmftsym.codegen.tangent_kernels import TangentKernelCode, tangent_kernel_code
 from dmftsym.codegen.targets import TARGETS, Target
 from dmftsym.language.symbols import Entry, Index
@@ -329,13 +330,13 @@ class StatementWriter:
     def _sketch(self, statement: Sketch) -> list[str]:
         omega, target = statement.omega, statement.target.tensor
         sizes = [size_code(i.axis) for i in omega.indices[:-1]]
-        shape = ", ".join([*sizes, "len(path_chosen)"])
+        shape = tuple_code([*sizes, "len(path_chosen)"])
         parts = [self.piece_code(piece, (statement.target.indices[0],), False) for piece in statement.pieces]
         front, back = (f"{self.xp}.asarray(", ")") if self.target.on_device else ("", "")
         return [
             f"# {statement.equation}",
             f"path_chosen = path_generator.permutation(columns)[:16 + {'*'.join(sizes) or '1'}]",
-            f"{omega.name} = {front}path_generator.standard_normal(({shape})){back}",
+            f"{omega.name} = {front}path_generator.standard_normal({shape}){back}",
             f"path_rows = {' + '.join(parts)}",
             f"{target.name}[path_chosen] += path_rows/_spread(path_rows)",
         ]

@@ -73,10 +73,10 @@ def stored_arrays(program: Program, target: Target) -> tuple[Stored, ...]:
             arrays.append(Stored(name, shape, f'modes["{array.site}"]', array.site, read=True, cut=True))
         elif array.history:
             shape = ("steps", *shape)
-            kept = zeros(shape, array.site, target, True)
+            kept = target.zeros(tuple_code(shape), array.site, True)
             arrays.append(Stored(f"{name}_history", shape, kept, array.site, True, history_of=name))
         else:
-            arrays.append(Stored(name, shape, zeros(shape, array.site, target), array.site))
+            arrays.append(Stored(name, shape, target.zeros(tuple_code(shape), array.site), array.site))
     return tuple(arrays)
 
 
@@ -91,17 +91,9 @@ def stored_sources(program: Program, group: SourceGroup, target: Target) -> tupl
         arrays.append(Stored(f"d_factor_{group.name}", columns, f"{target.xp}.zeros({tuple_code(columns)})"))
     if group.basis:
         shape = (size, f"paths_{group.basis}")
-        made = zeros(shape, group.basis, target, True)
+        made = target.zeros(tuple_code(shape), group.basis, True)
         arrays.append(Stored(f"basis_{group.name}", shape, made, group.basis, True))
     return tuple(arrays)
-
-
-def zeros(shape: tuple[str, ...], site: str, target: Target, kept: bool = False) -> str:
-    """Source that allocates an array over the sample paths of a site; `kept`: for all times."""
-    if not target.on_device:
-        return f"{target.xp}.zeros({tuple_code(shape)})"
-    like = f"{tuple_code(shape)}, weight_{site}.dtype"
-    return f"_kept({like}, at_once)" if kept else f"{target.xp}.zeros({like})"
 
 
 def tuple_code(items: Iterable[str]) -> str:

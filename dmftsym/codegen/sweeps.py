@@ -50,13 +50,20 @@ def sweep_code(
     checked = (Role.ORDER_PARAMETER, Role.FUNCTION)
     timed = [a for a in program.sweep.buffers if a.role in checked and not a.site and a.tensor.time_slots]
     finite = [f'("{a.tensor.name}", {_at_now(a.tensor, program)})' for a in timed]
+    views = without_unused(views, [*step, *epilogue])
     whole = lambda t: t.name if t.indices else f"{writer.xp}.array({t.name})"
     results = results or {t.name: whole(t) for t in program.facts.outputs}
+    returned = "{" + ", ".join(f'"{key}": {code}' for key, code in results.items()) + "}"
     evolving = [g for g in program.sampling.groups if g.evolving]
+    rest = [views, *step, *epilogue, finite, [returned]]
+    before = without_unused(before, rest)
+    allocate = without_unused(allocate, [before, *rest])
+    of_pass = ("back", "reach", "blend")
     return {
         "name": name,
         "amounts": amounts_of(name, program, writer.target),
         "passes": program.grid.passes,
+        "of_pass": ", ".join(name if is_read(name, step) else f"_{name}" for name in of_pass),
         "breaks": any(line.lstrip() == "break" for block in step for line in block),
         "arrays": [a for a in arguments if a in ARRAYS],
         "checked": finite,
@@ -71,25 +78,24 @@ def sweep_code(
         "step": step,
         "epilogue": epilogue,
         "finite": wrapped("failed = _first_non_finite(", tuple(finite), ")"),
-        "results": "{" + ", ".join(f'"{key}": {code}' for key, code in results.items()) + "}",
+        "results": returned,
+        "parts_on_host": is_read("at_once", [allocate, before]),
     }
 
 
 def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]]:
     """Lines that allocate all arrays, and lines that take this step's slice of those that keep all times."""
     allocate, views = [], []
-    on_device = target.on_device
     for site in program.sampling.sites:
         allocate.append(f'weight_{site} = weights["{site}"]')
         allocate.append(f"paths_{site} = len(weight_{site})")
-    if not on_device and any(has_columns(a.tensor) for a in program.sweep.buffers):
-        allocate += [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK" for site in program.sampling.sites]
+    if any(has_columns(a.tensor) for a in program.sweep.buffers):
+        allocate += [line for site in program.sampling.sites for line in target.blocks(site)]
     now = program.grid.now.name
     for array in stored_arrays(program, target):
         allocate.append(array.line)
         if array.history_of:
-            name = array.history_of
-            views.append(f"{name} = " + (f"_row({array.name}, {now})" if on_device else f"{array.name}[{now}]"))
+            views.append(f"{array.history_of} = {target.row(array.name, now)}")
     return allocate, views
 
 
@@ -109,13 +115,7 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
             lines.append(f"size_{group.name} = {group_size(group)}")
             stored = stored_sources(program, group, writer.target)
             lines += [array.line for array in stored if not array.site]
-            if writer.target.on_device:
-                lines.append(f"active_{group.name} = {xp}.zeros({size}, dtype=int)")
-                lines.append(f"opened_{group.name} = {xp}.zeros(steps + 1, dtype=int)")
-                lines.append(f"ranks_{group.name} = range(0, {size} + 1, size_{group.name})  # bounds")
-            else:
-                lines.append(f"active_{group.name}, rank_{group.name} = {xp}.zeros({size}, dtype=int), 0")
-                lines.append(f"ranks_{group.name} = {xp}.zeros(steps + 1, dtype=int)")
+            lines += writer.target.start_factor(group.name, size)
             lines += [array.line for array in stored if array.site]
     for start in program.sampling.starts:
         name = start.field.name
@@ -165,6 +165,26 @@ def sizes_of(program: Program) -> list[str]:
 def values_of(program: Program) -> list[str]:
     """The names that a sweep finds in `values`."""
     return [p.name for p in program.facts.parameters] + [d.tensor.name for d in program.facts.data] + sizes_of(program)
+
+
+def is_read(name: str, blocks: list[list[str]]) -> bool:
+    """Whether lines of code mention a name, beside comments and strings."""
+    lines = (line for block in blocks for line in block if not line.lstrip().startswith("#"))
+    return any(name in line and re.search(rf"\b{name}\b", re.sub(r'"[^"]*"', "", line)) for line in lines)
+
+
+def without_unused(lines: list[str], rest: list[list[str]]) -> list[str]:
+    """Assignments without those to names that neither later ones nor the rest of the code read.
+
+    What has an equation above it stays.
+    """
+    kept: list[str] = []
+    for above, line in reversed(list(zip(["", *lines], lines, strict=False))):
+        name = re.match(r"(\w+) = ", line)
+        if name and not above.startswith("#") and not is_read(name[1], [kept, *rest]):
+            continue
+        kept.append(line)
+    return kept[::-1]
 
 
 def unpack(names: list[str], blocks: list[list[str]]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sympy import Expr, Mul, Symbol
 
 from dmftsym.codegen.arrays import size_code
-from dmftsym.codegen.kernels import element_code, with_source_names, wrapped
+from dmftsym.codegen.kernels import element_code, listed, with_source_names, wrapped
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import entries_of
@@ -17,7 +17,8 @@ from dmftsym.program.statements import Assign, Contract, Piece, TangentKernel
 class TangentKernelCode:
     """A kernel as source: signature, what the caller passes, the lines inside the loops over blocks and columns.
 
-    `sums` are the partial sums of averages: array, shape of one block's part, and the average that they belong to.
+    `sums` are the partial sums of averages: array, shape of one block's part, and the average that they belong to;
+    `updates` names what the kernel computes.
     """
 
     name: str
@@ -27,6 +28,7 @@ class TangentKernelCode:
     paths_of: str
     lines: tuple[str, ...]
     sums: tuple[tuple[str, str, Contract], ...]
+    updates: str
 
 
 def tangent_kernel_code(kernel: TangentKernel, now: Index, histories: frozenset[str]) -> TangentKernelCode:
@@ -42,6 +44,7 @@ def tangent_kernel_code(kernel: TangentKernel, now: Index, histories: frozenset[
         f"weight_{kernel.site}",
         tuple(lines),
         tuple(writer.sums),
+        listed([u.target.tensor.name for u in kernel.updates]),
     )
 
 

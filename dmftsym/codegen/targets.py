@@ -1,7 +1,11 @@
-"""The targets of generated code: their array namespace and how their elementwise kernels are printed."""
+"""The targets of generated code: their array namespace, their kernels, and what they write in another way than others.
+
+Everything that one target has and another lacks is a method of `Target`, or stands in the target's folder of templates.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dmftsym.codegen.cuda_kernels import cuda_kernel_code
 from dmftsym.codegen.kernels import KernelCode, kernel_code
@@ -9,38 +13,162 @@ from dmftsym.codegen.kernels import KernelCode, kernel_code
 
 @dataclass(frozen=True)
 class Target:
-    """`xp` is the name of the array namespace in generated code, `kernel` prints an elementwise kernel.
+    """Code for NumPy on the host; a subclass says what another target writes instead.
 
-    `on_device`: arrays live where looking at a number costs a synchronisation; arrays over sample paths may have single
-    precision or be kept on the host there, so sums and products with them go through functions of the module.
+    `xp` is the name of the array namespace in generated code, `kernel` prints an elementwise kernel.
     """
 
     name: str
     xp: str
     kernel: Callable[..., KernelCode]
-    on_device: bool
+    on_device: ClassVar[bool] = False
+
+    # --- sums over arrays over sample paths -------------------------------------------------------
 
     def einsum(self, subscripts: str, arrays: str) -> str:
         """A sum of products in which arrays over sample paths take part."""
-        if self.on_device:
-            return f'_einsum("{subscripts}", {arrays})'
         return f'{self.xp}.einsum("{subscripts}", {arrays}, optimize=True)'
 
     def tensordot(self, factor: str, array: str, axes: int) -> str:
         """`factor` times an array over sample paths, summed over its leading axes."""
-        function = "_tensordot" if self.on_device else f"{self.xp}.tensordot"
-        return f"{function}({factor}, {array}, {axes})"
+        return f"{self.xp}.tensordot({factor}, {array}, {axes})"
 
     def product(self, matrix: str, array: str) -> str:
         """A matrix times an array over sample paths."""
-        return f"_product({matrix}, {array})" if self.on_device else f"{matrix} @ {array}"
+        return f"{matrix} @ {array}"
 
     def overlap(self, one: str, other: str) -> str:
         """The sums over sample paths of products of two arrays."""
-        return f"_overlap({one}, {other})" if self.on_device else f"{one} @ {other}.T"
+        return f"{one} @ {other}.T"
+
+    # --- arrays -----------------------------------------------------------------------------------
+
+    def zeros(self, shape: str, site: str, kept: bool = False) -> str:
+        """Zeros over the sample paths of a site; `kept`: for all times."""
+        return f"{self.xp}.zeros({shape})"
+
+    def row(self, history: str, now: str) -> str:
+        """The slice of this step of an array with all times, to be written to."""
+        return f"{history}[{now}]"
+
+    def on_host(self, array: str) -> str:
+        """An array as one of NumPy."""
+        return array
+
+    def blocks(self, site: str) -> list[str]:
+        """Lines with the number of blocks of sample paths that kernels with columns work on."""
+        return [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK"]
+
+    # --- sources that are drawn step by step ------------------------------------------------------
+
+    def start_factor(self, name: str, size: str) -> list[str]:
+        """Lines that begin the factor of a group of sources: which rows opened its columns, and how many are open."""
+        return [
+            f"active_{name}, rank_{name} = {self.xp}.zeros({size}, dtype=int), 0",
+            f"ranks_{name} = {self.xp}.zeros(steps + 1, dtype=int)",
+        ]
+
+    def extend_factor(self, name: str, now: str, before: tuple[str, str], part: tuple[str, str, bool]) -> list[str]:
+        """Lines that add the covariance rows `row` of a step to the factor of a group of sources.
+
+        before: source of the rank before, and of the number of directions that open no column; part: whose rows these
+        are, with which row of the step they begin ("" for the first), whether the step has no more of them.
+        """
+        (rank, null), (source, first, last) = before, part
+        begin = f", {first}" if first else ""
+        return [
+            f"opened = _extend_factor(factor_{name}, active_{name}, {rank}, row, {now}{begin})",
+            "if opened < 0:",
+            f'    status = f"failed: the covariance of {source} is not positive at step {{{now}}}"',
+            "    break",
+            f"rank_{name}, null_directions = {rank} + opened, null_directions + {null}",
+            *([f"ranks_{name}[{now} + 1] = rank_{name}"] if last else []),
+        ]
+
+    def rank(self, name: str, now: str) -> str:
+        """The rank of a factor after its last extension."""
+        return f"rank_{name}"
+
+    def columns_of_factor(self, name: str) -> str:
+        """What tells the columns of a factor: the rows that opened them."""
+        return f"active_{name}[:rank_{name}]"
+
+    def ranks(self, name: str) -> str:
+        """The ranks of a factor before every step, on the host."""
+        return f"ranks_{name}"
+
+
+@dataclass(frozen=True)
+class DeviceTarget(Target):
+    """Code for arrays on a device, where looking at a number costs a synchronisation.
+
+    Arrays over sample paths may have single precision or be kept on the host there, so sums and products with them go
+    through functions of the module. How many columns a factor has is not known on the host, where its rows bound it.
+    """
+
+    on_device: ClassVar[bool] = True
+
+    def einsum(self, subscripts: str, arrays: str) -> str:
+        """A sum of products in which arrays over sample paths take part."""
+        return f'_einsum("{subscripts}", {arrays})'
+
+    def tensordot(self, factor: str, array: str, axes: int) -> str:
+        """`factor` times an array over sample paths, summed over its leading axes."""
+        return f"_tensordot({factor}, {array}, {axes})"
+
+    def product(self, matrix: str, array: str) -> str:
+        """A matrix times an array over sample paths."""
+        return f"_product({matrix}, {array})"
+
+    def overlap(self, one: str, other: str) -> str:
+        """The sums over sample paths of products of two arrays."""
+        return f"_overlap({one}, {other})"
+
+    def zeros(self, shape: str, site: str, kept: bool = False) -> str:
+        """Zeros over the sample paths of a site; `kept`: for all times."""
+        like = f"{shape}, weight_{site}.dtype"
+        return f"_kept({like}, at_once)" if kept else f"{self.xp}.zeros({like})"
+
+    def row(self, history: str, now: str) -> str:
+        """The slice of this step of an array with all times, to be written to."""
+        return f"_row({history}, {now})"
+
+    def on_host(self, array: str) -> str:
+        """An array as one of NumPy."""
+        return f"{self.xp}.asnumpy({array})"
+
+    def blocks(self, site: str) -> list[str]:
+        """Nothing: kernels do not work on blocks of sample paths."""
+        return []
+
+    def start_factor(self, name: str, size: str) -> list[str]:
+        """Lines that begin the factor of a group of sources: which rows opened its columns, and how many are open."""
+        return [
+            f"active_{name} = {self.xp}.zeros({size}, dtype=int)",
+            f"opened_{name} = {self.xp}.zeros(steps + 1, dtype=int)",
+            f"ranks_{name} = range(0, {size} + 1, size_{name})  # bounds",
+        ]
+
+    def extend_factor(self, name: str, now: str, before: tuple[str, str], part: tuple[str, str, bool]) -> list[str]:
+        """Lines that add the covariance rows `row` of a step to the factor of a group of sources."""
+        _, first, _ = part
+        begin = f", {first}" if first else ""
+        return [f"_extend_factor(factor_{name}, active_{name}, opened_{name}, row, {now}{begin})"]
+
+    def rank(self, name: str, now: str) -> str:
+        """A bound of the rank of a factor after its last extension."""
+        return f"ranks_{name}[{now} + 1]"
+
+    def columns_of_factor(self, name: str) -> str:
+        """What tells the columns of a factor: the rows that opened them, and how many are open."""
+        return f"active_{name}, opened_{name}"
+
+    def ranks(self, name: str) -> str:
+        """The ranks of a factor before every step, on the host."""
+        return f"{self.xp}.asnumpy(opened_{name})"
 
 
 TARGETS = {
-    "numba": Target("numba", "np", kernel_code, False),
-    "cupy": Target("cupy", "cp", cuda_kernel_code, True),
+    "numba": Target("numba", "np", kernel_code),
+    "cupy": DeviceTarget("cupy", "cp", cuda_kernel_code),
 }

@@ -1,4 +1,7 @@
-"""Loader of the templates: undeclared keys and unused keys are errors."""
+"""Loader of the templates: undeclared keys and unused keys are errors.
+
+A template is looked up in the folder of the target first, then in `common`, which holds what all targets share.
+"""
 
 from functools import lru_cache
 from pathlib import Path
@@ -7,11 +10,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedErro
 
 from dmftsym.errors import CodegenError
 
+COMMON = "common"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def template_folder(target: str) -> Path:
-    """The folder of a target's templates: inside the installed package, or beside it in a source checkout."""
+    """A folder of templates, by target or `COMMON`: inside the installed package, or beside it in a checkout."""
     for root in (_PACKAGE / "templates", _PACKAGE.parent / "templates"):
         if (root / target).is_dir():
             return root / target
@@ -33,10 +37,10 @@ def render(target: str, name: str, context: dict) -> str:
 @lru_cache(maxsize=8)
 def _environment(folder: Path) -> tuple[Environment, frozenset[str]]:
     """The templates of a folder, each parsed once, and the keys that they use."""
-    loader = FileSystemLoader([folder, folder.parent])  # a template of one target may include one of another
+    loader = FileSystemLoader([folder, folder.parent / COMMON])
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     used: set[str] = set()
-    waiting, seen = sorted(path.name for path in folder.glob("*.jinja")), set()
+    waiting, seen = sorted(loader.list_templates()), set()
     while waiting:
         current = waiting.pop()
         if current not in seen:
@@ -44,4 +48,4 @@ def _environment(folder: Path) -> tuple[Environment, frozenset[str]]:
             tree = environment.parse(loader.get_source(environment, current)[0])
             used |= meta.find_undeclared_variables(tree)
             waiting += [name for name in meta.find_referenced_templates(tree) if name]
-    return environment, frozenset(used - {"kernel", "sweep"})  # loop variables of the module template
+    return environment, frozenset(used - {"kernel", "sweep", "target"})  # what the template of the module names

@@ -1,0 +1,120 @@
+"""Generated modules pass the linter, physics comes first, and long lines keep their meaning."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import random_models
+from fluctuating_models import CASES
+
+import dmftsym as ds
+from dmftsym.codegen.layout import WIDTH, laid_out
+from dmftsym.models.loading import build_model
+
+RULES = Path(__file__).parents[2] / "pyproject.toml"
+DEEP = {"depth": 2, "test": True}
+WANTED = {
+    "deep_numba": (lambda: build_model("mlp", **DEEP), {}),
+    "deep_cupy": (lambda: build_model("mlp", **DEEP), {"backend": "cupy"}),
+    "adjoint_numba": (lambda: build_model("mlp", depth=2), {"covariance": ("f", "Phi1")}),
+    "tangent_numba": (CASES["chain"].build, {"covariance": CASES["chain"].covariance}),
+    "tangent_cupy": (CASES["two_populations"].build, {"covariance": ("m_E", "C_I"), "backend": "cupy"}),
+    "heun_cupy": (lambda: build_model("recurrent"), {"backend": "cupy", "scheme": "heun"}),
+    "random_numba": (lambda: random_models.Drawn(39).model, {}),
+    "random_cupy": (lambda: random_models.Drawn(28).model, {"backend": "cupy"}),
+}
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """The text of a module for every case."""
+    return {
+        name: ds.compile_model(build(), ds.Options(**options)).source.text for name, (build, options) in WANTED.items()
+    }
+
+
+def complaints(folder):
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--no-cache",
+        "--config",
+        str(RULES),
+        "--output-format",
+        "concise",
+    ]
+    return subprocess.run([*command, str(folder)], capture_output=True, text=True).stdout.splitlines()
+
+
+def test_generated_modules_pass_the_linter(texts, tmp_path):
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    text = texts["deep_numba"]
+    unused = text.replace("import zlib\n", "import zlib\nimport uuid\n")
+    (tmp_path / "wrong.py").write_text(f"{unused}\n\ndef public(): return {'1 + ' * 40}1\n", encoding="utf-8")
+    found = complaints(tmp_path)
+    assert [line for line in found if re.search(r"py:\d", line) and "wrong.py" not in line] == []
+    control = {code for code in ("F401", "D103", "E501") for line in found if "wrong.py" in line and code in line}
+    assert control == {"F401", "D103", "E501"}, "the rules are those of the project"
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_physics_comes_first(name, texts):
+    """Tables of the model, kernels and the sweep, then the functions that users call, then what serves them."""
+    tree = ast.parse(texts[name])
+    lines = {node.name: node.lineno for node in tree.body if isinstance(node, ast.FunctionDef)}
+    tables = {
+        t.id: n.lineno for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)
+    }
+    order = [tables["PARAMETERS"], tables["OUTPUTS"], lines["sweep"], lines["solve"]]
+    order += [lines["fluctuations"]] if "fluctuations" in lines else []
+    order += [lines["draw_normals"], lines["check_data"], lines["memory_bytes"], lines["main"], tables["SOBOL"]]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_the_header_lists_what_is_computed_once(name, texts):
+    header = ast.get_docstring(ast.parse(texts[name])).split("Equations\n")[1].split("\nTime: ")[0]
+    lines = [line for line in re.sub(r"\n {8}", " ", header).splitlines() if line.strip()]
+    assert len(lines) == len(set(lines)) and not any("observable of" in line for line in lines)
+    if name == "deep_numba":
+        assert not any(line.strip().startswith(("A1[", "sharpness")) for line in lines), "they are computed nowhere"
+
+
+# --- long lines -----------------------------------------------------------------------------------------------------
+
+TERM = "first_array[:, t, None]*np.exp(-second_array[:, t])"
+LONG = [
+    f"x[:, t] = {' + '.join([TERM] * 4)}\n",
+    f"y = np.einsum('ab,bc->ac', {TERM}, {TERM}, {TERM}, optimize=True).reshape(3, -1)[None]\n",
+    f"names = {{'a': '{'several words ' * 12}', 'b': (1, 2), 'c': ({', '.join(['12345678'] * 20)})}}\n",
+    f"if x:\n    first, second = {TERM}, {TERM}, {TERM}\n",
+    f"def f(x):\n    return {{'a': {TERM}, 'b': {TERM}, 'c': {TERM}}}, x, x\n",
+    f"total = sum({TERM} + {TERM} for first_array, second_array in many_arrays_of_sample_paths if first_array)\n",
+    f"z = {TERM} if condition_with_a_long_name and another_condition else {TERM} - {TERM}\n",
+]
+
+
+@pytest.mark.parametrize("text", LONG)
+def test_long_statements_keep_their_meaning(text):
+    found = laid_out(text)
+    assert max(map(len, text.splitlines())) > WIDTH >= max(map(len, found.splitlines()))
+    assert ast.dump(ast.parse(found)) == ast.dump(ast.parse(text))
+    assert laid_out(found) == found
+
+
+def test_long_comments_and_kernels_keep_their_words():
+    words = "# x[t] = " + " + ".join(f"sum_{{s<t, nu}}(C[t, s]*x_{k}[nu, s])" for k in range(9))
+    kernel = 'source = r"""\n    x[path] = ' + "*".join(f"y{k}[path*{k} + 1]" for k in range(20)) + ';\n"""'
+    found = laid_out(f"{words}\n{kernel}\n")
+    assert max(map(len, found.splitlines())) <= WIDTH
+    comments = [line for line in found.splitlines() if line.startswith("#")]
+    assert " ".join(line.lstrip("# ") for line in comments) == words.lstrip("# ")
+    assert all(line.count("(") == line.count(")") for line in comments), "breaks stand between terms"
+    squeezed = lambda text: re.sub(r"\s", "", text)
+    assert squeezed(found.split("source")[1]) == squeezed(kernel.split("source")[1])
