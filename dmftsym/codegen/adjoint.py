@@ -53,7 +53,7 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
     views = without_unused(views, step)
     allocate = without_unused(allocate, [views, *step, after, [results]])
     return {
-        "unpack": unpack(values_of(program), [allocate, *step]),
+        "unpack": unpack(values_of(program), [allocate, *step, [COLUMNS.size]]),
         "allocate": allocate,
         "views": views,
         "amounts": adjoint_amounts("adjoint_sweep", influences, writer.target),

@@ -16,6 +16,7 @@ _STAGES = ("derivation", "program", "lowering", "linearise", "codegen")  # those
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'')
 _LONG = re.compile(r'(r?)"""[\s\S]*?"""')
+_TAG = re.compile(r"\{%.*?%\}|\{#.*?#\}|\{\{.*?\}\}")  # whose words are those of the generator
 _COMMENT = re.compile(r"(?m)^\s*#.*$")
 _SHORT = 3  # letters; shorter words of templates are local to functions without names of the user, but for these
 _KEPT = ("cp", "dt", "np", "xp")
@@ -30,8 +31,8 @@ def generated_names() -> GeneratedNames:
     words: set[str] = set(_KEPT)
     folders = [template_folder(target) for target in (COMMON, "numba", "cupy")]
     for path in sorted(p for folder in folders for p in folder.glob("*.jinja")):
-        text = _COMMENT.sub("", _without_documentation(path.read_text(encoding="utf-8")))
-        words |= {w for w in _WORD.findall(_STRING.sub("", text)) if len(w) >= _SHORT}
+        text = _without_documentation(_TAG.sub("", path.read_text(encoding="utf-8")))
+        words |= {w for w in _WORD.findall(_STRING.sub("", _COMMENT.sub("", text))) if len(w) >= _SHORT}
     starts, ends = set(_STARTS), set(_ENDS)
     for path in sorted(p for stage in _STAGES for p in (_PACKAGE / stage).rglob("*.py")):
         for string in _STRING.findall(_without_documentation(path.read_text(encoding="utf-8"))):

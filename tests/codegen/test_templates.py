@@ -1,9 +1,11 @@
 """Templates are strict: a key that is missing and a key that nothing uses are errors."""
 
+import re
+
 import pytest
 
 from dmftsym.codegen import generate
-from dmftsym.codegen.templates import render
+from dmftsym.codegen.templates import COMMON, render, template_folder
 from dmftsym.errors import CodegenError
 
 TEMPLATE = "module.py.jinja"
@@ -48,3 +50,21 @@ def test_a_missing_attribute_inside_a_loop_is_an_error(context):
 def test_unknown_target():
     with pytest.raises(CodegenError, match="fortran"):
         render("fortran", TEMPLATE, {})
+
+
+TEMPLATES = template_folder(COMMON).parent
+
+
+def test_common_templates_do_not_ask_for_the_target():
+    for path in sorted((TEMPLATES / COMMON).glob("*.jinja")):
+        tags = re.findall(r"\{%.*?%\}|\{\{.*?\}\}", path.read_text(encoding="utf-8"))
+        assert not [tag for tag in tags if re.search(r"\bxp\s*[!=]=|\bin\s*xp\b", tag)], path.name
+
+
+def test_all_targets_define_the_same_pieces():
+    macros = lambda target: re.findall(
+        r"\{% macro (\w+)\(", (TEMPLATES / target / "target.py.jinja").read_text("utf-8")
+    )
+    assert sorted(macros("numba")) == sorted(macros("cupy")) and len(set(macros("numba"))) == len(macros("numba"))
+    used = {m for path in TEMPLATES.rglob("*.jinja") for m in re.findall(r"\btarget\.(\w+)\(", path.read_text("utf-8"))}
+    assert used == set(macros("numba"))
