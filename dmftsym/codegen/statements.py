@@ -118,7 +118,7 @@ class StatementWriter:
         return lines
 
     def _tangent_kernel(self, kernel: TangentKernel) -> list[str]:
-        if self.target.on_device:
+        if not self.target.fuses_changes:
             return self._apart(kernel)
         code = self._registered(tangent_kernel_code(kernel, self.now, self.histories))
         lines = [f"# {u.equation}" for u in kernel.updates]
@@ -187,7 +187,7 @@ class StatementWriter:
             present = [k for k, m in enumerate(moments) if m is When.NOW] or [0]
             small = min(present, key=lambda k: len(operands[k][1]))
             code, subscript = operands[small]
-            if len(operands) == 1 or (self.target.on_device and "_history[" in code):
+            if len(operands) == 1 or not self.target.takes_weights(code):
                 operands.append((weight, PATH))
             else:
                 operands[small] = (f"{code}*{weight}", subscript)
@@ -305,8 +305,7 @@ class StatementWriter:
             code, _ = self.path_operand(entry, (), {})
             rows.append(f"{code}.reshape(-1, paths_{statement.site})")
         values = rows[0] if len(rows) == 1 else f"{self.xp}.concatenate([{', '.join(rows)}])"
-        opened = "opened" if self.target.on_device else "ranks"
-        factor = f"factor_{name}, active_{name}, {opened}_{name}"
+        factor = f"factor_{name}, active_{name}, {self.target.opened(name)}"
         return [f"# {statement.equation}", f"_extend_basis(basis_{name}, {values}, {factor}, {self.now.name})"]
 
     def _recall(self, statement: RecallMemory) -> list[str]:
@@ -317,8 +316,7 @@ class StatementWriter:
         shape = "".join(f"{size_code(i.axis)}, " for i in target.indices if not i.is_time)
         front = "" if statement.coefficient == 1 else f"({self.formula.expression(statement.coefficient, ())})*"
         observed = f"({code}*weight_{site}).reshape(-1, paths_{site})"
-        functions = self.target.product("recalled", f"basis_{name}[:{count}]")
-        functions = functions if self.target.on_device else f"({functions})"
+        functions = self.target.grouped(self.target.product("recalled", f"basis_{name}[:{count}]"))
         return [
             f"# {statement.equation}",
             f"recalled = {self.target.overlap(observed, f'normals_{name}[:{count}]')}",
@@ -332,11 +330,11 @@ class StatementWriter:
         sizes = [size_code(i.axis) for i in omega.indices[:-1]]
         shape = tuple_code([*sizes, "len(path_chosen)"])
         parts = [self.piece_code(piece, (statement.target.indices[0],), False) for piece in statement.pieces]
-        front, back = (f"{self.xp}.asarray(", ")") if self.target.on_device else ("", "")
+        drawn = self.target.from_host(f"path_generator.standard_normal({shape})")
         return [
             f"# {statement.equation}",
             f"path_chosen = path_generator.permutation(columns)[:16 + {'*'.join(sizes) or '1'}]",
-            f"{omega.name} = {front}path_generator.standard_normal({shape}){back}",
+            f"{omega.name} = {drawn}",
             f"path_rows = {' + '.join(parts)}",
             f"{target.name}[path_chosen] += path_rows/_spread(path_rows)",
         ]

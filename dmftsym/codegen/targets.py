@@ -21,7 +21,7 @@ class Target:
     name: str
     xp: str
     kernel: Callable[..., KernelCode]
-    on_device: ClassVar[bool] = False
+    fuses_changes: ClassVar[bool] = True  # first-order changes of a site share a kernel with their averages
 
     # --- sums over arrays over sample paths -------------------------------------------------------
 
@@ -41,6 +41,14 @@ class Target:
         """The sums over sample paths of products of two arrays."""
         return f"{one} @ {other}.T"
 
+    def grouped(self, product: str) -> str:
+        """A `product` as one factor."""
+        return f"({product})"
+
+    def takes_weights(self, array: str) -> bool:
+        """Whether the weights of the paths can be multiplied to an array before a sum."""
+        return True
+
     # --- arrays -----------------------------------------------------------------------------------
 
     def zeros(self, shape: str, site: str, kept: bool = False) -> str:
@@ -53,6 +61,10 @@ class Target:
 
     def on_host(self, array: str) -> str:
         """An array as one of NumPy."""
+        return array
+
+    def from_host(self, array: str) -> str:
+        """An array of NumPy as one of the target."""
         return array
 
     def blocks(self, site: str) -> list[str]:
@@ -89,6 +101,10 @@ class Target:
         """The rank of a factor after its last extension."""
         return f"rank_{name}"
 
+    def opened(self, name: str) -> str:
+        """How many columns of a factor were open before every step."""
+        return f"ranks_{name}"
+
     def columns_of_factor(self, name: str) -> str:
         """What tells the columns of a factor: the rows that opened them."""
         return f"active_{name}[:rank_{name}]"
@@ -106,7 +122,7 @@ class DeviceTarget(Target):
     through functions of the module. How many columns a factor has is not known on the host, where its rows bound it.
     """
 
-    on_device: ClassVar[bool] = True
+    fuses_changes: ClassVar[bool] = False
 
     def einsum(self, subscripts: str, arrays: str) -> str:
         """A sum of products in which arrays over sample paths take part."""
@@ -124,6 +140,14 @@ class DeviceTarget(Target):
         """The sums over sample paths of products of two arrays."""
         return f"_overlap({one}, {other})"
 
+    def grouped(self, product: str) -> str:
+        """A call is one factor."""
+        return product
+
+    def takes_weights(self, array: str) -> bool:
+        """Not a history, which may wait on the host."""
+        return "_history[" not in array
+
     def zeros(self, shape: str, site: str, kept: bool = False) -> str:
         """Zeros over the sample paths of a site; `kept`: for all times."""
         like = f"{shape}, weight_{site}.dtype"
@@ -136,6 +160,10 @@ class DeviceTarget(Target):
     def on_host(self, array: str) -> str:
         """An array as one of NumPy."""
         return f"{self.xp}.asnumpy({array})"
+
+    def from_host(self, array: str) -> str:
+        """An array of NumPy as one of the target."""
+        return f"{self.xp}.asarray({array})"
 
     def blocks(self, site: str) -> list[str]:
         """Nothing: kernels do not work on blocks of sample paths."""
@@ -158,6 +186,10 @@ class DeviceTarget(Target):
     def rank(self, name: str, now: str) -> str:
         """A bound of the rank of a factor after its last extension."""
         return f"ranks_{name}[{now} + 1]"
+
+    def opened(self, name: str) -> str:
+        """How many columns of a factor were open before every step."""
+        return f"opened_{name}"
 
     def columns_of_factor(self, name: str) -> str:
         """What tells the columns of a factor: the rows that opened them, and how many are open."""
