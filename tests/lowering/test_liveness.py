@@ -1,12 +1,17 @@
 """What is computed, and at which times: nothing that no result needs."""
 
 import pytest
-from test_schedule import lowered
 
 import dmftsym as ds
-from dmftsym.lowering.lower import program_of
+from dmftsym.lowering.lower import lower, program_of
+from dmftsym.lowering.schemes import scheme_named
 from dmftsym.models.loading import build_model
 from dmftsym.program.printer import program_text
+
+
+def lowered(model, outputs=()):
+    equations = ds.derive(model)
+    return lower(equations, scheme_named("euler"), (*equations.action.outputs, *outputs))
 
 
 def test_kernels_on_request_are_needed_at_equal_times_only():

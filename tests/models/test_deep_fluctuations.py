@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fluctuating_models import interpreted
 from sympy import tanh
 
 import dmftsym as ds
@@ -86,8 +87,9 @@ def test_influence_functions_are_derivatives_with_respect_to_the_weights_of_path
 
 
 def test_seeds_of_symmetric_quantities_stand_for_both_halves():
-    module = network(2, "tanh", ("f", "K", "Phi1", "Phi2"))
-    cov = module.fluctuations(PARAMETERS, TWO_SAMPLES, steps=3, points=256, repeats=2)["cov_Phi1_Phi2"]
+    compiled = ds.compile_model(build_model("mlp", depth=2), ds.Options(covariance=("f", "K", "Phi1", "Phi2")))
+    module = interpreted(compiled.source.text)
+    cov = module.fluctuations(PARAMETERS, TWO_SAMPLES, steps=3, points=16, repeats=2)["cov_Phi1_Phi2"]
     assert np.allclose(cov, cov.transpose(2, 3, 0, 1, 4, 5, 6, 7), rtol=0, atol=1e-12)
     assert np.allclose(cov, cov.transpose(0, 1, 2, 3, 6, 7, 4, 5), rtol=0, atol=1e-12)
 
@@ -316,7 +318,7 @@ def memory_elsewhere():
 REFUSED = {
     "explicit response": (explicit_response, "C", r"response function R.*linear; unit is not: .*tanh"),
     "no random matrix": (memory_elsewhere, "V", r"recalled_R.*not that of one random matrix"),
-    "response asked for": (lambda: build_model("mlp", depth=2), "A1", r"of 'A1': averages with response fields"),
+    "response asked for": (lambda: build_model("mlp", depth=2), "A1", r"of 'A1': 'A1' is a response function"),
 }
 
 

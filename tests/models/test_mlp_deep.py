@@ -139,7 +139,9 @@ def three_layers(memory=True, instant=True, pair=False, samples=True):
     return m
 
 
-@pytest.mark.parametrize(("left_out", "expected"), [("nothing", 0), ("memory", 100), ("instant", 5.5)])
+@pytest.mark.parametrize(
+    ("left_out", "expected"), [("nothing", 0), ("memory", 100), pytest.param("instant", 5.5, marks=pytest.mark.slow)]
+)
 def test_the_memory_terms_are_needed_for_f(left_out, expected):
     """Without A and B, or without the equal-time part of B, f leaves the ensemble by so many standard errors.
 

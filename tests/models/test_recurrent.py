@@ -24,7 +24,7 @@ def test_chaotic_network_reaches_its_known_variance(tanh_network):
 
 
 def test_weakly_coupled_network_falls_silent(tanh_network):
-    variance = np.diag(tanh_network.solve({"g": 0.5}, steps=400, dt=0.05, time_step_error=False).Cx)
+    variance = np.diag(tanh_network.solve({"g": 0.5}, steps=400, dt=0.05, points=2**12, time_step_error=False).Cx)
     assert variance[0] == pytest.approx(1.0, abs=5e-3)
     assert variance[-1] < 1e-8
     rate = -np.log(variance[-1] / variance[-101]) / 5.0
