@@ -37,7 +37,7 @@ def kernels_of(text):
     return list(RawKernel.made)
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("architecture", [pytest.param("sm_80", marks=pytest.mark.slow), "sm_90"])
 def test_every_kernel_compiles_for_the_device(cupy, architecture):
     codes = dict.fromkeys(code for case in ALL for code in kernels_of(source(case, "cupy")))
     assert len(codes) > 30

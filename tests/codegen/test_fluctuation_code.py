@@ -220,7 +220,7 @@ def test_covariances_do_not_depend_on_the_random_combinations(name):
     assert distance(first, second) < 1e-5
 
 
-@pytest.mark.parametrize(("samples", "steps"), [(8, 1), (8, 2), (24, 1), (24, 2)])
+@pytest.mark.parametrize(("samples", "steps"), [(8, 1), (8, 2), (24, 1), pytest.param(24, 2, marks=pytest.mark.slow)])
 def test_many_observables_at_few_times(samples, steps):
     module = interpreted(ds.compile_model(build_model("mlp"), ds.Options(covariance=("f",))).source.text)
     rng = np.random.default_rng(0)

@@ -167,7 +167,7 @@ def peak_bytes(call) -> int:
 
 @pytest.mark.parametrize(
     ("steps", "points"),
-    [(200, 16384), (200, 2048), (300, 128)],
+    [(200, 16384), pytest.param(200, 2048, marks=pytest.mark.slow), (300, 128)],
     ids=("many paths", "fewer paths", "few paths, where results count most"),
 )
 def test_the_estimate_of_memory_is_near_the_measured_peak(steps, points, recurrent, estimates):

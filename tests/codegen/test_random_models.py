@@ -6,6 +6,7 @@ earlier ones, static, evolving and white noise. Models that the language or the 
 """
 
 import numpy as np
+import pytest
 from fluctuating_models import KX, interpreted, prepared
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
@@ -141,6 +142,7 @@ class Drawn:
             site.noise(here, here, 1 + numbers[0][self.t] ** 2)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=20, phases=[Phase.generate])
 @given(st.integers(0, 10**6))
 def test_random_models(seed):

@@ -335,6 +335,7 @@ def stacked(result, prefix=""):
     return np.concatenate([upper, lower])
 
 
+@pytest.mark.slow
 def test_logistic_centred_network_with_test_points_agrees_with_trained_networks():
     """All two-time and cross covariances of outputs; N·(mean loss − loss of the mean output) is the excess.
 

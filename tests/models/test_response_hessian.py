@@ -83,7 +83,7 @@ def compare(layout, action, model, parameters, names):
     return worst
 
 
-@pytest.mark.parametrize("p, temperature", [(3, 0.8), (3, 0.3), (2, 0.5), (4, 0.0)])
+@pytest.mark.parametrize("p, temperature", [pytest.param(3, 0.8, marks=pytest.mark.slow), (3, 0.3), (2, 0.5), (4, 0.0)])
 def test_p_spin(p, temperature):
     layout, action = p_spin_action(p, temperature)
     parameters = {"p": p, "temperature": temperature}

@@ -29,7 +29,7 @@ def node(name, reads, site=""):
     return Node(name, name, (_Timed(),), tuple(reads), site)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=50)
 @given(st.data())
 def test_random_acyclic_graphs_are_ordered(data):
     size = data.draw(st.integers(1, 12))
