@@ -166,6 +166,7 @@ def relu_ratios(steps, points, method="auto"):
     return trained, theory, np.array(ratios)
 
 
+@pytest.mark.slow
 def test_relu_agrees_with_trained_networks():
     """First steps: N·Var f within 3 % (errors: 1.2 % of networks, 1.5 % of paths); without the kink 10 % off."""
     assert compiled("relu", ("f", "K", "loss")).solver.module.JUMPS
@@ -176,6 +177,7 @@ def test_relu_agrees_with_trained_networks():
     assert np.abs(without_kink[:, 0] - 1).max() > 0.08, "the kink must show"
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_relu_agrees_with_trained_networks_to_the_end_of_training():
     """As above for all 30 steps, and N·Var of K and of the loss, N·Cov(f, K)."""
