@@ -178,7 +178,6 @@ def test_relu_agrees_with_trained_networks():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_relu_agrees_with_trained_networks_to_the_end_of_training():
     """As above for all 30 steps, and N·Var of K and of the loss, N·Cov(f, K)."""
     trained, theory, ratios = relu_ratios(30, 32768)
