@@ -25,7 +25,7 @@ from dmftsym.lowering.lower import Lowered, lower, program_of
 from dmftsym.lowering.schemes import BLEND, REACH, Scheme
 from dmftsym.program.axes import COLUMNS
 from dmftsym.program.buffers import Buffer, Role
-from dmftsym.program.fusion import history_arrays, kernels_of, loop_names, tangent_kernels_of
+from dmftsym.program.fusion import LoopNames, history_arrays, kernels_of, tangent_kernels_of
 from dmftsym.program.nodes import Node
 from dmftsym.program.program import Program
 from dmftsym.program.schedule import Schedule
@@ -205,7 +205,7 @@ class ProgramWriter:
         seconds = self._second_order()
         assembled = self._assembled(program, moved, self.tangent.buffers)
         in_place = {b.tensor.name for b in assembled.sweep.buffers if b.site and not b.history}
-        first, last, names = len(plain.step), len(plain.epilogue), loop_names()
+        first, last, names = len(plain.step), len(plain.epilogue), LoopNames()
         return assembled.with_sweep(
             step=(
                 *kernels_of(moved.step[:first]),

@@ -181,7 +181,7 @@ def second_tangent(first: TangentWriter, schedule: Schedule, column: Index) -> T
     Its own schedule, from `schedule`, is that of the step, both first changes and the second ones.
     """
     nodes = timed_nodes(schedule)
-    moving = {n.name for n in first.nodes} | {name for t in first.buffers for name in (t,)}
+    moving = {n.name for n in first.nodes} | set(first.buffers)
     statements = tuple(s for n in nodes for s in n.statements)
     names = Names(
         frozenset(first.names.taken | set(first.buffers)), statements, first.names.unique, "dd_", "other_mode_"

@@ -15,7 +15,7 @@ def kernels_of(nodes: tuple[Node, ...]) -> tuple[Statement, ...]:
     """The statements of a step; neighbouring elementwise updates of one site share a kernel."""
     result: list[Statement] = []
     pending: list[Assign] = []
-    numbers = _Numbers()
+    numbers = LoopNames()
 
     def flush() -> None:
         if pending:
@@ -36,14 +36,14 @@ def kernels_of(nodes: tuple[Node, ...]) -> tuple[Statement, ...]:
 
 
 def tangent_kernels_of(
-    nodes: list[Node], in_place: set[str], numbers: "_Numbers | None" = None
+    nodes: list[Node], in_place: set[str], numbers: "LoopNames | None" = None
 ) -> tuple[Statement, ...]:
     """The statements of some nodes, those of one site that can run in one loop together.
 
     Site updates are taken as soon as what they read is there, so that few loops are needed; `numbers` names them.
     `in_place` names the site arrays that hold one time only: their old value is lost when they are updated.
     """
-    pending, numbers = list(nodes), numbers or _Numbers()
+    pending, numbers = list(nodes), numbers or LoopNames()
     result: list[Statement] = []
     while pending:
         ready = [n for n in pending if not _waits(n, pending, in_place)]
@@ -62,7 +62,7 @@ def tangent_kernels_of(
 def fuse(statements: tuple[Statement, ...], stem: str) -> tuple[Statement, ...]:
     """The statements in their order, neighbours of one site that can run in one loop over its paths together."""
     result: list[Statement] = []
-    numbers = _Numbers()
+    numbers = LoopNames()
     for statement in statements:
         site = statement.loop_site
         last = result[-1] if result else None
@@ -75,20 +75,16 @@ def fuse(statements: tuple[Statement, ...], stem: str) -> tuple[Statement, ...]:
     return tuple(result)
 
 
-class _Numbers:
+class LoopNames:
     """Names of loops: the second one of a name gets a number."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
     def named(self, stem: str) -> str:
+        """The name of a further loop."""
         self.counts[stem] = self.counts.get(stem, 0) + 1
         return stem if self.counts[stem] == 1 else f"{stem}_{self.counts[stem]}"
-
-
-def loop_names() -> _Numbers:
-    """Names for the loops of several parts of one sweep."""
-    return _Numbers()
 
 
 def _sums_read(kernel: TangentKernel, statement: Contract) -> bool:

@@ -27,7 +27,7 @@ What holds for all of them:
 CONTRIBUTING.md shows how to add one.
 """
 
-from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update, map_entries
+from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update
 from dmftsym.program.statements.contraction import Contract
 from dmftsym.program.statements.directions import Influence, Sketch
 from dmftsym.program.statements.draws import AdjointDraw, Draw, DrawVariation
@@ -58,7 +58,6 @@ __all__ = [
     "Tangents",
     "Transposition",
     "Update",
-    "map_entries",
     "parted",
     "product_of",
 ]

@@ -6,9 +6,9 @@ does not have are refused in the user's words.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sympy import Expr
 
@@ -107,7 +107,6 @@ class Statement(ABC):
 
     equation: str
     starts: bool = False  # whether at the first step the target takes its initial value instead
-    elementwise: ClassVar[bool] = False  # whether it runs in a loop over the sample paths of one site
 
     @abstractmethod
     def reads(self, now: Index) -> Iterable[Reading]:
@@ -159,10 +158,6 @@ class Statement(ABC):
     def transpose(self, back: Transposition) -> list["Statement"]:
         """The statements that pass the adjoint of what this one updates on to what it reads."""
         return [moved for link in self.tangent(back.tangents).links() for moved in back.flip(link)]
-
-    def mapped(self, change: Callable[[Entry], Entry]) -> "Statement":
-        """The same statement with every entry changed; a further axis, such as independent batches, comes this way."""
-        return map_entries(self, change)
 
     @property
     def accumulates(self) -> bool:
@@ -232,12 +227,21 @@ class Update(Statement):
         return not self.target.tensor.time_slots
 
 
-def map_entries(record, change: Callable[[Entry], Entry]):
-    """A record of expressions with every entry changed."""
-    if isinstance(record, Expr):
-        return record.replace(lambda e: isinstance(e, Entry), change)
-    if isinstance(record, tuple):
-        return tuple(map_entries(item, change) for item in record)
-    if is_dataclass(record) and not isinstance(record, type):
-        return replace(record, **{f.name: map_entries(getattr(record, f.name), change) for f in fields(record)})
-    return record
+class Primitive(Statement):
+    """A statement that is an array operation by itself, for which every target has a rule."""
+
+    def operations(self) -> tuple["Statement"]:
+        """Itself."""
+        return (self,)
+
+
+class BackwardPrimitive(Primitive):
+    """One of a sweep backward in time that random matrices, once they are said, replace; it is not interpreted."""
+
+    def text(self) -> list[str]:
+        """What it is the adjoint of."""
+        return [self.equation]
+
+    def run(self, state: "State") -> None:
+        """Raises NotImplementedError."""
+        raise NotImplementedError(self.equation)

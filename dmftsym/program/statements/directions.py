@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from dmftsym.language.symbols import Entry, Index, Tensor
-from dmftsym.program.statements.base import Statement, Update
+from dmftsym.program.statements.base import Primitive, Update
 from dmftsym.program.statements.pieces import Piece
 
 
 @dataclass(frozen=True)
-class Sketch(Update):
+class Sketch(Primitive, Update):
     """Adds random combinations of the observables that a site average averages: target += Σ omega·observable.
 
     Every step fills some of the target's columns, chosen at random. `feeds_back`: whether the average does.
@@ -29,17 +29,13 @@ class Sketch(Update):
         """Of what they are combinations."""
         return [f"{self.target} += {self.equation}"]
 
-    def operations(self) -> tuple[Statement]:
-        """It is one by itself."""
-        return (self,)
-
     def run(self, state) -> None:
         """Every observable in every column: which columns are filled is the caller's choice."""
         state.sketch(self.target, self.omega, self.pieces)
 
 
 @dataclass(frozen=True)
-class Influence(Update):
+class Influence(Primitive, Update):
     """target += Σ piece: what the weight of every path does to an average directly, one value per column and path."""
 
     target: Entry
@@ -53,10 +49,6 @@ class Influence(Update):
     def text(self) -> list[str]:
         """The product."""
         return [f"{self.target} += {self.piece.text(False)}  ({self.equation})"]
-
-    def operations(self) -> tuple[Statement]:
-        """It is one by itself."""
-        return (self,)
 
     def run(self, state) -> None:
         """The product, without the sum over paths."""

@@ -14,11 +14,11 @@ from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of
 from dmftsym.program.axes import has_columns
 from dmftsym.program.sources import SourceGroup
-from dmftsym.program.statements.base import Statement, Tangents, Transposition
+from dmftsym.program.statements.base import BackwardPrimitive, Primitive, Statement, Tangents, Transposition
 
 
 @dataclass(frozen=True)
-class Draw(Statement):
+class Draw(Primitive):
     """Values at this step of an evolving or white group of sources, or of its member `part` alone, members in order."""
 
     group: SourceGroup
@@ -38,10 +38,6 @@ class Draw(Statement):
     def text(self) -> list[str]:
         """The sources that are drawn."""
         return [f"draw {', '.join(str(m.tensor[m.tensor.indices]) for m in self.group.members)}"]
-
-    def operations(self) -> tuple[Statement]:
-        """It is one by itself."""
-        return (self,)
 
     def run(self, state) -> None:
         """Factor of the covariance times standard normals."""
@@ -82,7 +78,7 @@ class Draw(Statement):
 
 
 @dataclass(frozen=True)
-class DrawVariation(Statement):
+class DrawVariation(Primitive):
     """First-order change of the values that a `Draw` gave: `blocks` hold the changes of its covariances."""
 
     group: SourceGroup
@@ -103,10 +99,6 @@ class DrawVariation(Statement):
         """The changes of the covariances."""
         return [f"change of the draw: {self.equation}"]
 
-    def operations(self) -> tuple[Statement]:
-        """It is one by itself."""
-        return (self,)
-
     def run(self, state) -> None:
         """First-order change of the factor times the same normals."""
         state.draws.vary(self.group, self.blocks, self.targets)
@@ -126,7 +118,7 @@ class DrawVariation(Statement):
 
 
 @dataclass(frozen=True)
-class AdjointDraw(Statement):
+class AdjointDraw(BackwardPrimitive):
     """Passes the adjoints of drawn sources on to their factor and from there to their covariances.
 
     `covariances` are those of a member at this step with another one at this and earlier times: `ends` name the two.
@@ -147,18 +139,6 @@ class AdjointDraw(Statement):
     def writes(self) -> tuple[Tensor, ...]:
         """The adjoints of the covariances."""
         return tuple(c.tensor for c in self.covariances)
-
-    def text(self) -> list[str]:
-        """What it is the adjoint of."""
-        return [self.equation]
-
-    def operations(self) -> tuple[Statement]:
-        """It is one by itself."""
-        return (self,)
-
-    def run(self, state) -> None:
-        """Not interpreted: random matrices that are said will replace it."""
-        raise NotImplementedError(self.equation)
 
 
 def _covariances(blocks: tuple[Covariance, ...], evolving: bool, now: Index):

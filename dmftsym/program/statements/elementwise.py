@@ -1,7 +1,6 @@
 """Elementwise updates of site arrays: every sample path by itself."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sympy import Add, Dummy, Expr
 
@@ -26,8 +25,6 @@ class Assign(Update):
     equation: str
     starts: bool = False
     initial: Entry | None = None
-
-    elementwise: ClassVar[bool] = True
 
     def reads(self, now: Index):
         """What stands in the expression."""

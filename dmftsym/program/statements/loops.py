@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from dmftsym.language.symbols import Index, Tensor
-from dmftsym.program.statements.base import Statement
+from dmftsym.program.statements.base import Primitive
 from dmftsym.program.statements.contraction import Contract
 from dmftsym.program.statements.elementwise import Assign
 
 
 @dataclass(frozen=True)
-class TangentKernel(Statement):
+class TangentKernel(Primitive):
     """First-order changes of one site, updated and averaged in one loop over columns and blocks of sample paths.
 
     `updates` are elementwise changes, sums that keep the paths, and site averages, all at the current step.
@@ -54,7 +54,3 @@ class TangentKernel(Statement):
         """One line for the loop, one for each update."""
         updates = [f"  {line}" for u in self.updates for line in u.text()]
         return [f"for every column and path of {self.site} ({self.name}):", *updates]
-
-    def operations(self) -> tuple[Statement]:
-        """It is one by itself."""
-        return (self,)

@@ -9,11 +9,11 @@ from sympy import Expr
 
 from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.program.sources import SourceGroup
-from dmftsym.program.statements.base import Statement, Transposition, Update
+from dmftsym.program.statements.base import BackwardPrimitive, Primitive, Statement, Transposition, Update
 
 
 @dataclass(frozen=True)
-class ExtendBasis(Statement):
+class ExtendBasis(Primitive):
     """Whitened functions on the paths of `site`: `values = L e` with the Cholesky factor L of `sources = L n`."""
 
     group: SourceGroup
@@ -36,10 +36,6 @@ class ExtendBasis(Statement):
         values = ", ".join(map(str, self.values))
         return [f"basis of {self.group.name} on the paths of {self.site}: {values} = L e"]
 
-    def operations(self) -> tuple[Statement]:
-        """It is one by itself."""
-        return (self,)
-
     def run(self, state) -> None:
         """Solve for one more function for every column that the draw opened."""
         state.draws.whiten(self.group, self.values)
@@ -51,7 +47,7 @@ class ExtendBasis(Statement):
 
 
 @dataclass(frozen=True)
-class RecallMemory(Update):
+class RecallMemory(Primitive, Update):
     """target = coefficient Σ_j <observable n_j> e_j with the normals n of a group and the functions e of its basis.
 
     `instant`: those that were opened at this step count; `correlation`: of the entries J_ij and J_ji of the matrix, if
@@ -76,10 +72,6 @@ class RecallMemory(Update):
         normals = f"normals of {self.group.name} {'up to now' if self.instant else 'before'}"
         return [f"{self.target} = {front}sum <{self.observable} n> e over the {normals}"]
 
-    def operations(self) -> tuple[Statement]:
-        """It is one by itself."""
-        return (self,)
-
     def run(self, state) -> None:
         """Averages with the normals times the whitened functions."""
         found = state.draws.recalled(self.group, self.observable, self.instant)
@@ -95,7 +87,7 @@ class RecallMemory(Update):
 
 
 @dataclass(frozen=True)
-class AdjointRecall(Statement):
+class AdjointRecall(BackwardPrimitive):
     """Passes the adjoint of a recalled memory on to its observable, to the basis, and to the dual group.
 
     `dual`: the two groups that stand for one matrix, used forward and backward; twice the same one for a square matrix
@@ -118,21 +110,9 @@ class AdjointRecall(Statement):
         """The adjoint of the observable."""
         return (self.observable.tensor,)
 
-    def text(self) -> list[str]:
-        """What it is the adjoint of."""
-        return [self.equation]
-
-    def operations(self) -> tuple[Statement]:
-        """It is one by itself."""
-        return (self,)
-
-    def run(self, state) -> None:
-        """Not interpreted: random matrices that are said will replace it."""
-        raise NotImplementedError(self.equation)
-
 
 @dataclass(frozen=True)
-class AdjointBasis(Statement):
+class AdjointBasis(BackwardPrimitive):
     """Passes the adjoint of the functions of a basis on to the `values` that they are made of, and to the factor."""
 
     basis: ExtendBasis
@@ -149,15 +129,3 @@ class AdjointBasis(Statement):
     def writes(self) -> tuple[Tensor, ...]:
         """The adjoints of the values."""
         return tuple(v.tensor for v in self.values)
-
-    def text(self) -> list[str]:
-        """What it is the adjoint of."""
-        return [self.equation]
-
-    def operations(self) -> tuple[Statement]:
-        """It is one by itself."""
-        return (self,)
-
-    def run(self, state) -> None:
-        """Not interpreted: random matrices that are said will replace it."""
-        raise NotImplementedError(self.equation)
