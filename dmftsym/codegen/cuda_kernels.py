@@ -2,9 +2,11 @@
 
 from sympy import Expr, KroneckerDelta, Symbol
 
-from dmftsym.codegen.arrays import number_symbol, size_code
 from dmftsym.codegen.cuda_printer import CudaPrinter
-from dmftsym.codegen.kernels import KernelCode, Loop, element_code, listed, loops_of, repeated_functions, wrapped
+from dmftsym.codegen.kernels import KernelCode, Loop, element, listed, loops_of, number, repeated_functions, wrapped
+from dmftsym.codegen.places import size_code
+from dmftsym.codegen.printers import number_symbol
+from dmftsym.codegen.tree import Node
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.schemes import BLEND, REACH
@@ -32,7 +34,7 @@ class _Writer:
     def __init__(self, kernel: Elementwise, now: Index, histories: frozenset[str]):
         self.now, self.histories, self.printer = now, histories, CudaPrinter()
         self.written = {a.target.tensor.name for a in kernel.updates}
-        self.parameters: dict[str, tuple[str, str]] = {}
+        self.parameters: dict[str, tuple[str, Node]] = {}
         for assign in kernel.updates:
             self.element(assign.target)
 
@@ -56,7 +58,7 @@ class _Writer:
     def _size(self, index: Index) -> str:
         size = size_code(index.axis)
         if not size.isdigit():
-            self.parameters.setdefault(size, ("long long", size))
+            self.parameters.setdefault(size, ("long long", number(size)))
         return size
 
     def _with_source_names(self, expr: Expr) -> Expr:
@@ -65,25 +67,23 @@ class _Writer:
         for delta in sorted(expr.atoms(KroneckerDelta), key=str):
             replaced[delta] = Symbol(f"({delta.args[0]} == {delta.args[1]} ? 1.0 : 0.0)", real=True)
         for atom in sorted(expr.atoms(Parameter, Size), key=str):
-            self.parameters.setdefault(atom.name, ("double" if isinstance(atom, Parameter) else "long long", atom.name))
+            kind = "double" if isinstance(atom, Parameter) else "long long"
+            self.parameters.setdefault(atom.name, (kind, number(atom.name)))
             replaced[atom] = number_symbol(atom)
-        for number in (n for n in (TIME_STEP, REACH, BLEND) if expr.has(n)):
-            self.parameters.setdefault(number.name, ("double", number.name))
+        for of_pass in (n for n in (TIME_STEP, REACH, BLEND) if expr.has(n)):
+            self.parameters.setdefault(of_pass.name, ("double", number(of_pass.name)))
         return expr.xreplace(replaced)
 
     def element(self, entry: Entry) -> str:
         """Source of one element of an array in row-major order; a pointer for its array among the parameters."""
-        code, name, argument = element_code(entry, self.now, self.histories)
-        own = name == entry.tensor.name and name in self.written
-        kind = "double*" if own else "const double*"
-        site = bool(entry.tensor.site)
-        self.parameters.setdefault(name, (kind, argument))
-        places = code[len(name) :].strip("[]").split(", ") if "[" in code else []
-        sizes = [self._size(i) for i in entry.tensor.indices if not i.is_time] + (["paths"] if site else [])
-        return f"{name}[{_flat(places, sizes)}]"
+        found, tensor = element(entry, self.now, self.histories), entry.tensor
+        own = found.name == tensor.name and found.name in self.written
+        self.parameters.setdefault(found.name, ("double*" if own else "const double*", found.argument))
+        sizes = [self._size(i) for i in tensor.indices if not i.is_time] + (["paths"] if tensor.site else [])
+        return f"{found.name}[{_flat(found.places, sizes)}]"
 
 
-def _flat(places: list[str], sizes: list[str]) -> str:
+def _flat(places: tuple[str, ...], sizes: list[str]) -> str:
     """The place in memory of an element: ((i)*size + j)*size + path."""
     result = ""
     for place, size in zip(places, sizes, strict=True):

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from sympy import Expr, Function, KroneckerDelta, Symbol
 
-from dmftsym.codegen.arrays import number_symbol, part_slice, slot_code
-from dmftsym.codegen.printers import FormulaPrinter
+from dmftsym.codegen import tree
+from dmftsym.codegen.places import All, Part, place_of, size_code
+from dmftsym.codegen.printers import FormulaPrinter, number_symbol
+from dmftsym.codegen.tree import Node
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.schemes import BLEND, REACH
@@ -29,10 +31,29 @@ class KernelCode:
 
     name: str
     signature: tuple[str, ...]
-    arguments: tuple[str, ...]
+    arguments: tuple[Node, ...]
     paths_of: str
     loops: tuple[Loop, ...]
     updates: str
+
+
+@dataclass(frozen=True)
+class Element:
+    """One value of an array inside a kernel: the parameter that holds the array, its places, and what is passed."""
+
+    name: str
+    places: tuple[str, ...]
+    argument: Node
+
+    @property
+    def code(self) -> str:
+        """Its source."""
+        return f"{self.name}[{', '.join(self.places)}]" if self.places else self.name
+
+
+def number(name: str) -> Node:
+    """A number that is passed under its own name."""
+    return tree.Named((), name)
 
 
 def wrapped(head: str, items: tuple[str, ...], tail: str, width: int = 108) -> list[str]:
@@ -61,7 +82,7 @@ def listed(names: list[str], most: int = 60) -> str:
 
 def kernel_code(kernel: Elementwise, now: Index, histories: frozenset[str]) -> KernelCode:
     """Print the updates of a kernel; arrays become parameters, cut to the time at which they are read."""
-    arguments: dict[str, str] = {a.target.tensor.name: a.target.tensor.name for a in kernel.updates}
+    arguments = {a.target.tensor.name: element(a.target, now).argument for a in kernel.updates}
     printed = tuple(_loop(indices, group, now, histories, arguments) for indices, group in loops_of(kernel))
     first = kernel.updates[0].target.tensor.name
     signature = tuple(wrapped("(", tuple(arguments), "):"))
@@ -85,7 +106,7 @@ def loops_of(kernel: Elementwise) -> list[tuple[tuple[Index, ...], list[Assign]]
     return groups
 
 
-def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, str]) -> Loop:
+def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, Node]) -> Loop:
     printer = FormulaPrinter(array=False)
     bodies = [with_source_names(a.expression, now, histories, arguments) for a in group]
     common = repeated_functions(bodies, {*arguments, *(a.target.tensor.name for a in group)})
@@ -98,7 +119,7 @@ def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[s
                 done.add(function)
         lines += [f"# {assign.equation}"]
         value = printer.formula(body.xreplace({f: Symbol(n, real=True) for f, n in common.items()}))
-        lines.append(f"{element_code(assign.target, now)[0]} = {value}")
+        lines.append(f"{element(assign.target, now).code} = {value}")
     ranges = tuple((i.name, _range_of(i, group[0].target)) for i in indices)
     return Loop(ranges, tuple(lines))
 
@@ -108,53 +129,53 @@ def _range_of(index: Index, target: Entry) -> str:
     return f"{target.tensor.name}.shape[{others.index(index)}]"
 
 
-def with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, str]) -> Expr:
+def with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, Node]) -> Expr:
     """Replace entries and parameters by symbols that carry their source code; note what the caller must pass."""
     expr = substitute_activations(expr)
     replaced: dict[Expr, Expr] = {}
     for entry in entries_of(expr):
-        code, name, argument = element_code(entry, now, histories)
-        arguments.setdefault(name, argument)
-        replaced[entry] = Symbol(code, real=True)
+        found = element(entry, now, histories)
+        arguments.setdefault(found.name, found.argument)
+        replaced[entry] = Symbol(found.code, real=True)
     for delta in sorted(expr.atoms(KroneckerDelta), key=str):
         replaced[delta] = Symbol(f"(1.0 if {delta.args[0]} == {delta.args[1]} else 0.0)", real=True)
     for atom in sorted(expr.atoms(Parameter, Size), key=str):
-        arguments.setdefault(atom.name, atom.name)
+        arguments.setdefault(atom.name, number(atom.name))
         replaced[atom] = number_symbol(atom)
-    for number in (n for n in (TIME_STEP, REACH, BLEND) if expr.has(n)):
-        arguments.setdefault(number.name, number.name)
+    for of_pass in (n for n in (TIME_STEP, REACH, BLEND) if expr.has(n)):
+        arguments.setdefault(of_pass.name, number(of_pass.name))
     return expr.xreplace(replaced)
 
 
-def element_code(entry: Entry, now: Index, histories=frozenset()) -> tuple[str, str, str]:
-    """Source of one element, the parameter that holds its array, and the argument for that parameter."""
+def element(entry: Entry, now: Index, histories=frozenset()) -> Element:
+    """An entry inside a kernel, where the array that holds it is cut to the time at which it is read."""
     tensor = entry.tensor
     moments = {when(t, now, (), str(entry)) for t in entry.times}
     suffix = {When.LAG: "_previous", When.INITIAL: "_initial"}
     name = tensor.name + "".join(suffix.get(m, "") for m in sorted(moments, key=lambda m: m.value))
-    slots = zip(tensor.indices, entry.indices, strict=True)
+    slots = list(zip(tensor.indices, entry.indices, strict=True))
     inside = [_offset(slot, argument) for slot, argument in slots if not slot.is_time]
-    if tensor.site:
-        argument = name
-        if moments == {When.LAG}:
-            argument = f"{tensor.name}_history[{entry.times[0]}]" if tensor.name in histories else tensor.name
-        elif moments == {When.INITIAL}:
-            argument = f"{tensor.name}_history[0]"
-        return f"{name}[{', '.join([*inside, 'path'])}]", name, argument
-    codes = [
-        slot_code(slot, a, now, (), str(entry)) if slot.is_time else ":"
-        for slot, a in zip(tensor.indices, entry.indices, strict=True)
-    ]
-    argument = tensor.name if all(c == ":" for c in codes) else f"{tensor.name}[{', '.join(codes)}]"
-    return (f"{name}[{', '.join(inside)}]" if inside else name), name, argument
+    place = lambda slot, a: place_of(slot, a, now, (), str(entry)) if slot.is_time else All()
+    whole = tuple(slot for slot, _ in slots if not slot.is_time)
+    if not tensor.site:
+        places = tuple(place(slot, a) for slot, a in slots)
+        return Element(name, tuple(inside), tree.Cut(whole, tree.Named(tensor.indices, tensor.name), places))
+    kept = (*whole, tree.path_index(tensor.site))
+    argument: Node = tree.Named(kept, tensor.name)
+    if moments == {When.INITIAL} or (moments == {When.LAG} and tensor.name in histories):
+        (time,) = ((slot, a) for slot, a in slots if slot.is_time)
+        history = tree.Named((time[0], *kept), tree.history_of(tensor), True)
+        argument = tree.Cut(kept, history, (place(*time),))
+    return Element(name, (*inside, "path"), argument)
 
 
 def _offset(slot: Index, argument: Expr) -> str:
     """An index inside a kernel; parts of a stacked axis start where the parts before them end."""
     if argument.is_Integer:
         return str(argument)
-    start = part_slice(slot.axis, argument.axis).split(":")[0]
-    return f"{start} + {argument.name}" if start else argument.name
+    if slot.axis == argument.axis:
+        return argument.name
+    return " + ".join([*map(size_code, Part(slot.axis, argument.axis).before), argument.name])
 
 
 def repeated_functions(bodies: list[Expr], taken: set[str]) -> dict[Expr, str]:

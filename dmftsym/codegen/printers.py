@@ -1,10 +1,11 @@
 """Formulas as source code: one rule a function, for numbers inside kernels and for whole arrays."""
 
-from sympy import Expr, Function, I, Piecewise, Pow
+from sympy import Expr, Function, I, Piecewise, Pow, Symbol
 from sympy.printing.precedence import precedence
 from sympy.printing.pycode import PythonCodePrinter
 
 from dmftsym.errors import CodegenError
+from dmftsym.language.symbols import Parameter, Size
 
 # name of the SymPy class -> (rule for one number, rule for an array); {0}, {1}, ... are the printed arguments
 RULES = {
@@ -33,6 +34,11 @@ RULES = {
     "logistic": ("(1.0/(1.0 + math.exp(-({0}))))", "{xp}.exp(-{xp}.logaddexp(0.0, -({0})))"),
     "softplus": ("(max({0}, 0.0) + math.log1p(math.exp(-abs({0}))))", "{xp}.logaddexp(0.0, {0})"),
 }
+
+
+def number_symbol(number: Parameter | Size) -> Symbol:
+    """A plain symbol for a number given at run time, with what is known of its sign: Abs(b) of any b stays."""
+    return Symbol(number.name, real=True, positive=True if number.is_positive else None)
 
 
 class FormulaPrinter(PythonCodePrinter):

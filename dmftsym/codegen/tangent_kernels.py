@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from sympy import Expr, Mul, Symbol
 
-from dmftsym.codegen.arrays import size_code
-from dmftsym.codegen.kernels import element_code, listed, with_source_names, wrapped
+from dmftsym.codegen.kernels import element, listed, number, with_source_names, wrapped
+from dmftsym.codegen.places import size_code
 from dmftsym.codegen.printers import FormulaPrinter
+from dmftsym.codegen.tree import Node
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import entries_of
 from dmftsym.program.axes import COLUMNS
@@ -23,7 +24,7 @@ class TangentKernelCode:
 
     name: str
     signature: tuple[str, ...]
-    arguments: tuple[str, ...]
+    arguments: tuple[Node, ...]
     column: str
     paths_of: str
     lines: tuple[str, ...]
@@ -35,7 +36,7 @@ def tangent_kernel_code(kernel: TangentKernel, now: Index, histories: frozenset[
     """Print the changes of a kernel; arrays become parameters, cut to the time at which they are read."""
     writer = _Writer(kernel, now, histories)
     lines = [line for update in kernel.updates for line in writer.lines(update)]
-    arguments = {"columns": "columns", f"weight_{kernel.site}": f"weight_{kernel.site}"} | writer.arguments
+    arguments = {name: number(name) for name in ("columns", f"weight_{kernel.site}")} | writer.arguments
     return TangentKernelCode(
         kernel.name,
         tuple(wrapped("(", tuple(arguments), "):")),
@@ -54,7 +55,7 @@ class _Writer:
     def __init__(self, kernel: TangentKernel, now: Index, histories: frozenset[str]):
         self.site, self.now, self.histories = kernel.site, now, histories
         self.printer = FormulaPrinter(array=False)
-        self.arguments: dict[str, str] = {}
+        self.arguments: dict[str, Node] = {}
         self.sums: list[tuple[str, str, Contract]] = []
         self.column = next(i.name for u in kernel.updates for i in u.target.indices if i in _columns(u.target))
 
@@ -89,7 +90,7 @@ class _Writer:
         own = _spatial(contract.target)
         name = f"sum_{contract.target.tensor.name}"
         free = [i for i in contract.target.indices if i != self.now]
-        self.arguments[name] = name
+        self.arguments[name] = number(name)
         self.sums.append((name, ", ".join(size_code(i.axis) for i in free), contract))
         part = f"{name}[path_block, {', '.join(str(i) for i in free)}]"
         inner: list[str] = []
@@ -110,11 +111,11 @@ class _Writer:
 
     def _element(self, entry: Entry, rows: dict[str, str]) -> str:
         """One value of a site array, taken from a row: the slice of this column and block, noted in `rows`."""
-        code, name, argument = element_code(entry, self.now, self.histories)
-        self.arguments.setdefault(name, argument)
+        found = element(entry, self.now, self.histories)
+        self.arguments.setdefault(found.name, found.argument)
         place = [str(i) for i in _spatial(entry)] + [str(i) for i in entry.indices if i.is_Integer]
-        row = "_".join(["row", name, *place])
-        rows[row] = code.replace("path]", "path_from:path_to]")
+        row = "_".join(["row", found.name, *place])
+        rows[row] = f"{found.name}[{', '.join([*found.places[:-1], 'path_from:path_to'])}]"
         return f"{row}[path]"
 
     def _loops(self, indices: list[Index], inner: list[str]) -> list[str]:
@@ -123,7 +124,7 @@ class _Writer:
         for depth, index in enumerate(indices):
             size = size_code(index.axis)
             if not size.isdigit():
-                self.arguments.setdefault(size, size)
+                self.arguments.setdefault(size, number(size))
             result.append(f"{'    ' * depth}for {index} in range({size}):")
         return result + [f"{'    ' * len(indices)}{line}" for line in inner]
 

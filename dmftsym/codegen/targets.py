@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from dmftsym.codegen.cuda_kernels import cuda_kernel_code
 from dmftsym.codegen.kernels import KernelCode, kernel_code
+from dmftsym.codegen.tree import Node
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Target:
         """A `product` as one factor."""
         return f"({product})"
 
-    def takes_weights(self, array: str) -> bool:
+    def takes_weights(self, array: Node) -> bool:
         """Whether the weights of the paths can be multiplied to an array before a sum."""
         return True
 
@@ -144,9 +145,9 @@ class DeviceTarget(Target):
         """A call is one factor."""
         return product
 
-    def takes_weights(self, array: str) -> bool:
+    def takes_weights(self, array: Node) -> bool:
         """Not a history, which may wait on the host."""
-        return "_history[" not in array
+        return not array.reads_history()
 
     def zeros(self, shape: str, site: str, kept: bool = False) -> str:
         """Zeros over the sample paths of a site; `kept`: for all times."""
