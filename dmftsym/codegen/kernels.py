@@ -80,14 +80,87 @@ def listed(names: list[str], most: int = 60) -> str:
     return text
 
 
-def kernel_code(kernel: Elementwise, now: Index, histories: frozenset[str]) -> KernelCode:
-    """Print the updates of a kernel; arrays become parameters, cut to the time at which they are read."""
-    arguments = {a.target.tensor.name: element(a.target, now).argument for a in kernel.updates}
-    printed = tuple(_loop(indices, group, now, histories, arguments) for indices, group in loops_of(kernel))
-    first = kernel.updates[0].target.tensor.name
-    signature = tuple(wrapped("(", tuple(arguments), "):"))
-    updates = listed([a.target.tensor.name for a in kernel.updates])
-    return KernelCode(kernel.name, signature, tuple(arguments.values()), first, printed, updates)
+def kernel_code(
+    kernel: Elementwise, now: Index, histories: frozenset[str], printer: FormulaPrinter | None = None
+) -> KernelCode:
+    """Print the updates of a kernel; arrays become parameters, cut to the time at which they are read.
+
+    `printer`: of other formulas than those of numbers.
+    """
+    writer = KernelWriter(kernel, now, histories, printer or FormulaPrinter(array=False))
+    return writer.kernel(tuple(wrapped("(", tuple(writer.parameters), "):")))
+
+
+class ElementPrinter:
+    """Prints single values of arrays and notes what the caller must pass: parameter: argument."""
+
+    kronecker = "(1.0 if {} == {} else 0.0)"
+
+    def __init__(self, now: Index, histories: frozenset[str], printer: FormulaPrinter):
+        self.now, self.histories, self.printer = now, histories, printer
+        self.parameters: dict[str, Node] = {}
+
+    def take(self, name: str, argument: Node, whole: bool = False) -> None:
+        """Note a parameter and what is passed for it; `whole`: a whole number."""
+        self.parameters.setdefault(name, argument)
+
+    def element(self, entry: Entry) -> str:
+        """One value of an array."""
+        found = element(entry, self.now, self.histories)
+        self.take(found.name, found.argument)
+        return found.code
+
+    def with_source_names(self, expr: Expr) -> Expr:
+        """Entries and parameters replaced by symbols that carry their source code."""
+        expr = substitute_activations(expr)
+        replaced: dict[Expr, Expr] = {e: Symbol(self.element(e), real=True) for e in entries_of(expr)}
+        for delta in sorted(expr.atoms(KroneckerDelta), key=str):
+            replaced[delta] = Symbol(self.kronecker.format(*delta.args), real=True)
+        for atom in sorted(expr.atoms(Parameter, Size), key=str):
+            self.take(atom.name, number(atom.name), isinstance(atom, Size))
+            replaced[atom] = number_symbol(atom)
+        for of_pass in (n for n in (TIME_STEP, REACH, BLEND) if expr.has(n)):
+            self.take(of_pass.name, number(of_pass.name))
+        return expr.xreplace(replaced)
+
+
+class KernelWriter(ElementPrinter):
+    """Prints the loops of a kernel."""
+
+    comment, assignment, local = "# ", "{} = {}", "{} = {}"
+
+    def __init__(self, kernel: Elementwise, now: Index, histories: frozenset[str], printer: FormulaPrinter):
+        super().__init__(now, histories, printer)
+        self.of, self.written = kernel, {a.target.tensor.name for a in kernel.updates}
+        for assign in kernel.updates:
+            self.element(assign.target)
+        self.loops = tuple(self._loop(indices, group) for indices, group in loops_of(kernel))
+
+    def kernel(self, signature: tuple[str, ...]) -> KernelCode:
+        """The kernel with the lines of its signature."""
+        names = [a.target.tensor.name for a in self.of.updates]
+        return KernelCode(self.of.name, signature, tuple(self.parameters.values()), names[0], self.loops, listed(names))
+
+    def _loop(self, indices: tuple[Index, ...], group: list[Assign]) -> Loop:
+        """Loops over `indices` with the updates of a group inside."""
+        bodies = [self.with_source_names(a.expression) for a in group]
+        common = repeated_functions(bodies, {*self.parameters, *self.written})
+        lines: list[str] = []
+        done: set[Expr] = set()
+        for assign, body in zip(group, bodies, strict=True):
+            for function, name in common.items():
+                if function not in done and body.has(function):
+                    lines.append(self.local.format(name, self.printer.formula(function)))
+                    done.add(function)
+            lines.append(f"{self.comment}{assign.equation}")
+            value = self.printer.formula(body.xreplace({f: Symbol(n, real=True) for f, n in common.items()}))
+            lines.append(self.assignment.format(self.element(assign.target), value))
+        return Loop(tuple((i.name, self.limit(i, group[0].target)) for i in indices), tuple(lines))
+
+    def limit(self, index: Index, target: Entry) -> str:
+        """The upper limit of a loop over an index of what is updated."""
+        others = [i for i in target.indices if not i.is_time]
+        return f"{target.tensor.name}.shape[{others.index(index)}]"
 
 
 def loops_of(kernel: Elementwise) -> list[tuple[tuple[Index, ...], list[Assign]]]:
@@ -104,47 +177,6 @@ def loops_of(kernel: Elementwise) -> list[tuple[tuple[Index, ...], list[Assign]]
         else:
             groups.append((over, [assign]))
     return groups
-
-
-def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, Node]) -> Loop:
-    printer = FormulaPrinter(array=False)
-    bodies = [with_source_names(a.expression, now, histories, arguments) for a in group]
-    common = repeated_functions(bodies, {*arguments, *(a.target.tensor.name for a in group)})
-    lines: list[str] = []
-    done: set[Expr] = set()
-    for assign, body in zip(group, bodies, strict=True):
-        for function, name in common.items():
-            if function not in done and body.has(function):
-                lines.append(f"{name} = {printer.formula(function)}")
-                done.add(function)
-        lines += [f"# {assign.equation}"]
-        value = printer.formula(body.xreplace({f: Symbol(n, real=True) for f, n in common.items()}))
-        lines.append(f"{element(assign.target, now).code} = {value}")
-    ranges = tuple((i.name, _range_of(i, group[0].target)) for i in indices)
-    return Loop(ranges, tuple(lines))
-
-
-def _range_of(index: Index, target: Entry) -> str:
-    others = [i for i in target.indices if not i.is_time]
-    return f"{target.tensor.name}.shape[{others.index(index)}]"
-
-
-def with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, Node]) -> Expr:
-    """Replace entries and parameters by symbols that carry their source code; note what the caller must pass."""
-    expr = substitute_activations(expr)
-    replaced: dict[Expr, Expr] = {}
-    for entry in entries_of(expr):
-        found = element(entry, now, histories)
-        arguments.setdefault(found.name, found.argument)
-        replaced[entry] = Symbol(found.code, real=True)
-    for delta in sorted(expr.atoms(KroneckerDelta), key=str):
-        replaced[delta] = Symbol(f"(1.0 if {delta.args[0]} == {delta.args[1]} else 0.0)", real=True)
-    for atom in sorted(expr.atoms(Parameter, Size), key=str):
-        arguments.setdefault(atom.name, number(atom.name))
-        replaced[atom] = number_symbol(atom)
-    for of_pass in (n for n in (TIME_STEP, REACH, BLEND) if expr.has(n)):
-        arguments.setdefault(of_pass.name, number(of_pass.name))
-    return expr.xreplace(replaced)
 
 
 def element(entry: Entry, now: Index, histories=frozenset()) -> Element:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sympy import Expr, Mul, Symbol
 
-from dmftsym.codegen.kernels import element, listed, number, with_source_names, wrapped
+from dmftsym.codegen.kernels import ElementPrinter, element, listed, number, wrapped
 from dmftsym.codegen.places import size_code
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.codegen.tree import Node
@@ -36,7 +36,7 @@ def tangent_kernel_code(kernel: TangentKernel, now: Index, histories: frozenset[
     """Print the changes of a kernel; arrays become parameters, cut to the time at which they are read."""
     writer = _Writer(kernel, now, histories)
     lines = [line for update in kernel.updates for line in writer.lines(update)]
-    arguments = {name: number(name) for name in ("columns", f"weight_{kernel.site}")} | writer.arguments
+    arguments = {name: number(name) for name in ("columns", f"weight_{kernel.site}")} | writer.parameters
     return TangentKernelCode(
         kernel.name,
         tuple(wrapped("(", tuple(arguments), "):")),
@@ -49,13 +49,12 @@ def tangent_kernel_code(kernel: TangentKernel, now: Index, histories: frozenset[
     )
 
 
-class _Writer:
+class _Writer(ElementPrinter):
     """Prints updates one by one and notes what the caller must pass."""
 
     def __init__(self, kernel: TangentKernel, now: Index, histories: frozenset[str]):
-        self.site, self.now, self.histories = kernel.site, now, histories
-        self.printer = FormulaPrinter(array=False)
-        self.arguments: dict[str, Node] = {}
+        super().__init__(now, histories, FormulaPrinter(array=False))
+        self.site = kernel.site
         self.sums: list[tuple[str, str, Contract]] = []
         self.column = next(i.name for u in kernel.updates for i in u.target.indices if i in _columns(u.target))
 
@@ -64,7 +63,7 @@ class _Writer:
         comment = f"# {update.equation}"
         if isinstance(update, Assign):
             rows: dict[str, str] = {}
-            target = self._element(update.target, rows)
+            target = self._row_element(update.target, rows)
             value = self._formula(update.expression, rows)
             return [comment, *self._loops(_spatial(update.target), _over_paths(rows, f"{target} = {value}"))]
         return [comment, *(self._average(update) if update.averaged else self._sum(update))]
@@ -74,15 +73,14 @@ class _Writer:
         inner: list[str] = []
         if not contract.accumulate:
             zero: dict[str, str] = {}
-            inner += _over_paths(zero, f"{self._element(contract.target, zero)} = 0.0")
+            inner += _over_paths(zero, f"{self._row_element(contract.target, zero)} = 0.0")
         for piece in contract.pieces:
             rows: dict[str, str] = {}
-            target = self._element(contract.target, rows)
-            value = "*".join(self._element(o, rows) for o in piece.factors)
-            coefficient = self._formula(piece.scalar * piece.coefficient, {})
-            before = [] if coefficient == "1" else [f"path_factor = {coefficient}"]
-            factors = [*([] if coefficient == "1" else ["path_factor"]), *([value] if value else [])]
-            update = f"{target} += {'*'.join(factors)}"
+            target = self._row_element(contract.target, rows)
+            value = "*".join(self._row_element(o, rows) for o in piece.factors)
+            factor = piece.scalar * piece.coefficient
+            before = [] if factor == 1 else [f"path_factor = {self._formula(factor, {})}"]
+            update = f"{target} += {'*'.join([*['path_factor'] * len(before), *[value] * bool(value)])}"
             inner += self._loops(_bound(piece, own), [*before, *_over_paths(rows, update)])
         return self._loops(own, inner)
 
@@ -90,29 +88,29 @@ class _Writer:
         own = _spatial(contract.target)
         name = f"sum_{contract.target.tensor.name}"
         free = [i for i in contract.target.indices if i != self.now]
-        self.arguments[name] = number(name)
+        self.take(name, number(name))
         self.sums.append((name, ", ".join(size_code(i.axis) for i in free), contract))
         part = f"{name}[path_block, {', '.join(str(i) for i in free)}]"
         inner: list[str] = []
         for piece in contract.pieces:
             rows = {"path_weight": f"weight_{self.site}[path_from:path_to]"}
-            value = "*".join(["path_weight[path]", *[self._element(o, rows) for o in piece.factors]])
-            coefficient = self._formula(piece.scalar * piece.coefficient, {})
+            value = "*".join(["path_weight[path]", *[self._row_element(o, rows) for o in piece.factors]])
+            factor = piece.scalar * piece.coefficient
             body = ["path_sum = 0.0", *_over_paths(rows, f"path_sum += {value}")]
-            body.append(f"{part} += {'path_sum' if coefficient == '1' else f'({coefficient})*path_sum'}")
+            body.append(f"{part} += {'' if factor == 1 else f'({self._formula(factor, {})})*'}path_sum")
             inner += self._loops(_bound(piece, own), body)
         return self._loops(own, inner)
 
     def _formula(self, expression: Expr, rows: dict[str, str]) -> str:
         local = [e for e in entries_of(expression) if e.tensor.site]
-        symbols = {e: Symbol(self._element(e, rows), real=True) for e in local}
-        hidden = with_source_names(expression.xreplace(symbols), self.now, self.histories, self.arguments)
+        symbols = {e: Symbol(self._row_element(e, rows), real=True) for e in local}
+        hidden = self.with_source_names(expression.xreplace(symbols))
         return self.printer.formula(hidden)
 
-    def _element(self, entry: Entry, rows: dict[str, str]) -> str:
+    def _row_element(self, entry: Entry, rows: dict[str, str]) -> str:
         """One value of a site array, taken from a row: the slice of this column and block, noted in `rows`."""
         found = element(entry, self.now, self.histories)
-        self.arguments.setdefault(found.name, found.argument)
+        self.take(found.name, found.argument)
         place = [str(i) for i in _spatial(entry)] + [str(i) for i in entry.indices if i.is_Integer]
         row = "_".join(["row", found.name, *place])
         rows[row] = f"{found.name}[{', '.join([*found.places[:-1], 'path_from:path_to'])}]"
@@ -124,7 +122,7 @@ class _Writer:
         for depth, index in enumerate(indices):
             size = size_code(index.axis)
             if not size.isdigit():
-                self.arguments.setdefault(size, number(size))
+                self.take(size, number(size))
             result.append(f"{'    ' * depth}for {index} in range({size}):")
         return result + [f"{'    ' * len(indices)}{line}" for line in inner]
 
