@@ -9,7 +9,7 @@ from sympy import Expr, Symbol
 from dmftsym.codegen import tree
 from dmftsym.codegen.places import All, Length, Moment, Number, Part, PassBefore, Place, size_code
 from dmftsym.codegen.printers import FormulaPrinter, number_symbol
-from dmftsym.codegen.tree import Node
+from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Index, Parameter, Size
 from dmftsym.program.times import When
 
@@ -78,7 +78,7 @@ class ArrayPrinter:
         self.formulas = FormulaPrinter(array=True, xp=target.xp)
 
     @singledispatchmethod
-    def text(self, node: Node) -> str:
+    def text(self, node: Array) -> str:
         """The source of a node."""
         raise TypeError(f"no rule prints {node!r}")
 
@@ -147,7 +147,7 @@ class ArrayPrinter:
         replaced |= {atom: number_symbol(atom) for atom in node.body.atoms(Parameter, Size) if atom not in replaced}
         return _single_brackets(self.formulas.formula(node.body.xreplace(replaced)))
 
-    def _leaf(self, leaf: Node) -> Symbol:
+    def _leaf(self, leaf: Array) -> Symbol:
         code = self.text(leaf)
         return Symbol(f"({code})" if isinstance(leaf, tree.Sum) else code, real=True)
 

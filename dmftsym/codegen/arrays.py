@@ -7,7 +7,7 @@ from dmftsym.codegen.array_printer import ArrayPrinter, place_text
 from dmftsym.codegen.places import place_of
 from dmftsym.codegen.places import size_code as size_code
 from dmftsym.codegen.targets import TARGETS, Target
-from dmftsym.codegen.tree import MatrixFunction, Node, before_start, lined_up
+from dmftsym.codegen.tree import Array, MatrixFunction, before_start, lined_up
 from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.sums import Binding, IndexSum
 from dmftsym.language.symbols import Entry, Index
@@ -24,10 +24,10 @@ class Arrays:
         """`lagged`: formulas that read the previous time are evaluated at time 0 too, where it counts as zero."""
         self.now, self.lagged = now, lagged
 
-    def formula(self, body: Expr, target: Indices, limits: Limits = ()) -> Node:
+    def formula(self, body: Expr, target: Indices, limits: Limits = ()) -> Array:
         """The formula with the axes of `target`."""
         body = substitute_activations(body)
-        leaves: dict[Expr, Node] = {}
+        leaves: dict[Expr, Array] = {}
         for node in outermost(body, IndexSum, LargestEigenvalue, LeadingProjector):
             leaves[node] = lined_up(self._nested(node, limits), target)
         outside = body.xreplace({node: Dummy() for node in leaves})
@@ -37,17 +37,17 @@ class Arrays:
             leaves[entry] = lined_up(self.entry(entry, limits), target)
         return tree.Formula(target, body, tuple(leaves.items()))
 
-    def total(self, terms: tuple[Term, ...], target: Indices, limits: Limits = ()) -> Node:
+    def total(self, terms: tuple[Term, ...], target: Indices, limits: Limits = ()) -> Array:
         """Σ terms with the axes of `target`; bound indices are summed over trailing axes."""
         return tree.Sum(target, tuple(self._term(term, target, (*limits, *term.constraints)) for term in terms))
 
-    def entry(self, entry: Entry, limits: Limits = ()) -> Node:
+    def entry(self, entry: Entry, limits: Limits = ()) -> Array:
         """An entry as a slice; of equal indices the diagonal."""
         where = str(entry)
         slots = zip(entry.tensor.indices, entry.indices, strict=True)
         places = tuple(place_of(slot, argument, self.now, limits, where) for slot, argument in slots)
         kept = tuple(i for i, place in zip(entry.indices, places, strict=True) if place.keeps)
-        found: Node = tree.Cut(kept, tree.Named(entry.tensor.indices, entry.tensor.name), places)
+        found: Array = tree.Cut(kept, tree.Named(entry.tensor.indices, entry.tensor.name), places)
         found = before_start(found, self.now) if self.lagged else found
         different = tuple(dict.fromkeys(kept))
         return found if different == kept else tree.Diagonal(different, found)
@@ -57,7 +57,7 @@ class Arrays:
         found = body.atoms(Index) - {self.now, *bound}
         return tuple(sorted(found, key=lambda i: (i.is_time, i.name)))
 
-    def _nested(self, node: Binding, limits: Limits) -> Node:
+    def _nested(self, node: Binding, limits: Limits) -> Array:
         """A sum or matrix function that stands inside a formula, for every value of its free indices."""
         others = self.free(node.body, tuple(node.bound))
         if isinstance(node, IndexSum):
@@ -67,13 +67,13 @@ class Arrays:
             return tree.OfMatrix((*others, *node.place), matrix, MatrixFunction.LEADING_PROJECTOR)
         return tree.OfMatrix(others, matrix, MatrixFunction.LARGEST_EIGENVALUE)
 
-    def _term(self, term: Term, target: Indices, limits: Limits) -> Node:
+    def _term(self, term: Term, target: Indices, limits: Limits) -> Array:
         if not term.bound:
             return self.formula(term.body, target, limits)
         found = self._einsum(term, target, limits)
         return found or tree.Totalled(target, self.formula(term.body, (*target, *term.bound), limits))
 
-    def _einsum(self, term: Term, target: Indices, limits: Limits) -> Node | None:
+    def _einsum(self, term: Term, target: Indices, limits: Limits) -> Array | None:
         """The sum as one product if its factors with a bound index cover the target."""
         inner = [f for f in term.factors if any(f.has(i) for i in term.bound)]
         outer = Mul(*[f for f in term.factors if f not in inner])
@@ -86,7 +86,7 @@ class Arrays:
         found = tree.Einsum(target, parts)
         return found if outer == 1 else tree.Scaled(target, found, self.formula(outer, target, limits))
 
-    def _operand(self, factor: Expr, limits: Limits) -> Node:
+    def _operand(self, factor: Expr, limits: Limits) -> Array:
         if isinstance(factor, Entry):
             return self.entry(factor, limits)
         return self.formula(factor, self.free(factor), limits)

@@ -3,7 +3,7 @@
 from dmftsym.codegen import tree
 from dmftsym.codegen.arrays import Arrays, Indices
 from dmftsym.codegen.places import Length, length, size_code
-from dmftsym.codegen.tree import Node
+from dmftsym.codegen.tree import Array
 from dmftsym.derivation.process import Source
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term
@@ -28,7 +28,7 @@ class Covariances:
         self.now, self.arrays = now, arrays
         self.upto_now = Length(((now.name,), ("1",)))
 
-    def matrix(self, group: SourceGroup, lead: Indices = ()) -> Node:
+    def matrix(self, group: SourceGroup, lead: Indices = ()) -> Array:
         """All blocks of a group, as one matrix for each value of `lead`."""
         shape = (*(length(i.axis) for i in lead), length_of(*group.members), REST)
         if len(group.members) == 1:
@@ -36,11 +36,11 @@ class Covariances:
         rows = tuple(self._row(group, member, lead) for member in group.members)
         return tree.Shaped((), tree.Concatenated((), rows, len(lead)), shape)
 
-    def rows(self, group: SourceGroup, member: Source) -> Node:
+    def rows(self, group: SourceGroup, member: Source) -> Array:
         """The blocks of one source of a group with all of them, as a matrix."""
         return tree.Shaped((), self._row(group, member, ()), (length_of(member), REST))
 
-    def _row(self, group: SourceGroup, left: Source, lead: Indices) -> Node:
+    def _row(self, group: SourceGroup, left: Source, lead: Indices) -> Array:
         blocks = [
             tree.Shaped((), self._block(group, left, right, lead), self._shape(group, left, right, lead))
             for right in group.members
@@ -51,7 +51,7 @@ class Covariances:
         times = [self.upto_now] if group.evolving else []
         return (*(length(i.axis) for i in lead), length_of(left), *times, length_of(right))
 
-    def _block(self, group: SourceGroup, left: Source, right: Source, lead: Indices) -> Node:
+    def _block(self, group: SourceGroup, left: Source, right: Source, lead: Indices) -> Array:
         evolving = group.evolving
         for block in group.blocks:
             if (block.left.tensor, block.right.tensor) == (left.tensor, right.tensor):
@@ -65,7 +65,7 @@ class Covariances:
                 return self._entries(block.right.xreplace(swap), block.left.xreplace(swap), terms, True, lead)
         return tree.Zeros((), self._shape(group, left, right, lead))
 
-    def _entries(self, left: Entry, right: Entry, terms, evolving: bool, lead: Indices) -> Node:
+    def _entries(self, left: Entry, right: Entry, terms, evolving: bool, lead: Indices) -> Array:
         """One block with the axes of both ends (and the earlier time between them)."""
         limits = (Before(right.times[0], self.now, True),) if evolving else ()
         spatial = [[i for i in e.indices if not (isinstance(i, Index) and i.is_time)] for e in (left, right)]

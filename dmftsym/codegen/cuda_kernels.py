@@ -3,7 +3,7 @@
 from dmftsym.codegen.cuda_printer import CudaPrinter
 from dmftsym.codegen.kernels import KernelCode, KernelWriter, element, number, wrapped
 from dmftsym.codegen.places import size_code
-from dmftsym.codegen.tree import Node
+from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.program.operations import Elementwise
 
@@ -27,7 +27,7 @@ class _Writer(KernelWriter):
         self.kinds: dict[str, str] = {}  # C type of every parameter
         super().__init__(kernel, now, histories, printer)
 
-    def take(self, name: str, argument: Node, whole: bool = False) -> None:
+    def take(self, name: str, argument: Array, whole: bool = False) -> None:
         """Note a parameter, its type and what is passed for it."""
         super().take(name, argument)
         self.kinds.setdefault(name, "long long" if whole else "double")

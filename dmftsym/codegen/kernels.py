@@ -7,7 +7,7 @@ from sympy import Expr, Function, KroneckerDelta, Symbol
 from dmftsym.codegen import tree
 from dmftsym.codegen.places import All, Part, place_of, size_code
 from dmftsym.codegen.printers import FormulaPrinter, number_symbol
-from dmftsym.codegen.tree import Node
+from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.schemes import BLEND, REACH
@@ -31,7 +31,7 @@ class KernelCode:
 
     name: str
     signature: tuple[str, ...]
-    arguments: tuple[Node, ...]
+    arguments: tuple[Array, ...]
     paths_of: str
     loops: tuple[Loop, ...]
     updates: str
@@ -43,7 +43,7 @@ class Element:
 
     name: str
     places: tuple[str, ...]
-    argument: Node
+    argument: Array
 
     @property
     def code(self) -> str:
@@ -51,7 +51,7 @@ class Element:
         return f"{self.name}[{', '.join(self.places)}]" if self.places else self.name
 
 
-def number(name: str) -> Node:
+def number(name: str) -> Array:
     """A number that is passed under its own name."""
     return tree.Named((), name)
 
@@ -98,9 +98,9 @@ class ElementPrinter:
 
     def __init__(self, now: Index, histories: frozenset[str], printer: FormulaPrinter):
         self.now, self.histories, self.printer = now, histories, printer
-        self.parameters: dict[str, Node] = {}
+        self.parameters: dict[str, Array] = {}
 
-    def take(self, name: str, argument: Node, whole: bool = False) -> None:
+    def take(self, name: str, argument: Array, whole: bool = False) -> None:
         """Note a parameter and what is passed for it; `whole`: a whole number."""
         self.parameters.setdefault(name, argument)
 
@@ -193,7 +193,7 @@ def element(entry: Entry, now: Index, histories=frozenset()) -> Element:
         places = tuple(place(slot, a) for slot, a in slots)
         return Element(name, tuple(inside), tree.Cut(whole, tree.Named(tensor.indices, tensor.name), places))
     kept = (*whole, tree.path_index(tensor.site))
-    argument: Node = tree.Named(kept, tensor.name)
+    argument: Array = tree.Named(kept, tensor.name)
     if moments == {When.INITIAL} or (moments == {When.LAG} and tensor.name in histories):
         (time,) = ((slot, a) for slot, a in slots if slot.is_time)
         history = tree.Named((time[0], *kept), tree.history_of(tensor), True)

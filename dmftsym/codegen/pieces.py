@@ -3,7 +3,7 @@
 from dmftsym.codegen import tree
 from dmftsym.codegen.arrays import Arrays, Indices, Limits
 from dmftsym.codegen.places import SEVERAL, All, place_of
-from dmftsym.codegen.tree import Node, lined_up, path_index
+from dmftsym.codegen.tree import Array, lined_up, path_index
 from dmftsym.language.symbols import Entry
 from dmftsym.program.program import Program
 from dmftsym.program.statements import Piece
@@ -17,7 +17,7 @@ class Pieces:
         self.now, self.passes, self.arrays = program.grid.now, program.grid.passes, arrays
         self.histories = frozenset(a.tensor.name for a in program.sweep.buffers if a.history)
 
-    def operand(self, entry: Entry, limits: Limits = ()) -> Node:
+    def operand(self, entry: Entry, limits: Limits = ()) -> Array:
         """A site array as a slice: the time axis (if any) is first, the paths are last."""
         tensor, moment = entry.tensor, self._moment(entry, limits)
         slots = [(s, a) for s, a in zip(tensor.indices, entry.indices, strict=True) if not s.is_time]
@@ -40,17 +40,17 @@ class Pieces:
     def _moment(self, entry: Entry, limits: Limits) -> When:
         return when(entry.times[0], self.now, limits, str(entry)) if entry.times else When.NOW
 
-    def piece(self, piece: Piece, free: Indices, averaged: bool) -> Node:
+    def piece(self, piece: Piece, free: Indices, averaged: bool) -> Array:
         """One term of a contraction, with the axes `free` (and the paths, unless it is averaged)."""
         found = None if averaged else self._matrix_product(piece, free)
         found = found or self._product(piece, free, averaged)
         return found if piece.scalar == 1 else self.scaled(piece, found)
 
-    def scaled(self, piece: Piece, node: Node) -> Node:
+    def scaled(self, piece: Piece, node: Array) -> Array:
         """An array times the number in front of a piece."""
         return tree.Scaled(node.indices, node, self.arrays.formula(piece.scalar, (), piece.constraints))
 
-    def coefficient(self, piece: Piece, indices: Indices) -> Node:
+    def coefficient(self, piece: Piece, indices: Indices) -> Array:
         """What multiplies a piece and has indices."""
         return self.arrays.formula(piece.coefficient, indices, piece.constraints)
 
@@ -59,12 +59,12 @@ class Pieces:
         rank = {index: k for k, index in enumerate(free)}
         return tuple(sorted(self.arrays.free(piece.coefficient), key=lambda i: rank.get(i, len(free))))
 
-    def factors(self, piece: Piece, free: Indices) -> tuple[Node, ...]:
+    def factors(self, piece: Piece, free: Indices) -> tuple[Array, ...]:
         """All that is multiplied and has indices: the coefficient, if there is one, and the site arrays."""
         coefficient = () if piece.coefficient == 1 else (self.coefficient(piece, self.axes(piece, free)),)
         return (*coefficient, *(self.operand(o, piece.constraints) for o in piece.factors))
 
-    def _product(self, piece: Piece, free: Indices, averaged: bool) -> Node:
+    def _product(self, piece: Piece, free: Indices, averaged: bool) -> Array:
         parts = self.factors(piece, free)
         if not piece.operands:
             return tree.OverPaths(parts[0].indices, parts[0])  # the same on every path
@@ -72,7 +72,7 @@ class Pieces:
         covered = {i for part in parts for i in part.indices}
         present = tuple(i for i in free if i in covered)
         if averaged:
-            product: Node = tree.Average(present, parts, piece.site, self._smallest(piece, parts))
+            product: Array = tree.Average(present, parts, piece.site, self._smallest(piece, parts))
         elif len(parts) == 1 and parts[0].indices == (*present, path):
             product = parts[0]
         else:
@@ -80,13 +80,13 @@ class Pieces:
         # the same for every value of an index that it lacks
         return lined_up(product, free if averaged else (*free, path)) if present else product
 
-    def _smallest(self, piece: Piece, parts: tuple[Node, ...]) -> int:
+    def _smallest(self, piece: Piece, parts: tuple[Array, ...]) -> int:
         """Which part takes the weights of the paths."""
         first = len(parts) - len(piece.factors)
         now = [k for k, o in enumerate(piece.factors) if self._moment(o, piece.constraints) is When.NOW] or [0]
         return first + min(now, key=lambda k: len(parts[first + k].indices))
 
-    def _matrix_product(self, piece: Piece, free: Indices) -> Node | None:
+    def _matrix_product(self, piece: Piece, free: Indices) -> Array | None:
         """A coefficient times one site array, summed over the leading axes of the array: one matrix product."""
         if len(piece.operands) != 1 or piece.coefficient == 1:
             return None

@@ -12,7 +12,7 @@ from dmftsym.codegen.sources import SourceWriter
 from dmftsym.codegen.storage import tuple_code
 from dmftsym.codegen.tangent_kernels import TangentKernelCode, tangent_kernel_code
 from dmftsym.codegen.targets import TARGETS, Target
-from dmftsym.codegen.tree import Node
+from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before
 from dmftsym.program.axes import COLUMNS
@@ -162,7 +162,7 @@ class StatementWriter:
             return [head, f"{target} = {value} if {self.now.name} > 0 else {first}"]
         return [head, *self._after_start(store.target, f"{target} {'+=' if store.accumulate else '='} {value}")]
 
-    def _value(self, value: Formula | PathSum, free: tuple[Index, ...], store: Store) -> Node:
+    def _value(self, value: Formula | PathSum, free: tuple[Index, ...], store: Store) -> Array:
         if isinstance(value, PathSum):
             return self.pieces.piece(value.piece, free, value.averaged)
         arrays = self.arrays if store.first is None else self.later

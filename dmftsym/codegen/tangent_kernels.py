@@ -7,7 +7,7 @@ from sympy import Expr, Mul, Symbol
 from dmftsym.codegen.kernels import ElementPrinter, element, listed, number, wrapped
 from dmftsym.codegen.places import size_code
 from dmftsym.codegen.printers import FormulaPrinter
-from dmftsym.codegen.tree import Node
+from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import entries_of
 from dmftsym.program.axes import COLUMNS
@@ -24,7 +24,7 @@ class TangentKernelCode:
 
     name: str
     signature: tuple[str, ...]
-    arguments: tuple[Node, ...]
+    arguments: tuple[Array, ...]
     column: str
     paths_of: str
     lines: tuple[str, ...]

@@ -5,23 +5,26 @@ Everything that one target has and another lacks is a method of `Target`, or sta
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from dmftsym.codegen.cuda_kernels import cuda_kernel_code
 from dmftsym.codegen.kernels import KernelCode, kernel_code
-from dmftsym.codegen.tree import Node
+from dmftsym.codegen.tree import Array
 
 
 @dataclass(frozen=True)
 class Target:
     """Code for NumPy on the host; a subclass says what another target writes instead.
 
-    `xp` is the name of the array namespace in generated code, `kernel` prints an elementwise kernel.
+    `xp` is the name of the array namespace in generated code, `kernel` prints an elementwise kernel, `folders` are
+    where its templates are: a path, or the name of a target; without any, its own name.
     """
 
     name: str
     xp: str
     kernel: Callable[..., KernelCode]
+    folders: tuple[str | Path, ...] = ()
     fuses_changes: ClassVar[bool] = True  # first-order changes of a site share a kernel with their averages
 
     # --- sums over arrays over sample paths -------------------------------------------------------
@@ -46,7 +49,7 @@ class Target:
         """A `product` as one factor."""
         return f"({product})"
 
-    def takes_weights(self, array: Node) -> bool:
+    def takes_weights(self, array: Array) -> bool:
         """Whether the weights of the paths can be multiplied to an array before a sum."""
         return True
 
@@ -145,7 +148,7 @@ class DeviceTarget(Target):
         """A call is one factor."""
         return product
 
-    def takes_weights(self, array: Node) -> bool:
+    def takes_weights(self, array: Array) -> bool:
         """Not a history, which may wait on the host."""
         return not array.reads_history()
 

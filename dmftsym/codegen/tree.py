@@ -15,14 +15,17 @@ from dmftsym.errors import CodegenError
 from dmftsym.language.symbols import Axis, Index, Parameter, Size, Tensor
 
 
+_PATHS = "(path)"  # which no user's axis is called
+
+
 def path_index(site: str) -> Index:
     """The index of the sample paths of a site, which is the last one of its arrays."""
-    return Index("path", Axis("path", f"paths_{site}"))
+    return Index("path", Axis(_PATHS, f"paths_{site}"))
 
 
 def is_path(index: Index) -> bool:
     """Whether an index runs over the sample paths of a site."""
-    return index.axis.name == "path"
+    return index.axis.name == _PATHS
 
 
 def history_of(tensor: Tensor) -> str:
@@ -31,12 +34,12 @@ def history_of(tensor: Tensor) -> str:
 
 
 @dataclass(frozen=True)
-class Node:
+class Array:
     """An array; `indices` are those of its axes, in order."""
 
     indices: tuple[Index, ...]
 
-    def children(self) -> tuple["Node", ...]:
+    def children(self) -> tuple["Array", ...]:
         """The arrays that it is made of."""
         return ()
 
@@ -44,7 +47,7 @@ class Node:
         """The names that it reads beside those of its children."""
         return []
 
-    def walk(self) -> Iterator["Node"]:
+    def walk(self) -> Iterator["Array"]:
         """The node, and all below it."""
         yield self
         for child in self.children():
@@ -68,7 +71,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Named(Node):
+class Named(Array):
     """A whole array; `history`: it keeps all times of the sample paths."""
 
     name: str
@@ -80,13 +83,13 @@ class Named(Node):
 
 
 @dataclass(frozen=True)
-class Cut(Node):
+class Cut(Array):
     """A slice: what stands in its places; axes without a place are whole. An index can be that of two axes."""
 
     of: Named
     places: tuple[Place, ...]
 
-    def children(self) -> tuple[Node, ...]:
+    def children(self) -> tuple[Array, ...]:
         """The array."""
         return (self.of,)
 
@@ -96,12 +99,12 @@ class Cut(Node):
 
 
 @dataclass(frozen=True)
-class _Of(Node):
+class _Of(Array):
     """An operation on one array."""
 
-    of: Node
+    of: Array
 
-    def children(self) -> tuple[Node, ...]:
+    def children(self) -> tuple[Array, ...]:
         """That array."""
         return (self.of,)
 
@@ -141,9 +144,9 @@ class Totalled(_Of):
 class Scaled(_Of):
     """A number (or an array with some of the axes) times an array."""
 
-    factor: Node
+    factor: Array
 
-    def children(self) -> tuple[Node, ...]:
+    def children(self) -> tuple[Array, ...]:
         """The factor and the array."""
         return self.factor, self.of
 
@@ -163,7 +166,7 @@ class OfMatrix(_Of):
 
 
 @dataclass(frozen=True)
-class Identity(Node):
+class Identity(Array):
     """One at equal indices, else zero."""
 
     axis: Axis
@@ -174,13 +177,13 @@ class Identity(Node):
 
 
 @dataclass(frozen=True)
-class Formula(Node):
+class Formula(Array):
     """An elementwise formula; `leaves` are the parts of it that are arrays."""
 
     body: Expr
-    leaves: tuple[tuple[Expr, Node], ...]
+    leaves: tuple[tuple[Expr, Array], ...]
 
-    def children(self) -> tuple[Node, ...]:
+    def children(self) -> tuple[Array, ...]:
         """The arrays."""
         return tuple(node for _, node in self.leaves)
 
@@ -198,12 +201,12 @@ class Formula(Node):
 
 
 @dataclass(frozen=True)
-class Many(Node):
+class Many(Array):
     """An operation on several arrays."""
 
-    parts: tuple[Node, ...]
+    parts: tuple[Array, ...]
 
-    def children(self) -> tuple[Node, ...]:
+    def children(self) -> tuple[Array, ...]:
         """Those arrays."""
         return self.parts
 
@@ -242,10 +245,10 @@ class Average(Many):
 class TensorDot(_Of):
     """`factor` times an array over sample paths, summed over its last axes and the first `count` of the array."""
 
-    factor: Node
+    factor: Array
     count: int
 
-    def children(self) -> tuple[Node, ...]:
+    def children(self) -> tuple[Array, ...]:
         """The factor and the array."""
         return self.factor, self.of
 
@@ -270,7 +273,7 @@ class Broadcast(Shaped):
 
 
 @dataclass(frozen=True)
-class Zeros(Node):
+class Zeros(Array):
     """An array of zeros."""
 
     shape: tuple[Length, ...]
@@ -287,7 +290,7 @@ class Concatenated(Many):
     axis: int
 
 
-def lined_up(node: Node, indices: tuple[Index, ...]) -> Node:
+def lined_up(node: Array, indices: tuple[Index, ...]) -> Array:
     """The array with the given axes: in this order, new ones where it has none. Raises `CodegenError` if one lacks."""
     if node.indices == indices:
         return node
@@ -297,6 +300,6 @@ def lined_up(node: Node, indices: tuple[Index, ...]) -> Node:
     return LinedUp(indices, node)
 
 
-def before_start(node: Node, now: Index) -> Node:
+def before_start(node: Array, now: Index) -> Array:
     """The array, zero before time 0 if it reads the previous time."""
     return BeforeStart(node.indices, node, now) if node.reads_before() else node
