@@ -10,11 +10,11 @@ from dmftsym.codegen.adjoint_storage import (
     stored_fresh,
 )
 from dmftsym.codegen.influences import influence_tables
-from dmftsym.codegen.places import size_code
+from dmftsym.codegen.places import REST, length, size_code
 from dmftsym.codegen.sources import group_size, normals_of
 from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of, without_unused
-from dmftsym.codegen.tree import Einsum
+from dmftsym.codegen.tree import Einsum, Shaped
 from dmftsym.language.symbols import Entry
 from dmftsym.linearise.records import Influences
 from dmftsym.program.axes import COLUMNS
@@ -164,14 +164,14 @@ class AdjointPrinter:
             return [f"# {statement.equation}", sampled]
         *front, last = pieces.factors(piece, free)
         *summed, path = last.indices
-        product = Einsum((*free, *summed, path), tuple(front))
+        product = Shaped((), Einsum((*free, *summed, path), tuple(front)), (length(COLUMNS), REST, length(path.axis)))
         first = text(product if piece.scalar == 1 else pieces.scaled(piece, product))
-        shape = f"paths_{target.site}"
+        second = text(Shaped((), last, (REST, length(path.axis))))
         return [
             f"# {statement.equation}",
             f'if "{target.site}" in closed:',
-            f"    first_{target.site}.append({first}.reshape(columns, -1, {shape}))",
-            f"    second_{target.site}.append({text(last)}.reshape(-1, {shape}))",
+            f"    first_{target.site}.append({first})",
+            f"    second_{target.site}.append({second})",
             "else:",
             f"    {sampled}",
         ]

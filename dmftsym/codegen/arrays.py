@@ -6,8 +6,8 @@ from dmftsym.codegen import tree
 from dmftsym.codegen.array_printer import ArrayPrinter, place_text
 from dmftsym.codegen.places import place_of
 from dmftsym.codegen.places import size_code as size_code
-from dmftsym.codegen.targets import TARGETS, Target
-from dmftsym.codegen.tree import Array, MatrixFunction, before_start, lined_up
+from dmftsym.codegen.targets import HOST, Target
+from dmftsym.codegen.tree import Array, Formula, MatrixFunction, before_start, lined_up
 from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.sums import Binding, IndexSum
 from dmftsym.language.symbols import Entry, Index
@@ -24,7 +24,7 @@ class Arrays:
         """`lagged`: formulas that read the previous time are evaluated at time 0 too, where it counts as zero."""
         self.now, self.lagged = now, lagged
 
-    def formula(self, body: Expr, target: Indices, limits: Limits = ()) -> Array:
+    def formula(self, body: Expr, target: Indices, limits: Limits = ()) -> Formula:
         """The formula with the axes of `target`."""
         body = substitute_activations(body)
         leaves: dict[Expr, Array] = {}
@@ -83,7 +83,10 @@ class Arrays:
         covered = {i for part in parts for i in part.indices}
         if not set(target) <= covered or not set(term.bound) <= covered:
             return None
-        found = tree.Einsum(target, parts)
+        if not target and all(set(part.indices) == set(term.bound) for part in parts):
+            found: Array = tree.Totalled((), self.formula(Mul(*inner), term.bound, limits))
+        else:
+            found = tree.Einsum(target, parts)
         return found if outer == 1 else tree.Scaled(target, found, self.formula(outer, target, limits))
 
     def _operand(self, factor: Expr, limits: Limits) -> Array:
@@ -100,7 +103,7 @@ def slot_code(slot: Index, argument: Expr, now: Index, limits: Limits, where: st
 class ArrayFormula:
     """Prints functions of order parameters, data and parameters as array expressions."""
 
-    def __init__(self, now: Index, target: Target = TARGETS["numba"], lagged: bool = True):
+    def __init__(self, now: Index, target: Target = HOST, lagged: bool = True):
         self.now, self.xp = now, target.xp
         self.arrays, self.printer = Arrays(now, lagged), ArrayPrinter(target)
 

@@ -2,14 +2,12 @@
 
 from dmftsym.codegen import tree
 from dmftsym.codegen.arrays import Arrays, Indices
-from dmftsym.codegen.places import Length, length, size_code
+from dmftsym.codegen.places import REST, Length, length, size_code
 from dmftsym.codegen.tree import Array
 from dmftsym.derivation.process import Source
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term
 from dmftsym.program.sources import SourceGroup
-
-REST = Length()
 
 
 def length_of(*sources: Source) -> Length:
@@ -71,7 +69,6 @@ class Covariances:
         spatial = [[i for i in e.indices if not (isinstance(i, Index) and i.is_time)] for e in (left, right)]
         target = (*lead, *spatial[0], *(right.times[:1] if evolving else ()), *spatial[1])
         found = self.arrays.total(terms, target, limits)
-        only = terms[0].body if len(terms) == 1 else None
-        if target and isinstance(only, Entry) and len(only.atoms(Index) - {self.now}) == len(target):
+        if target and set(target) <= found.spans():
             return found
         return tree.Broadcast(target, found, tuple(self.upto_now if i.is_time else length(i.axis) for i in target))

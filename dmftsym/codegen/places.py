@@ -110,6 +110,9 @@ class Length:
         return " + ".join("*".join(product) or "1" for product in self.products) or "-1"
 
 
+REST = Length()
+
+
 def size_code(axis: Axis) -> str:
     """The variable (or number) that holds the length of an axis; the time axis has ``steps``."""
     return "steps" if axis.is_time else axis.size

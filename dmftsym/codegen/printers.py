@@ -68,6 +68,12 @@ class FormulaPrinter(PythonCodePrinter):
             return self._print(item)
         return super().parenthesize(item, level, strict)
 
+    def _as_ordered_terms(self, expr, order=None):
+        """A term without a sign comes first."""
+        terms = super()._as_ordered_terms(expr, order)
+        first = next((k for k, term in enumerate(terms) if not term.could_extract_minus_sign()), 0)
+        return [terms[first], *terms[:first], *terms[first + 1 :]]
+
     def _print_Symbol(self, expr):
         return expr.name
 

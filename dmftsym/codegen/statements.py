@@ -11,7 +11,7 @@ from dmftsym.codegen.places import place_of, size_code
 from dmftsym.codegen.sources import SourceWriter
 from dmftsym.codegen.storage import tuple_code
 from dmftsym.codegen.tangent_kernels import TangentKernelCode, tangent_kernel_code
-from dmftsym.codegen.targets import TARGETS, Target
+from dmftsym.codegen.targets import HOST, Target
 from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before
@@ -42,7 +42,7 @@ class StatementWriter:
         program: Program,
         kernels: dict[str, KernelCode | TangentKernelCode] | None = None,
         variant: str = "",
-        target: Target = TARGETS["numba"],
+        target: Target = HOST,
     ):
         self.program, self.now, self.variant, self.target = program, program.grid.now, variant, target
         self.xp, self.printer = target.xp, ArrayPrinter(target)

@@ -26,6 +26,7 @@ class Target:
     kernel: Callable[..., KernelCode]
     folders: tuple[str | Path, ...] = ()
     fuses_changes: ClassVar[bool] = True  # first-order changes of a site share a kernel with their averages
+    operators: ClassVar[bool] = True  # products of matrices with arrays over sample paths are written with @
 
     # --- sums over arrays over sample paths -------------------------------------------------------
 
@@ -127,6 +128,7 @@ class DeviceTarget(Target):
     """
 
     fuses_changes: ClassVar[bool] = False
+    operators: ClassVar[bool] = False
 
     def einsum(self, subscripts: str, arrays: str) -> str:
         """A sum of products in which arrays over sample paths take part."""
@@ -204,7 +206,5 @@ class DeviceTarget(Target):
         return f"{self.xp}.asnumpy(opened_{name})"
 
 
-TARGETS = {
-    "numba": Target("numba", "np", kernel_code),
-    "cupy": DeviceTarget("cupy", "cp", cuda_kernel_code),
-}
+HOST = Target("numba", "np", kernel_code)  # whose words are those of NumPy
+TARGETS = {target.name: target for target in (HOST, DeviceTarget("cupy", "cp", cuda_kernel_code))}

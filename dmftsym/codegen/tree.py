@@ -14,7 +14,6 @@ from dmftsym.codegen.places import Length, Place, is_before, length, names_in
 from dmftsym.errors import CodegenError
 from dmftsym.language.symbols import Axis, Index, Parameter, Size, Tensor
 
-
 _PATHS = "(path)"  # which no user's axis is called
 
 
@@ -56,6 +55,10 @@ class Array:
     def names(self) -> tuple[str, ...]:
         """The arrays, sizes and numbers that it reads, each once."""
         return tuple(dict.fromkeys(name for node in self.walk() for name in node.own_names()))
+
+    def spans(self) -> set[Index]:
+        """The indices along which it has all its entries, instead of one that stands for them."""
+        return set(self.indices)
 
     def reads_before(self) -> bool:
         """Whether it reads the previous time."""
@@ -129,6 +132,10 @@ class Diagonal(_Of):
 class LinedUp(_Of):
     """The axes in another order, and new ones of length one."""
 
+    def spans(self) -> set[Index]:
+        """Those of the array."""
+        return self.of.spans()
+
 
 @dataclass(frozen=True)
 class OverPaths(_Of):
@@ -139,16 +146,9 @@ class OverPaths(_Of):
 class Totalled(_Of):
     """The sum over the last axes."""
 
-
-@dataclass(frozen=True)
-class Scaled(_Of):
-    """A number (or an array with some of the axes) times an array."""
-
-    factor: Array
-
-    def children(self) -> tuple[Array, ...]:
-        """The factor and the array."""
-        return self.factor, self.of
+    def spans(self) -> set[Index]:
+        """Those of the array that are left."""
+        return self.of.spans() & set(self.indices)
 
 
 class MatrixFunction(Enum):
@@ -187,6 +187,10 @@ class Formula(Array):
         """The arrays."""
         return tuple(node for _, node in self.leaves)
 
+    def spans(self) -> set[Index]:
+        """Those of all its arrays."""
+        return {index for _, leaf in self.leaves for index in leaf.spans()}
+
     def own_names(self) -> list[str]:
         """The numbers that stand in the formula itself."""
         found: set[str] = set()
@@ -198,6 +202,21 @@ class Formula(Array):
             elif isinstance(part, Parameter | Size | Symbol):
                 found.add(part.name)
         return sorted(found)
+
+
+@dataclass(frozen=True)
+class Scaled(_Of):
+    """A number (or an array with some of the axes) times an array."""
+
+    factor: Formula
+
+    def children(self) -> tuple[Array, ...]:
+        """The factor and the array."""
+        return self.factor, self.of
+
+    def spans(self) -> set[Index]:
+        """Those of the factor and the array."""
+        return self.factor.spans() | self.of.spans()
 
 
 @dataclass(frozen=True)
@@ -215,6 +234,10 @@ class Many(Array):
 class Sum(Many):
     """The sum of arrays, zero without any."""
 
+    def spans(self) -> set[Index]:
+        """Those of all arrays."""
+        return {index for part in self.parts for index in part.spans()}
+
 
 @dataclass(frozen=True)
 class Einsum(Many):
@@ -222,7 +245,7 @@ class Einsum(Many):
 
 
 @dataclass(frozen=True)
-class Average(Many):
+class Average(Einsum):
     """The product of arrays, summed over the weighted paths of a site and the other indices that the result lacks.
 
     `smallest` of the arrays best takes the weights.
@@ -239,6 +262,17 @@ class Average(Many):
     def weights(self) -> Named:
         """The weights of the paths."""
         return Named((path_index(self.site),), f"weight_{self.site}")
+
+
+@dataclass(frozen=True)
+class Weighted(_Of):
+    """An array times the weights of its paths."""
+
+    weights: Named
+
+    def children(self) -> tuple[Array, ...]:
+        """The array and the weights."""
+        return self.of, self.weights
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from sympy import KroneckerDelta, exp
+from sympy import KroneckerDelta, exp, tanh
 
 import dmftsym as ds
 from dmftsym.codegen import tree
@@ -14,6 +14,7 @@ from dmftsym.codegen.arrays import ArrayFormula, Arrays
 from dmftsym.codegen.places import All, Moment, Number, Part
 from dmftsym.codegen.targets import TARGETS
 from dmftsym.errors import CodegenError
+from dmftsym.language.sums import sum_over
 from dmftsym.language.terms import Before, Term
 from dmftsym.program.times import When
 
@@ -147,6 +148,27 @@ def test_the_loops_would_see_exchanged_indices(values):
 def test_an_index_that_the_result_lacks_is_an_error():
     with pytest.raises(CodegenError, match="W"):
         ArrayFormula(t).sum_of_terms((Term(W[mu, a]),), (mu,))
+
+
+# as one would write them by hand
+READABLE = {
+    "0.5*np.sum((y - f[:, t])**2)": (Term((y[mu] - f[mu, t]) ** 2 / 2, (mu,)), ()),
+    "y - f[:, t]": (Term(y[mu] - f[mu, t]), (mu,)),
+    "(A @ y)/g": (Term(A[mu, nu] * y[nu] / g, (nu,)), (mu,)),
+    "y @ A": (Term(A[nu, mu] * y[nu], (nu,)), (mu,)),
+    "A @ W": (Term(A[mu, nu] * W[nu, a], (nu,)), (mu, a)),
+    "(g + 1)*(A @ y)": (Term((g + 1) * A[mu, nu] * y[nu], (nu,)), (mu,)),
+    "-2*np.sum(V)/(g + 1)": (Term(-2 * V[a] / (g + 1), (a,)), ()),
+    "np.tanh(A @ y)**2": (Term(tanh(sum_over(nu)(A[mu, nu] * y[nu])) ** 2), (mu,)),
+    "(A @ y)*y": (Term(y[mu] * sum_over(nu)(A[mu, nu] * y[nu])), (mu,)),
+    "y[:, None] - W": (Term(y[mu] - W[mu, a]), (mu, a)),
+}
+
+
+@pytest.mark.parametrize("expected", READABLE)
+def test_formulas_are_written_as_by_hand(expected):
+    term, target = READABLE[expected]
+    assert ArrayFormula(t).sum_of_terms((term,), target) == expected
 
 
 # --- the tree itself --------------------------------------------------------------------------------------
