@@ -1,6 +1,5 @@
 """Array operations as text: one rule a node, and the target's word where targets differ."""
 
-from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from sympy import Expr, Mul, Rational, Symbol
@@ -99,31 +98,64 @@ class ArrayPrinter:
         self.target, self.xp = target, target.xp
         self.formulas = FormulaPrinter(array=True, xp=target.xp)
 
-    @singledispatchmethod
     def text(self, node: Array) -> str:
-        """The source of a node."""
+        """The source of an array."""
+        if product := self._product(node):
+            return " @ ".join(self._factor(part, "Atom") for part in product)
+        match node:
+            case tree.Named():
+                return node.name
+            case tree.Cut():
+                return subscripted(node.of.name, [place_text(p) for p in node.places])
+            case tree.BeforeStart():
+                return f"_before({self.text(node.of)}, {node.now.name})"
+            case tree.LinedUp():
+                return self._lined_up(node)
+            case tree.OverPaths():
+                return f"{self._factor(node.of, 'Atom')}[..., None]"
+            case tree.OfMatrix():
+                return f"_{node.function.value}({self.text(node.of)})"
+            case tree.Formula():
+                return self.formulas.formula(self._replaced(node, node.body))
+            case tree.Sum():
+                return total_text([self.text(part) for part in node.parts])
+            case tree.Scaled():
+                return self._scaled(node)
+            case tree.Weighted():
+                return f"{self._factor(node.of)}*{node.weights.name}"
+            case tree.Einsum():
+                return self._einsum(node)
+            case tree.TensorDot():
+                return self.target.tensordot(self.text(node.factor), self.text(node.of), node.count)
+            case tree.Broadcast() if node.shape:
+                return f"{self.xp}.broadcast_to({self.text(node.of)}, {tuple_text(node.shape)})"
+            case tree.Broadcast():
+                return f"{self.xp}.array({self.text(node.of)})"
+            case tree.Shaped():
+                return f"{self._factor(node.of, 'Atom')}.reshape({', '.join(map(str, node.shape))})"
+        return f"{self.xp}.{self._call(node)}"
+
+    def _call(self, node: Array) -> str:
+        """Arrays that are calls of a function of the array namespace."""
+        match node:
+            case tree.Identity():
+                return f"eye({size_code(node.axis)})"
+            case tree.Zeros():
+                return f"zeros({tuple_text(node.shape)})"
+            case tree.Concatenated():
+                return f"concatenate([{', '.join(map(self.text, node.parts))}], axis={node.axis})"
+            case tree.Diagonal():
+                letters = {index: chr(ord("a") + k) for k, index in enumerate(node.indices)}
+                source = "".join(letters[i] for i in node.of.indices)
+                return f'einsum("{source}->{"".join(letters.values())}", {self.text(node.of)})'
+            case tree.Totalled():
+                axes = tuple(range(len(node.indices) - len(node.of.indices), 0))
+                whole = not node.indices and node.of.spans() == set(node.of.indices)
+                over = "" if whole else f", axis={axes if len(axes) > 1 else axes[0]}"
+                return f"sum({self.text(node.of)}{over})"
         raise TypeError(f"no rule prints {node!r}")
 
-    @text.register
-    def _(self, node: tree.Named) -> str:
-        return node.name
-
-    @text.register
-    def _(self, node: tree.Cut) -> str:
-        return subscripted(node.of.name, [place_text(p) for p in node.places])
-
-    @text.register
-    def _(self, node: tree.BeforeStart) -> str:
-        return f"_before({self.text(node.of)}, {node.now.name})"
-
-    @text.register
-    def _(self, node: tree.Diagonal) -> str:
-        letters = {index: chr(ord("a") + k) for k, index in enumerate(node.indices)}
-        source = "".join(letters[i] for i in node.of.indices)
-        return f'{self.xp}.einsum("{source}->{"".join(letters.values())}", {self.text(node.of)})'
-
-    @text.register
-    def _(self, node: tree.LinedUp) -> str:
+    def _lined_up(self, node: tree.LinedUp) -> str:
         found = node.of
         order = [i for i in node.indices if i in found.indices]
         if order == list(found.indices) and isinstance(found, tree.Named | tree.Cut):
@@ -142,18 +174,6 @@ class ArrayPrinter:
                 waiting = waiting[waiting.index(index) + 1 :]
             codes.append(place_text(place))
         return subscripted(name, codes + ["None"] * (len(waiting) if found.indices else 0))
-
-    @text.register
-    def _(self, node: tree.OverPaths) -> str:
-        return f"{self._factor(node.of, 'Atom')}[..., None]"
-
-    @text.register
-    def _(self, node: tree.Identity) -> str:
-        return f"{self.xp}.eye({size_code(node.axis)})"
-
-    @text.register
-    def _(self, node: tree.OfMatrix) -> str:
-        return f"_{node.function.value.replace(' ', '_')}({self.text(node.of)})"
 
     # --- sums and products ------------------------------------------------------------------------
 
@@ -188,23 +208,7 @@ class ArrayPrinter:
         code, level = self.text(leaf), self._level(leaf)
         return Symbol(code, real=True) if level == PRECEDENCE["Atom"] else _Leaf(code, level)
 
-    @text.register
-    def _(self, node: tree.Formula) -> str:
-        return self.formulas.formula(self._replaced(node, node.body))
-
-    @text.register
-    def _(self, node: tree.Sum) -> str:
-        return total_text([self.text(part) for part in node.parts])
-
-    @text.register
-    def _(self, node: tree.Totalled) -> str:
-        axes = tuple(range(len(node.indices) - len(node.of.indices), 0))
-        whole = not node.indices and node.of.spans() == set(node.of.indices)
-        over = "" if whole else f", axis={axes if len(axes) > 1 else axes[0]}"
-        return f"{self.xp}.sum({self.text(node.of)}{over})"
-
-    @text.register
-    def _(self, node: tree.Scaled) -> str:
+    def _scaled(self, node: tree.Scaled) -> str:
         factors = Mul.make_args(node.factor.body)
         below = [f for f in factors if f.is_Pow and f.exp.is_Rational and f.exp < 0]
         above, below = (
@@ -215,33 +219,19 @@ class ArrayPrinter:
         if above == -1:
             code = f"-{code}"
         elif above != 1:
-            front = self.formulas.formula(above)
-            code = f"({front})*{code}" if above.is_Add else f"{front}*{code}"
+            code = f"{self.formulas.factor(above)}*{code}"
         if below == 1:
             return code
         under = self.formulas.formula(below)
         return f"{code}/({under})" if _level_of(below) <= PRECEDENCE["Mul"] else f"{code}/{under}"
 
-    @text.register
-    def _(self, node: tree.Weighted) -> str:
-        return f"{self._factor(node.of)}*{node.weights.name}"
-
-    @text.register
-    def _(self, node: tree.Einsum) -> str:
-        if product := self._product(node):
-            return " @ ".join(self._factor(part, "Atom") for part in product)
+    def _einsum(self, node: tree.Einsum) -> str:
         parts = self._parts(node)
         subscripts = _subscripts([part.indices for part in parts], node.indices)
         arrays = ", ".join(map(self.text, parts))
         if node.over_paths():
             return self.target.einsum(subscripts, arrays)
         return f'{self.xp}.einsum("{subscripts}", {arrays}, optimize=True)'
-
-    @text.register
-    def _(self, node: tree.TensorDot) -> str:
-        if product := self._product(node):
-            return " @ ".join(self._factor(part, "Atom") for part in product)
-        return self.target.tensordot(self.text(node.factor), self.text(node.of), node.count)
 
     def _parts(self, node: tree.Einsum) -> tuple[Array, ...]:
         """What is multiplied, with the weights of the paths if it is an average."""
@@ -266,26 +256,6 @@ class ArrayPrinter:
                 moved = lambda pair: sum(isinstance(part, tree.LinedUp) for part in pair)
                 return min(filter(None, both), key=moved, default=None)
         return None
-
-    # --- blocks of matrices -----------------------------------------------------------------------
-
-    @text.register
-    def _(self, node: tree.Shaped) -> str:
-        return f"{self._factor(node.of, 'Atom')}.reshape({', '.join(map(str, node.shape))})"
-
-    @text.register
-    def _(self, node: tree.Broadcast) -> str:
-        if not node.shape:
-            return f"{self.xp}.array({self.text(node.of)})"
-        return f"{self.xp}.broadcast_to({self.text(node.of)}, {tuple_text(node.shape)})"
-
-    @text.register
-    def _(self, node: tree.Zeros) -> str:
-        return f"{self.xp}.zeros({tuple_text(node.shape)})"
-
-    @text.register
-    def _(self, node: tree.Concatenated) -> str:
-        return f"{self.xp}.concatenate([{', '.join(map(self.text, node.parts))}], axis={node.axis})"
 
 
 def _matrices(one: Array, other: Array, indices: Indices) -> tuple[Array, Array] | None:

@@ -72,7 +72,7 @@ class Pieces:
         covered = {i for part in parts for i in part.indices}
         present = tuple(i for i in free if i in covered)
         if averaged:
-            product: Array = tree.Average(present, parts, piece.site, self._smallest(piece, parts))
+            product: Array = tree.Average(present, parts, tree.weights_of(piece.site), self._smallest(piece, parts))
         elif len(parts) == 1 and parts[0].indices == (*present, path):
             product = parts[0]
         else:

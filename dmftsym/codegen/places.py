@@ -82,16 +82,6 @@ def is_before(place: Place) -> bool:
     return isinstance(place, PassBefore) or (isinstance(place, Moment) and place.when is When.LAG)
 
 
-def names_in(place: Place) -> list[str]:
-    """The names that a place reads."""
-    if isinstance(place, Part):
-        last = place.part == place.whole.parts[-1]
-        return [name for axis in (*place.before, *[place.part] * (not last)) for name in length(axis).names]
-    if isinstance(place, Moment) and place.when is not When.INITIAL:
-        return [place.now.name]
-    return [place.index.name] if isinstance(place, PassBefore) else []
-
-
 # --- lengths ----------------------------------------------------------------------------------------------------------
 
 
@@ -121,3 +111,22 @@ def size_code(axis: Axis) -> str:
 def length(*axes: Axis) -> Length:
     """The number of entries of an array with the given axes."""
     return Length((tuple(size_code(axis) for axis in axes),))
+
+
+def names_in(part) -> list[str]:
+    """The names that a place, a length, an axis or a time reads; of anything else none."""
+    match part:
+        case Length():
+            return part.names
+        case Axis():
+            return length(part).names
+        case Part():
+            last = part.part == part.whole.parts[-1]
+            return [name for axis in (*part.before, *[part.part] * (not last)) for name in length(axis).names]
+        case Moment():
+            return [] if part.when is When.INITIAL else [part.now.name]
+        case PassBefore():
+            return [part.index.name]
+        case Index():
+            return [part.name]
+    return []

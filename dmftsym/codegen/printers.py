@@ -62,6 +62,10 @@ class FormulaPrinter(PythonCodePrinter):
             raise CodegenError(f"{expr} holds the imaginary unit I")
         return self.doprint(expr)
 
+    def factor(self, expr: Expr) -> str:
+        """The formula as the first factor of a product."""
+        return f"({self.formula(expr)})" if expr.is_Add else self.formula(expr)
+
     def parenthesize(self, item, level, strict=False):
         """Positive rationals are literals: they need no parentheses."""
         if item.is_Rational and item > 0:

@@ -64,7 +64,7 @@ class _Writer(ElementPrinter):
         if isinstance(update, Assign):
             rows: dict[str, str] = {}
             target = self._row_element(update.target, rows)
-            value = self._formula(update.expression, rows)
+            value = self.printer.formula(self._hidden(update.expression, rows))
             return [comment, *self._loops(_spatial(update.target), _over_paths(rows, f"{target} = {value}"))]
         return [comment, *(self._average(update) if update.averaged else self._sum(update))]
 
@@ -79,7 +79,7 @@ class _Writer(ElementPrinter):
             target = self._row_element(contract.target, rows)
             value = "*".join(self._row_element(o, rows) for o in piece.factors)
             factor = piece.scalar * piece.coefficient
-            before = [] if factor == 1 else [f"path_factor = {self._formula(factor, {})}"]
+            before = [] if factor == 1 else [f"path_factor = {self.printer.formula(self._hidden(factor, {}))}"]
             update = f"{target} += {'*'.join([*['path_factor'] * len(before), *[value] * bool(value)])}"
             inner += self._loops(_bound(piece, own), [*before, *_over_paths(rows, update)])
         return self._loops(own, inner)
@@ -97,15 +97,16 @@ class _Writer(ElementPrinter):
             value = "*".join(["path_weight[path]", *[self._row_element(o, rows) for o in piece.factors]])
             factor = piece.scalar * piece.coefficient
             body = ["path_sum = 0.0", *_over_paths(rows, f"path_sum += {value}")]
-            body.append(f"{part} += {'' if factor == 1 else f'({self._formula(factor, {})})*'}path_sum")
+            front = "" if factor == 1 else f"{self.printer.factor(self._hidden(factor, {}))}*"
+            body.append(f"{part} += {front}path_sum")
             inner += self._loops(_bound(piece, own), body)
         return self._loops(own, inner)
 
-    def _formula(self, expression: Expr, rows: dict[str, str]) -> str:
+    def _hidden(self, expression: Expr, rows: dict[str, str]) -> Expr:
+        """A formula whose symbols are source."""
         local = [e for e in entries_of(expression) if e.tensor.site]
         symbols = {e: Symbol(self._row_element(e, rows), real=True) for e in local}
-        hidden = self.with_source_names(expression.xreplace(symbols))
-        return self.printer.formula(hidden)
+        return self.with_source_names(expression.xreplace(symbols))
 
     def _row_element(self, entry: Entry, rows: dict[str, str]) -> str:
         """One value of a site array, taken from a row: the slice of this column and block, noted in `rows`."""

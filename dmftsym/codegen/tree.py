@@ -5,12 +5,12 @@ a formula reads, whether it needs the previous time, and whether it waits for a 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 
 from sympy import Expr, Symbol, preorder_traversal
 
-from dmftsym.codegen.places import Length, Place, is_before, length, names_in
+from dmftsym.codegen.places import Length, Place, is_before, names_in
 from dmftsym.errors import CodegenError
 from dmftsym.language.symbols import Axis, Index, Parameter, Size, Tensor
 
@@ -20,6 +20,11 @@ _PATHS = "(path)"  # which no user's axis is called
 def path_index(site: str) -> Index:
     """The index of the sample paths of a site, which is the last one of its arrays."""
     return Index("path", Axis(_PATHS, f"paths_{site}"))
+
+
+def weights_of(site: str) -> "Named":
+    """The weights of the sample paths of a site."""
+    return Named((path_index(site),), f"weight_{site}")
 
 
 def is_path(index: Index) -> bool:
@@ -38,19 +43,23 @@ class Array:
 
     indices: tuple[Index, ...]
 
-    def children(self) -> tuple["Array", ...]:
-        """The arrays that it is made of."""
-        return ()
+    def own(self) -> list:
+        """What it is made of: other arrays, places, lengths, expressions."""
+        waiting, found = [getattr(self, f.name) for f in fields(self)[1:]], []
+        for value in waiting:
+            waiting.extend(value) if isinstance(value, tuple) else found.append(value)
+        return found
 
     def own_names(self) -> list[str]:
-        """The names that it reads beside those of its children."""
-        return []
+        """The names that it reads beside those of the arrays that it is made of."""
+        return [name for part in self.own() for name in names_in(part)]
 
     def walk(self) -> Iterator["Array"]:
         """The node, and all below it."""
         yield self
-        for child in self.children():
-            yield from child.walk()
+        for part in self.own():
+            if isinstance(part, Array):
+                yield from part.walk()
 
     def names(self) -> tuple[str, ...]:
         """The arrays, sizes and numbers that it reads, each once."""
@@ -92,14 +101,6 @@ class Cut(Array):
     of: Named
     places: tuple[Place, ...]
 
-    def children(self) -> tuple[Array, ...]:
-        """The array."""
-        return (self.of,)
-
-    def own_names(self) -> list[str]:
-        """Those of the places."""
-        return [name for place in self.places for name in names_in(place)]
-
 
 @dataclass(frozen=True)
 class _Of(Array):
@@ -107,20 +108,12 @@ class _Of(Array):
 
     of: Array
 
-    def children(self) -> tuple[Array, ...]:
-        """That array."""
-        return (self.of,)
-
 
 @dataclass(frozen=True)
 class BeforeStart(_Of):
     """Values at the previous time, which are zero before time 0."""
 
     now: Index
-
-    def own_names(self) -> list[str]:
-        """The present time."""
-        return [self.now.name]
 
 
 @dataclass(frozen=True)
@@ -154,8 +147,8 @@ class Totalled(_Of):
 class MatrixFunction(Enum):
     """Functions of symmetric matrices, on the last two axes."""
 
-    LARGEST_EIGENVALUE = "largest eigenvalue"
-    LEADING_PROJECTOR = "leading projector"
+    LARGEST_EIGENVALUE = "largest_eigenvalue"
+    LEADING_PROJECTOR = "leading_projector"
 
 
 @dataclass(frozen=True)
@@ -171,10 +164,6 @@ class Identity(Array):
 
     axis: Axis
 
-    def own_names(self) -> list[str]:
-        """The size of the axis."""
-        return length(self.axis).names
-
 
 @dataclass(frozen=True)
 class Formula(Array):
@@ -182,10 +171,6 @@ class Formula(Array):
 
     body: Expr
     leaves: tuple[tuple[Expr, Array], ...]
-
-    def children(self) -> tuple[Array, ...]:
-        """The arrays."""
-        return tuple(node for _, node in self.leaves)
 
     def spans(self) -> set[Index]:
         """Those of all its arrays."""
@@ -210,10 +195,6 @@ class Scaled(_Of):
 
     factor: Formula
 
-    def children(self) -> tuple[Array, ...]:
-        """The factor and the array."""
-        return self.factor, self.of
-
     def spans(self) -> set[Index]:
         """Those of the factor and the array."""
         return self.factor.spans() | self.of.spans()
@@ -224,10 +205,6 @@ class Many(Array):
     """An operation on several arrays."""
 
     parts: tuple[Array, ...]
-
-    def children(self) -> tuple[Array, ...]:
-        """Those arrays."""
-        return self.parts
 
 
 @dataclass(frozen=True)
@@ -246,22 +223,13 @@ class Einsum(Many):
 
 @dataclass(frozen=True)
 class Average(Einsum):
-    """The product of arrays, summed over the weighted paths of a site and the other indices that the result lacks.
+    """The product of arrays, summed over the weighted paths and the other indices that the result lacks.
 
     `smallest` of the arrays best takes the weights.
     """
 
-    site: str
+    weights: Named
     smallest: int
-
-    def own_names(self) -> list[str]:
-        """The weights."""
-        return [self.weights.name]
-
-    @property
-    def weights(self) -> Named:
-        """The weights of the paths."""
-        return Named((path_index(self.site),), f"weight_{self.site}")
 
 
 @dataclass(frozen=True)
@@ -270,10 +238,6 @@ class Weighted(_Of):
 
     weights: Named
 
-    def children(self) -> tuple[Array, ...]:
-        """The array and the weights."""
-        return self.of, self.weights
-
 
 @dataclass(frozen=True)
 class TensorDot(_Of):
@@ -281,10 +245,6 @@ class TensorDot(_Of):
 
     factor: Array
     count: int
-
-    def children(self) -> tuple[Array, ...]:
-        """The factor and the array."""
-        return self.factor, self.of
 
 
 # --- blocks of matrices: their axes are groups of indices ---------------------------------------------------------
@@ -295,10 +255,6 @@ class Shaped(_Of):
     """The same numbers in another shape."""
 
     shape: tuple[Length, ...]
-
-    def own_names(self) -> list[str]:
-        """The sizes."""
-        return [name for each in self.shape for name in each.names]
 
 
 @dataclass(frozen=True)
@@ -311,10 +267,6 @@ class Zeros(Array):
     """An array of zeros."""
 
     shape: tuple[Length, ...]
-
-    def own_names(self) -> list[str]:
-        """The sizes."""
-        return [name for each in self.shape for name in each.names]
 
 
 @dataclass(frozen=True)

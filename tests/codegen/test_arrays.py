@@ -176,12 +176,12 @@ def test_formulas_are_written_as_by_hand(expected):
 PATHS = 4
 path = tree.path_index("one")
 h = tree.Named((mu, path), "h")
-weight = tree.Named((path,), "weight_one")
+weight = tree.weights_of("one")
 history = tree.Named((s, mu, path), "h_history", history=True)
 past, now = Moment(When.PAST, t), Moment(When.NOW, t)
 earlier = tree.Cut((s, mu, path), history, (past,))
 joint = tree.Named((i, j), "K")
-average = lambda *parts, target: tree.Average(target, parts, "one", 0)
+average = lambda *parts, target: tree.Average(target, parts, weight, 0)
 
 # a node, and the same in NumPy
 NODES = {
