@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from dmftsym.codegen.arrays import ArrayFormula, size_code
+from dmftsym.codegen.covariances import Covariances, length_of
 from dmftsym.codegen.targets import Target
 from dmftsym.derivation.process import Source
-from dmftsym.language.symbols import Entry, Index
-from dmftsym.language.terms import Before, Term
+from dmftsym.language.symbols import Index
 from dmftsym.lowering.schemes import BACK
 from dmftsym.program.axes import COLUMNS
 from dmftsym.program.sources import SourceGroup
@@ -21,6 +21,7 @@ class SourceWriter:
         pass before began.
         """
         self.now, self.formula, self.target = now, formula, target
+        self.covariances = Covariances(now, formula.arrays)
         self.twice, self.white_time = passes > 1, now.name if passes == 1 else BACK.name
 
     def covariance(self, group: SourceGroup, lead: tuple[Index, ...] = ()) -> str:
@@ -28,50 +29,7 @@ class SourceWriter:
 
         `lead` are indices in front: the columns, if the blocks hold first-order changes.
         """
-        size = ", ".join([*(i.axis.size for i in lead), group_size(group)])
-        if len(group.members) == 1:
-            return f"{self._block(group, *group.members * 2, lead)}.reshape({size}, -1)"
-        rows = []
-        for left in group.members:
-            shapes = [self._shape(group, left, right, lead) for right in group.members]
-            blocks = [
-                f"{self._block(group, left, right, lead)}.reshape({shape})"
-                for right, shape in zip(group.members, shapes, strict=True)
-            ]
-            rows.append(f"{self.formula.xp}.concatenate([{', '.join(blocks)}], axis=-1)")
-        return f"{self.formula.xp}.concatenate([{', '.join(rows)}], axis={len(lead)}).reshape({size}, -1)"
-
-    def _shape(self, group: SourceGroup, left: Source, right: Source, lead) -> str:
-        times = [f"{self.now.name} + 1"] if group.evolving else []
-        return ", ".join([*(i.axis.size for i in lead), _size(left), *times, _size(right)])
-
-    def _block(self, group: SourceGroup, left: Source, right: Source, lead) -> str:
-        evolving = group.evolving
-        for block in group.blocks:
-            if (block.left.tensor, block.right.tensor) == (left.tensor, right.tensor):
-                return self._block_code(block.left, block.right, block.terms, evolving, lead)
-            if (block.left.tensor, block.right.tensor) == (right.tensor, left.tensor):
-                if not evolving:
-                    return self._block_code(block.right, block.left, block.terms, False, lead)
-                swap = {block.left.times[0]: block.right.times[0], block.right.times[0]: block.left.times[0]}
-                terms = tuple(Term(t.body.xreplace(swap), t.bound, t.constraints) for t in block.terms)
-                return self._block_code(block.right.xreplace(swap), block.left.xreplace(swap), terms, True, lead)
-        return f"{self.formula.xp}.zeros(({self._shape(group, left, right, lead)}))"
-
-    def _block_code(self, left: Entry, right: Entry, terms, evolving: bool, lead) -> str:
-        """One block with the axes of both ends (and the earlier time between them)."""
-        constraints = (Before(right.times[0], self.now, True),) if evolving else ()
-        time = (right.times[0],) if evolving else ()
-        spatial = [[i for i in e.indices if not (isinstance(i, Index) and i.is_time)] for e in (left, right)]
-        target = (*lead, *spatial[0], *time, *spatial[1])
-        code = self.formula.sum_of_terms(terms, target, constraints)
-        if not target:
-            return f"{self.formula.xp}.array({code})"
-        only = terms[0].body if len(terms) == 1 else None
-        if isinstance(only, Entry) and len(only.atoms(Index) - {self.now}) == len(target):
-            return code
-        full = ", ".join(size_code(i.axis) if not i.is_time else f"{self.now.name} + 1" for i in target)
-        return f"{self.formula.xp}.broadcast_to({code}, ({full}{',' if len(target) == 1 else ''}))"
+        return self.formula.printer.text(self.covariances.matrix(group, lead))
 
     def draw(self, statement: Draw) -> list[str]:
         """The values of an evolving or white group of sources at this step."""
@@ -108,21 +66,17 @@ class SourceWriter:
     def _draw_member(self, group: SourceGroup, part: int, equation: str) -> list[str]:
         """The values at this step of one source of an evolving group, given those drawn before it."""
         name, now, member = group.name, self.now.name, group.members[part]
-        first = " + ".join(_size(m) for m in group.members[:part]) or "0"
-        blocks = [
-            f"{self._block(group, member, right, ())}.reshape({self._shape(group, member, right, ())})"
-            for right in group.members
-        ]
-        row = f"{self.formula.xp}.concatenate([{', '.join(blocks)}], axis=-1).reshape({_size(member)}, -1)"
+        first = " + ".join(str(length_of(m)) for m in group.members[:part]) or "0"
+        row = self.formula.printer.text(self.covariances.rows(group, member))
         last = part == len(group.members) - 1
         lines = [f"# {member.tensor[member.tensor.indices]}, one of several sources: {equation}", f"row = {row}"]
         begin = f"{now}*size_{name}" + (f" + {first}" if part else "")
         if self.twice:
-            lines.append(f"factor_{name}[{begin} :][:{_size(member)}] = 0.0")
-        before = self._rank_before(name, _size(member), part)
+            lines.append(f"factor_{name}[{begin} :][:{length_of(member)}] = 0.0")
+        before = self._rank_before(name, str(length_of(member)), part)
         lines += self.target.extend_factor(name, now, before, (member.tensor.name, first, last))
         rank = self.target.rank(name, now)
-        rows = f"factor_{name}[{begin} :][:{_size(member)}, :{rank}]"
+        rows = f"factor_{name}[{begin} :][:{length_of(member)}, :{rank}]"
         lines.append(f"drawn = {self.target.product(rows, f'normals_{name}[:{rank}]')}")
         return lines + self.members(replace(group, members=(member,)))
 
@@ -152,7 +106,7 @@ class SourceWriter:
         lines, start = [], ""
         for member in group.members:
             shape = ", ".join(size_code(i.axis) for i in member.tensor.indices if not i.is_time)
-            stop = f"{start} + {_size(member)}" if start else _size(member)
+            stop = f"{start} + {length_of(member)}" if start else str(length_of(member))
             rows = f"{start}:{stop}"
             cut = "drawn" if len(group.members) == 1 else f"drawn[:, {rows}]" if varied else f"drawn[{rows}]"
             if varied:
@@ -172,13 +126,9 @@ class SourceWriter:
         ]
 
 
-def _size(source) -> str:
-    return "*".join(size_code(i.axis) for i in source.tensor.indices if not i.is_time) or "1"
-
-
 def group_size(group: SourceGroup) -> str:
     """The number of jointly Gaussian values of a group at one time."""
-    return " + ".join(_size(m) for m in group.members)
+    return str(length_of(*group.members))
 
 
 def normals_of(group: SourceGroup, groups: tuple[SourceGroup, ...]) -> str:
