@@ -7,13 +7,14 @@ from sympy import Expr, Integer
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import NAMED, Activation, make_activation
+from dmftsym.language.disorder import RandomMatrix
 from dmftsym.language.display import latex_block, shortened
 from dmftsym.language.grammar import exact, names_in_formula, parse_expression
 from dmftsym.language.names import check_name
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, log_Z
 from dmftsym.language.symbols import Axis, Entry, Index, Kind, Parameter, Tensor
-from dmftsym.language.terms import count_indices, flatten
+from dmftsym.language.terms import count_indices, entries_of, flatten
 
 
 class Model:
@@ -34,6 +35,7 @@ class Model:
         self.definitions: dict[str, Expr] = {}
         self.outputs: list[str] = []
         self.sites: dict[str, Site] = {}
+        self.matrices: dict[str, RandomMatrix] = {}
         self.time_step: float | None = None
         self._action: Expr | None = None
 
@@ -217,23 +219,64 @@ class Model:
 
     # --- sites and action -------------------------------------------------------------------------
 
-    def site(self, name: str) -> Site:
-        """Open a population of statistically equal units with its own effective process."""
+    def site(self, name: str, *, size: Expr = 1) -> Site:
+        """Open a population of statistically equal units with its own effective process.
+
+        `size` is its relative size ν, the number of its units over the width N: a number or a parameter.
+        """
         self._check_name(name, "site", free=True)
-        self.sites[name] = Site(name, self)
+        size = exact(size, f"the size of site {name}")
+        if size.is_nonpositive or entries_of(size):
+            raise LanguageError(f"the size of site {name} is a positive number or a parameter, given: {size}")
+        self.sites[name] = Site(name, self, size)
         return self.sites[name]
+
+    def matrix(
+        self, name: str, rows: Site, columns: Site, *indices: Index, mean=0, variance=1, symmetry=0, latex: str = ""
+    ) -> RandomMatrix:
+        """Declare a random matrix between two sites: ``J = m.matrix("J", neuron, neuron, variance=g**2)``.
+
+        Its entries are independent and Gaussian with mean/N and variance/N, N the width; `symmetry` is the correlation
+        of J_ij and J_ji, where rows and columns are one site. With `indices` it is a family of independent matrices.
+        Raises `LanguageError`.
+        """
+        self._check_name(name, "matrix")
+        for what, site in (("rows", rows), ("columns", columns)):
+            if not isinstance(site, Site) or self.sites.get(site.name) is not site:
+                raise LanguageError(f"matrix {name}: its {what} are the units of a site of this model, given: {site!r}")
+        for index in indices:
+            if not isinstance(index, Index) or index.is_time:
+                raise LanguageError(f"matrix {name}: {index} is no index of a family")
+        moments = {"mean": mean, "variance": variance, "symmetry": symmetry}
+        values = {what: exact(value, f"the {what} of matrix {name}") for what, value in moments.items()}
+        for what, value in values.items():
+            if entries_of(value):
+                raise LanguageError(f"the {what} of matrix {name} is a number or a parameter, given: {value}")
+        if values["variance"].is_negative:
+            raise LanguageError(f"the variance of matrix {name} is negative, {variance}")
+        if values["symmetry"] != 0 and rows is not columns:
+            raise LanguageError(f"matrix {name}: J_ij and J_ji are correlated only where rows and columns are one site")
+        if values["symmetry"].is_number and abs(values["symmetry"]) > 1:
+            raise LanguageError(f"matrix {name}: the correlation of J_ij and J_ji is between -1 and 1, given: {symmetry}")
+        self.matrices[name] = RandomMatrix(name, rows, columns, **values, indices=tuple(indices), latex=latex)
+        return self.matrices[name]
 
     @property
     def action(self) -> Expr:
         """The action S, without the factor N: explicit terms and ν·log_Z(site) for every site.
 
-        If it is not set: −q̂ q for every order parameter that a site observes, and log_Z of every site.
+        If it is not set: −ν q̂ q for every order parameter that a site observes, and ν·log_Z of every site.
         """
         if self._action is not None:
             return self._action
         pairs = [t for t in self.tensors.values() if t.kind == Kind.ORDER_PARAMETER]
-        explicit = [-q.hat[q.indices] * q[q.indices] for q in pairs]
-        return sum(explicit, Integer(0)) + sum((log_Z(site) for site in self.sites.values()), Integer(0))
+        explicit = [-self.weight_of(q) * q.hat[q.indices] * q[q.indices] for q in pairs]
+        return sum(explicit, Integer(0)) + sum((s.size * log_Z(s) for s in self.sites.values()), Integer(0))
+
+    def weight_of(self, q: Tensor) -> Expr:
+        """The relative size of the site that observes an order parameter; 1 if several do, which add up."""
+        sizes = [s.size for s in self.sites.values() if any(term.has(q.hat) for term in s.terms)]
+        return sizes[0] if len(sizes) == 1 else Integer(1)
 
     @action.setter
     def action(self, expr: Expr) -> None:
@@ -247,6 +290,7 @@ class Model:
         check_name(name, what, free)
         sizes = {axis.size for axis in self.axes.values() if not axis.is_time}
         taken = (self.index_symbols, self.parameter_symbols, self.activations, self.tensors, self.sites, sizes)
+        taken = (*taken, self.matrices)
         if any(name in table for table in taken) or any(name in site.tensors for site in self.sites.values()):
             raise LanguageError(f"the name '{name}' is declared twice")
 

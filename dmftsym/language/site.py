@@ -19,8 +19,8 @@ class Site:
     `action(...)` takes the action as in a paper; `equation`, `noise` and `observe` add the same terms one by one.
     """
 
-    def __init__(self, name: str, model):
-        self.name, self.model = name, model
+    def __init__(self, name: str, model, size: Expr = Integer(1)):
+        self.name, self.model, self.size = name, model, size
         self.tensors: dict[str, Tensor] = {}
         self.definitions: dict[str, Expr] = {}
         self.starts: dict[str, tuple[Expr, Expr]] = {}
