@@ -65,7 +65,12 @@ def _skeleton(expr: Expr) -> tuple[str, ...]:
 
 
 def _shifts(body: Expr) -> dict[Expr, Index]:
-    """Lagged times t - 1 that stand for a time of their own: every entry at t stands at the same lag."""
+    """Lagged times t - 1 that stand for a time of their own: every entry at t stands at the same lag.
+
+    Response functions keep their lags: their conjugates are response functions at the same times.
+    """
+    if entries_of(body, Kind.RESPONSE_FIELD):
+        return {}
     times = {t for e in entries_of(body) for t in e.times}
     lagged = {t: split_index(t)[0] for t in times if not isinstance(t, Index) and not t.is_Integer}
     return {t: i for t, i in lagged.items() if i not in times and list(lagged.values()).count(i) == 1}

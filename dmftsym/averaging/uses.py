@@ -1,7 +1,7 @@
 """What a model asks of its random matrices: every term that holds ``J @ v`` as a response field times a function.
 
-A use is c·X(i)·Σ_j J_ij v(j): the function v of the units that the matrix acts on, and the response field X (times
-functions of the same unit) of the field that it drives. What is not of this form first gets a field of its own.
+A use is c·x̃(i)·Σ_j J_ij v(j): the function v of the units that the matrix acts on, and the response field x̃ of the
+field that it drives. What is not of this form first gets a field of its own.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from dmftsym.language.terms import Before, Term, contract, count_indices, entrie
 class Use:
     """Σ over `bound` indices of outer · driven(i) Σ_j J_ij query(j), or with the transpose of the matrix.
 
-    `driven` holds the response field and what stands with it of the same unit, `outer` everything without units.
+    `driven` is the response field, `outer` a number, parameters, data and order parameters.
     """
 
     matrix: RandomMatrix
@@ -123,15 +123,21 @@ def _is_use(term: Term, applied: Applied) -> bool:
     if len(responses) != 1 or hats or hidden:
         return False
     (time,) = responses[0].times
-    local = [e for e in entries_of(Mul(*rest)) if e.tensor.site]
-    if any(t != time for e in local for t in e.times):
+    if any(e.tensor.site and e != responses[0] for e in entries_of(Mul(*rest))):
         return False
-    return {split_index(t)[0] for e in entries_of(applied.body) for t in e.times} == {time}
+    return {t for e in entries_of(applied.body) for t in e.times} == {time}
 
 
 def _field_for(model: Model, applied: Applied) -> Entry:
-    """A new field of the site that the matrix acts into, equal to what it gives; its entry at these indices."""
+    """A new field of the site that the matrix acts into, equal to what it gives; its entry at these indices.
+
+    What acts on earlier values, ``J @ x[t - 1]``, is the earlier value of that field.
+    """
     matrix = model.matrices[applied.matrix]
+    times = {t for e in entries_of(applied.body) for t in e.times}
+    time, shift = split_index(min(times, key=str))
+    if len(times) == 1 and shift:
+        applied = applied.xreplace({time + shift: time})
     site = model.sites[(matrix.columns if applied.transposed else matrix.rows).name]
     known = {i: k for k, i in enumerate(model.index_symbols.values())}
     own = sorted(count_indices(applied), key=lambda i: (i.is_time, known.get(i, len(known)), i.name))
@@ -140,7 +146,7 @@ def _field_for(model: Model, applied: Applied) -> Entry:
     numbered = (stem if k == 1 else f"{stem}{k}" for k in count(1))
     field = site.field(next(n for n in numbered if n not in names), *own)
     site.equation(field[tuple(own)], applied)
-    return field[tuple(own)]
+    return field[tuple(i + shift if i == time and len(times) == 1 else i for i in own)]
 
 
 def find_uses(model: Model, site: Site) -> tuple[list[Use], Expr]:
