@@ -12,28 +12,49 @@ response functions that are each other's conjugates. What a matrix has learned a
 import copy
 from dataclasses import dataclass, field
 
-from sympy import Expr, Integer, KroneckerDelta, Mul, Rational, exp
+from sympy import Expr, Integer, KroneckerDelta, Mul, Rational, S, exp
 
 from dmftsym.averaging.kernels import Averages
+from dmftsym.averaging.products import Product, with_products
 from dmftsym.averaging.uses import Use, find_uses, give_fields, renaming
 from dmftsym.language.disorder import Learned, RandomMatrix
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, past
 from dmftsym.language.symbols import Index
-from dmftsym.language.terms import Term, as_expression, count_indices, entries_of, flatten, indices_of
+from dmftsym.language.terms import Term, as_expression, collapse_deltas, count_indices, entries_of, flatten, indices_of
 
 
-def average_disorder(model: Model) -> Model:
-    """The model averaged over its random matrices; one without matrices is returned as it is.
+@dataclass(frozen=True, kw_only=True)
+class Averaged:
+    """A model averaged over its random matrices; `finite` is the model before, with the products of the matrices.
 
-    Raises `LanguageError` for uses that are not functions of the units of a site.
+    A model without matrices is its own average, and `finite` is None.
+    """
+
+    model: Model
+    finite: Model | None = None
+    products: tuple[Product, ...] = ()
+
+    @property
+    def matrices(self) -> tuple[RandomMatrix, ...]:
+        """The random matrices of the finite system."""
+        return tuple(self.finite.matrices.values()) if self.finite else ()
+
+
+def average_disorder(model: Model) -> Averaged:
+    """Average a model over its random matrices.
+
+    Raises `LanguageError` for uses that are not functions of the units of a site. Cost: a pair of uses of one matrix
+    each a few milliseconds. Source: Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259; Helias & Dahmen,
+    arXiv:1901.10416.
     """
     if not isinstance(model, Model) or not model.matrices:
-        return model
-    averaged = _copied(model)
-    give_fields(averaged)
-    return _Average(averaged).model
+        return Averaged(model=model)
+    said = _copied(model)
+    give_fields(said)
+    finite, products = with_products(_copied(said))
+    return Averaged(model=_Average(said).model, finite=finite, products=products)
 
 
 def _copied(model: Model) -> Model:
@@ -60,7 +81,7 @@ class _Average:
     """Carries out the average: takes the matrices out of the sites, and adds what they leave."""
 
     model: Model
-    pairs: Expr = Integer(0)
+    pairs: Expr = S.Zero
     averages: Averages = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,19 +166,30 @@ class _Average:
         self._add(_driven_site(matrix, one), strength * one.driven * other.driven * kernel, one, other)
 
     def _memories(self, matrix: RandomMatrix, one: Use, other: Use) -> None:
-        """σ² (left left')(right right') of a use forward and one backward: each remembers what the other asked."""
-        for driven, asking, stem in ((one, other, "B"), (other, one, "A")):
-            stem = stem if one.transposed else "BA".replace(stem, "")
-            asking = self._apart(asking, driven)
-            far = matrix.rows if driven.transposed else matrix.columns
-            response = self.averages.of(driven.query * asking.driven, far, stem, matrix.name)
-            self.averages.claim(response.tensor, matrix.name)
-            strength = matrix.variance * self.sizes[far.name] * _strength(matrix, driven, asking)
-            near = _driven_site(matrix, driven)
-            self._add(near, strength * driven.driven * asking.query * response, driven, asking)
-            if not driven.transposed:
-                partner = self.averages.of(asking.query * driven.driven, near, "B", matrix.name)
-                self._add_pair(-strength * self.sizes[near.name] * response * partner, driven, asking)
+        """σ² (left left')(right right') of a use forward and one backward: each remembers what the other asked.
+
+        A = <query forward · response backward> and B = <query backward · response forward> are each other's
+        conjugates; where what stands in front has indices, B takes it in.
+        """
+        forward, backward = (other, one) if one.transposed else (one, other)
+        rows, columns = (self.sizes[s.name] for s in (matrix.rows, matrix.columns))
+        b = self._apart(backward, forward)
+        strength = matrix.variance * _strength(matrix, forward, b)
+        A = self.averages.of(forward.query * b.driven, matrix.columns, "A", matrix.name)
+        taken_in = bool(strength.atoms(Index) - {forward.time, b.time})
+        if taken_in:
+            B = self.averages.partner(A, matrix.name)
+            self._add_pair(-A * B, forward, b)
+        else:
+            B = self.averages.of(b.query * forward.driven, matrix.rows, "B", matrix.name)
+            self._add_pair(-strength * rows * columns * A * B, forward, b)
+        self._add(matrix.rows, strength * columns * forward.driven * b.query * A, forward, b)
+        for entry in (A, B):
+            self.averages.claim(entry.tensor, matrix.name)
+        f = self._apart(forward, backward)
+        strength = 1 / columns if taken_in else matrix.variance * rows * _strength(matrix, f, backward)
+        B = B.xreplace(_renamed(forward, f) | _renamed(b, backward))
+        self._add(matrix.columns, strength * backward.driven * f.query * B, backward, f)
 
     def _symmetric_noise(self, matrix: RandomMatrix, one: Use, other: Use) -> None:
         """ρσ² (left right')(right left') of a use forward and one backward: their noise is correlated."""
@@ -193,10 +225,10 @@ class _Average:
         limits = tuple(c for use in uses for c in use.constraints)
         time = uses[0].time
         for term in flatten(body, time):
-            site.terms.append(_written(Term(term.body, bound + term.bound, limits + term.constraints)))
+            site.terms.append(_written(collapse_deltas(Term(term.body, bound + term.bound, limits + term.constraints))))
 
     def _add_pair(self, body: Expr, *uses: Use) -> None:
-        self.pairs += _written(Term(body, tuple(i for use in uses for i in use.bound)))
+        self.pairs += _written(collapse_deltas(Term(body, tuple(i for use in uses for i in use.bound))))
 
 
 def _written(term: Term) -> Expr:
@@ -225,6 +257,11 @@ def _strength(matrix: RandomMatrix, one: Use, other: Use) -> Expr:
     """What stands in front of two uses; zero if they are of different matrices of a family."""
     same = Mul(*[KroneckerDelta(i, j) for i, j in zip(one.member, other.member, strict=True)])
     return same * one.outer * other.outer * _decayed(matrix, one.time) * _decayed(matrix, other.time)
+
+
+def _renamed(use: Use, other: Use) -> dict[Index, Index]:
+    """The indices of the same use under other names."""
+    return dict(zip(use.bound, other.bound, strict=True))
 
 
 def _used(use: Use) -> list[Index]:

@@ -13,7 +13,7 @@ from sympy import Expr, Integer, Mul
 
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
-from dmftsym.language.symbols import Entry, Index, Kind, Tensor, split_index
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import contract, entries_of, flatten, indices_of
 
 
@@ -37,43 +37,29 @@ class Average:
         return None if mapping is None else self.tensor[tuple(mapping[i] for i in self.tensor.indices)]
 
 
-def matched(pattern: Expr, body: Expr, order: tuple[Index, ...], rank) -> dict[Index, Expr] | None:
+def matched(pattern: Expr, body: Expr, order: tuple[Index, ...], rank) -> dict[Index, Index] | None:
     """What stands in an expression for the indices of another one that is equal otherwise.
 
     Where several arrangements are possible, indices in their `order` get those that come first by `rank`.
     """
-    shifts = _shifts(body)
-    plain = body if not shifts else body.replace(lambda e: e in shifts, lambda e: shifts[e])
-    back = {new: old for old, new in shifts.items()}
-    own, other = [i for i in order if pattern.has(i)], sorted(indices_of(plain), key=rank)
-    if len(own) != len(other) or _skeleton(pattern) != _skeleton(plain):
+    own, other = [i for i in order if pattern.has(i)], sorted(indices_of(body), key=rank)
+    if len(own) != len(other) or _skeleton(pattern) != _skeleton(body):
         return None
     axes = list(dict.fromkeys(i.axis for i in own))
     groups = [([i for i in own if i.axis == a], [i for i in other if i.axis == a]) for a in axes]
     if any(len(ours) != len(theirs) for ours, theirs in groups):
         return None
+    ours = [i for mine, _ in groups for i in mine]
     for arrangement in product(*[permutations(theirs) for _, theirs in groups]):
-        mapping = {i: j for (ours, _), theirs in zip(groups, arrangement, strict=True) for i, j in zip(ours, theirs)}
-        if pattern.xreplace(mapping) == plain:
-            return {i: back.get(j, j) for i, j in mapping.items()}
+        mapping = dict(zip(ours, (j for theirs in arrangement for j in theirs), strict=True))
+        if pattern.xreplace(mapping) == body:
+            return mapping
     return None
 
 
 def _skeleton(expr: Expr) -> tuple[str, ...]:
     """The heads of all entries, sorted: equal for expressions that differ by indices only."""
     return tuple(sorted(str(e.tensor) for e in expr.atoms(Entry)))
-
-
-def _shifts(body: Expr) -> dict[Expr, Index]:
-    """Lagged times t - 1 that stand for a time of their own: every entry at t stands at the same lag.
-
-    Response functions keep their lags: their conjugates are response functions at the same times.
-    """
-    if entries_of(body, Kind.RESPONSE_FIELD):
-        return {}
-    times = {t for e in entries_of(body) for t in e.times}
-    lagged = {t: split_index(t)[0] for t in times if not isinstance(t, Index) and not t.is_Integer}
-    return {t: i for t, i in lagged.items() if i not in times and list(lagged.values()).count(i) == 1}
 
 
 @dataclass
@@ -105,6 +91,32 @@ class Averages:
         assert found is not None, f"{body} is not itself"
         return found
 
+    def partner(self, response: Entry, matrix: str) -> Entry:
+        """An order parameter that is the conjugate of a response function, its two ends exchanged."""
+        first, *rest = self._ends(response.tensor)
+        indices = (*[i for end in rest for i in end], *first)
+        name = self._name("B", matrix)
+        q = self.model.order_parameter(name, *indices, on_request=True, latex=_latex("B", matrix))
+        given = dict(zip(response.tensor.indices, response.indices, strict=True))
+        return q[tuple(given[i] for i in indices)]
+
+    @staticmethod
+    def _ends(tensor: Tensor) -> list[tuple[Index, ...]]:
+        """The indices of each end of a two-time quantity, which its time closes."""
+        ends: list[list[Index]] = [[]]
+        for index in tensor.indices:
+            ends[-1].append(index)
+            if index.is_time:
+                ends.append([])
+        last = ends.pop()
+        ends[-1] += last
+        return [tuple(end) for end in ends]
+
+    def _name(self, stem: str, matrix: str) -> str:
+        taken = {*self.model.tensors, *(n for s in self.model.sites.values() for n in s.tensors)}
+        names = (f"{stem}_{matrix}{'' if k == 1 else f'_{k}'}" for k in count(1))
+        return next(n for n in names if n not in taken)
+
     def rank(self, index: Index) -> tuple[int, str]:
         """Sorts indices as they were declared."""
         declared = list(self.model.index_symbols)
@@ -121,14 +133,13 @@ class Averages:
         return self._owners.get(matrix, set())
 
     def _declared(self, body: Expr, site: Site, stem: str, matrix: str) -> Average:
-        shifts = _shifts(body)
-        body = body.xreplace(shifts)
-        taken = {*self.model.tensors, *(n for s in self.model.sites.values() for n in s.tensors)}
-        names = (f"{stem}_{matrix}{'' if k == 1 else f'_{k}'}" for k in count(1))
-        name = next(n for n in names if n not in taken)
-        indices = _in_order(body, self.rank)
-        latex = f"{stem}^{{{matrix}}}" if "_" not in matrix else ""
-        return Average(self.model.order_parameter(name, *indices, on_request=True, latex=latex), site.name, body)
+        name, indices = self._name(stem, matrix), _in_order(body, self.rank)
+        q = self.model.order_parameter(name, *indices, on_request=True, latex=_latex(stem, matrix))
+        return Average(q, site.name, body)
+
+
+def _latex(stem: str, matrix: str) -> str:
+    return f"{stem}^{{{matrix}}}" if "_" not in matrix else ""
 
 
 def _in_order(body: Expr, rank) -> list[Index]:

@@ -4,6 +4,7 @@ A use is c·x̃(i)·Σ_j J_ij v(j): the function v of the units that the matrix 
 field that it drives. What is not of this form first gets a field of its own.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
@@ -90,12 +91,24 @@ def give_fields(model: Model) -> None:
         for number in range(len(site.terms)):
             while found := _unlike(site.terms[number]):
                 site.terms[number] = site.terms[number].xreplace({found: _field_for(model, found)})
+    for applied in _repeated(model):
+        entry = _field_for(model, applied)
+        for site in model.sites.values():
+            equation = next((k for k, t in enumerate(site.terms) if t.has(applied) and t.has(entry.tensor.tilde)), None)
+            site.terms = [t if k == equation else t.xreplace({applied: entry}) for k, t in enumerate(site.terms)]
     for matrix in model.matrices.values():
         for k, learned in enumerate(matrix.learned):
             for side in ("left", "right"):
                 while found := _innermost(getattr(learned, side)):
                     value = getattr(learned, side).xreplace({found: _field_for(model, found)})
                     learned = matrix.learned[k] = replace(learned, **{side: value})
+
+
+def _repeated(model: Model) -> list[Applied]:
+    """The products that stand in several places: they are computed once."""
+    terms = [t for site in model.sites.values() for term in site.terms for t in flatten(term)]
+    found = Counter(a for t in terms for a in t.body.atoms(Applied))
+    return sorted((a for a, number in found.items() if number > 1), key=str)
 
 
 def _innermost(expr: Expr) -> Applied | None:
@@ -135,9 +148,10 @@ def _field_for(model: Model, applied: Applied) -> Entry:
     """
     matrix = model.matrices[applied.matrix]
     times = {t for e in entries_of(applied.body) for t in e.times}
-    time, shift = split_index(min(times, key=str))
+    lagged = min(times, key=str)
+    time, shift = split_index(lagged)
     if len(times) == 1 and shift:
-        applied = applied.xreplace({time + shift: time})
+        applied = applied.xreplace({lagged: time})
     site = model.sites[(matrix.columns if applied.transposed else matrix.rows).name]
     known = {i: k for k, i in enumerate(model.index_symbols.values())}
     own = sorted(count_indices(applied), key=lambda i: (i.is_time, known.get(i, len(known)), i.name))

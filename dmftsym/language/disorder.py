@@ -7,7 +7,7 @@ variance/N, N the width. The averaging stage turns a model with matrices into on
 
 from dataclasses import dataclass, field, replace
 
-from sympy import Expr, Integer, Tuple
+from sympy import Expr, Integer, S, Symbol, Tuple, latex
 from sympy.core.expr import AtomicExpr
 
 from dmftsym.errors import LanguageError
@@ -28,7 +28,7 @@ class MatrixSymbol(AtomicExpr):
 
     def __new__(cls, name: str, latex_name: str = ""):
         obj = AtomicExpr.__new__(cls)
-        obj.name, obj.latex_name = name, latex_name or name
+        obj.name, obj.latex_name = name, latex_name or latex(Symbol(name))
         return obj
 
     def __getnewargs__(self):
@@ -71,13 +71,15 @@ class Applied(Symbolic, Expr):
         """What the matrix acts on."""
         return self.args[3]
 
-    def _head(self, printer, transpose: str) -> str:
+    def _head(self, printer, transpose: str) -> tuple[str, str, str]:
         inside = ", ".join(printer._print(i) for i in self.member)
         return printer._print(self.args[0]), inside, transpose if self.transposed else ""
 
     def _sympystr(self, printer):
         name, inside, transpose = self._head(printer, ".T")
-        return f"{name}{f'[{inside}]' if inside else ''}{transpose} @ ({printer._print(self.body)})"
+        body = printer._print(self.body)
+        body = f"({body})" if self.body.is_Add or self.body.is_Mul else body
+        return f"{name}{f'[{inside}]' if inside else ''}{transpose} @ {body}"
 
     def _latex(self, printer, exp=None):
         name, inside, transpose = self._head(printer, r"^{\top}")
@@ -112,13 +114,13 @@ class RandomMatrix:
     name: str
     rows: Site
     columns: Site
-    mean: Expr = Integer(0)
-    variance: Expr = Integer(1)
-    symmetry: Expr = Integer(0)
+    mean: Expr = S.Zero
+    variance: Expr = S.One
+    symmetry: Expr = S.Zero
     indices: tuple[Index, ...] = ()
     latex: str = ""
     learned: list[Learned] = field(default_factory=list)
-    decay_rate: Expr = Integer(0)
+    decay_rate: Expr = S.Zero
 
     @property
     def symbol(self) -> MatrixSymbol:
@@ -126,7 +128,7 @@ class RandomMatrix:
         return MatrixSymbol(self.name, self.latex)
 
     @property
-    def T(self) -> "Use":  # noqa: N802  as of NumPy
+    def T(self) -> "Use":
         """The transpose."""
         return self._plain("").T
 
@@ -187,10 +189,10 @@ class Use:
     matrix: RandomMatrix
     member: tuple[Expr, ...] = ()
     transposed: bool = False
-    factor: Expr = Integer(1)
+    factor: Expr = S.One
 
     @property
-    def T(self) -> "Use":  # noqa: N802
+    def T(self) -> "Use":
         """The transpose."""
         return replace(self, transposed=not self.transposed)
 
@@ -246,3 +248,26 @@ def check_local(vector: Expr, site: Site, where: str) -> None:
     times = {t for e in own for t in e.times}
     if len({i for t in times for i in indices_of(t)}) > 1:
         raise LanguageError(f"{where}: one time is expected, found {', '.join(sorted(map(str, times)))}")
+
+
+def random_matrix(model, name: str, ends: tuple[Site, Site], indices, moments: dict, latex: str) -> RandomMatrix:
+    """A checked matrix between the sites of the rows and of the columns; see `Model.matrix`. Raises `LanguageError`."""
+    rows, columns = ends
+    for what, site in (("rows", rows), ("columns", columns)):
+        if not isinstance(site, Site) or model.sites.get(site.name) is not site:
+            raise LanguageError(f"matrix {name}: its {what} are the units of a site of this model, given: {site!r}")
+    for index in indices:
+        if not isinstance(index, Index) or index.is_time:
+            raise LanguageError(f"matrix {name}: {index} is no index of a family")
+    values = {what: exact(value, f"the {what} of matrix {name}") for what, value in moments.items()}
+    for what, value in values.items():
+        if entries_of(value):
+            raise LanguageError(f"the {what} of matrix {name} is a number or a parameter, given: {value}")
+    if values["variance"].is_negative:
+        raise LanguageError(f"the variance of matrix {name} is negative, {values['variance']}")
+    symmetry = values["symmetry"]
+    if symmetry != 0 and rows is not columns:
+        raise LanguageError(f"matrix {name}: J_ij and J_ji are correlated only where rows and columns are one site")
+    if symmetry.is_number and abs(symmetry) > 1:
+        raise LanguageError(f"matrix {name}: the correlation of J_ij and J_ji is between -1 and 1, given: {symmetry}")
+    return RandomMatrix(name=name, rows=rows, columns=columns, **values, indices=tuple(indices), latex=latex)

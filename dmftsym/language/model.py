@@ -7,7 +7,7 @@ from sympy import Expr, Integer
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import NAMED, Activation, make_activation
-from dmftsym.language.disorder import RandomMatrix
+from dmftsym.language.disorder import RandomMatrix, random_matrix
 from dmftsym.language.display import latex_block, shortened
 from dmftsym.language.grammar import exact, names_in_formula, parse_expression
 from dmftsym.language.names import check_name
@@ -241,24 +241,9 @@ class Model:
         Raises `LanguageError`.
         """
         self._check_name(name, "matrix")
-        for what, site in (("rows", rows), ("columns", columns)):
-            if not isinstance(site, Site) or self.sites.get(site.name) is not site:
-                raise LanguageError(f"matrix {name}: its {what} are the units of a site of this model, given: {site!r}")
-        for index in indices:
-            if not isinstance(index, Index) or index.is_time:
-                raise LanguageError(f"matrix {name}: {index} is no index of a family")
-        moments = {"mean": mean, "variance": variance, "symmetry": symmetry}
-        values = {what: exact(value, f"the {what} of matrix {name}") for what, value in moments.items()}
-        for what, value in values.items():
-            if entries_of(value):
-                raise LanguageError(f"the {what} of matrix {name} is a number or a parameter, given: {value}")
-        if values["variance"].is_negative:
-            raise LanguageError(f"the variance of matrix {name} is negative, {variance}")
-        if values["symmetry"] != 0 and rows is not columns:
-            raise LanguageError(f"matrix {name}: J_ij and J_ji are correlated only where rows and columns are one site")
-        if values["symmetry"].is_number and abs(values["symmetry"]) > 1:
-            raise LanguageError(f"matrix {name}: the correlation of J_ij and J_ji is between -1 and 1, given: {symmetry}")
-        self.matrices[name] = RandomMatrix(name, rows, columns, **values, indices=tuple(indices), latex=latex)
+        self.matrices[name] = random_matrix(
+            self, name, (rows, columns), indices, {"mean": mean, "variance": variance, "symmetry": symmetry}, latex
+        )
         return self.matrices[name]
 
     @property
@@ -270,13 +255,8 @@ class Model:
         if self._action is not None:
             return self._action
         pairs = [t for t in self.tensors.values() if t.kind == Kind.ORDER_PARAMETER]
-        explicit = [-self.weight_of(q) * q.hat[q.indices] * q[q.indices] for q in pairs]
+        explicit = [-_weight_of(q, self.sites) * q.hat[q.indices] * q[q.indices] for q in pairs]
         return sum(explicit, Integer(0)) + sum((s.size * log_Z(s) for s in self.sites.values()), Integer(0))
-
-    def weight_of(self, q: Tensor) -> Expr:
-        """The relative size of the site that observes an order parameter; 1 if several do, which add up."""
-        sizes = [s.size for s in self.sites.values() if any(term.has(q.hat) for term in s.terms)]
-        return sizes[0] if len(sizes) == 1 else Integer(1)
 
     @action.setter
     def action(self, expr: Expr) -> None:
@@ -289,8 +269,8 @@ class Model:
     def _check_name(self, name: str, what: str = "", free: bool = False) -> None:
         check_name(name, what, free)
         sizes = {axis.size for axis in self.axes.values() if not axis.is_time}
-        taken = (self.index_symbols, self.parameter_symbols, self.activations, self.tensors, self.sites, sizes)
-        taken = (*taken, self.matrices)
+        symbols = (self.index_symbols, self.parameter_symbols, self.activations, self.tensors)
+        taken = (*symbols, self.sites, self.matrices, sizes)
         if any(name in table for table in taken) or any(name in site.tensors for site in self.sites.values()):
             raise LanguageError(f"the name '{name}' is declared twice")
 
@@ -303,6 +283,12 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}): {shortened(f'S = {self.action}')}"
+
+
+def _weight_of(q: Tensor, sites: dict[str, Site]) -> Expr:
+    """The relative size of the site that observes an order parameter; 1 if several do, which add up."""
+    sizes = [s.size for s in sites.values() if any(term.has(q.hat) for term in s.terms)]
+    return sizes[0] if len(sizes) == 1 else Integer(1)
 
 
 def _names(text: str, what: str) -> list[str]:

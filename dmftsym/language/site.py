@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sympy
-from sympy import Add, Expr, Integer
+from sympy import Add, Expr, Integer, S
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.display import latex_block, latex_text
@@ -19,7 +19,7 @@ class Site:
     `action(...)` takes the action as in a paper; `equation`, `noise` and `observe` add the same terms one by one.
     """
 
-    def __init__(self, name: str, model, size: Expr = Integer(1)):
+    def __init__(self, name: str, model, size: Expr = S.One):
         self.name, self.model, self.size = name, model, size
         self.tensors: dict[str, Tensor] = {}
         self.definitions: dict[str, Expr] = {}
