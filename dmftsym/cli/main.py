@@ -103,9 +103,7 @@ def compile_command(
 def derive_command(
     model: ModelArgument,
     settings: SetOption = [],  # noqa: B006
-    show: Annotated[
-        Show | None, typer.Option(help="One part; default: disorder, action, process, saddle.")
-    ] = None,
+    show: Annotated[Show | None, typer.Option(help="One part; default: disorder, action, process, saddle.")] = None,
     form: Annotated[Format, typer.Option("--format", help="Format of the equations.")] = "text",
     graph: Annotated[
         Path | None, typer.Option(help="Draw which order parameter drives which (.svg, .pdf, .png).")

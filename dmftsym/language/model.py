@@ -9,12 +9,13 @@ from dmftsym.errors import LanguageError
 from dmftsym.language.activations import NAMED, Activation, make_activation
 from dmftsym.language.disorder import RandomMatrix, random_matrix
 from dmftsym.language.display import latex_block, shortened
+from dmftsym.language.free_indices import indices_of_formula
 from dmftsym.language.grammar import exact, names_in_formula, parse_expression
 from dmftsym.language.names import check_name
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, log_Z
 from dmftsym.language.symbols import Axis, Entry, Index, Kind, Parameter, Tensor
-from dmftsym.language.terms import count_indices, entries_of, flatten
+from dmftsym.language.terms import entries_of
 
 
 class Model:
@@ -180,32 +181,10 @@ class Model:
         if isinstance(formula, Index):
             raise LanguageError(f"{kind} {name}: the formula is missing after its indices")
         formula = exact(formula, f"{kind} {name}")
-        indices = indices or self.indices_of_formula(formula)
+        indices = indices or indices_of_formula(formula, self.index_symbols.values())
         tensor = self._declare(name, kind, indices, latex)
         self.definitions[name] = formula
         return tensor
-
-    def indices_of_formula(self, formula: Expr, strict: str = "") -> list[Index]:
-        """The indices that a named formula carries: those that stand once in some term, and times; times last.
-
-        With `strict`, which says where, an index that stands more often is not taken for summed but refused.
-        """
-        order = list(self.index_symbols.values())
-        once: set[Index] = set()
-        often: dict[Index, Expr] = {}
-        for term in flatten(formula):
-            for index, count in count_indices(term.body).items():
-                if index not in term.bound:
-                    if count == 1 or index.is_time:
-                        once.add(index)
-                    else:
-                        often.setdefault(index, term.body)
-        for index in (i for i in order if strict and i in often and i not in once):
-            raise LanguageError(
-                f"{strict}: index {index} stands more than once in {often[index]}; name the indices before the "
-                f"formula, or sum with sum_over({index})(...)"
-            )
-        return sorted(once, key=lambda i: (i.is_time, order.index(i)))
 
     def _declare(self, name: str, kind: Kind, indices, latex: str) -> Tensor:
         self._check_name(name)
