@@ -45,8 +45,8 @@ class FiniteSystem(Displayed):
             lines += [f"{left} = {right}" for left, right in self._lines(process, latex)]
         for m in self.matrices:
             entry = f"{m.symbol.latex_name}_{{ij}}"
-            mean, variance = (latex(part) for part in (m.mean, m.variance))
-            lines.append(rf"{entry} \sim \mathcal{{N}}\left(\frac{{{mean}}}{{N}}, \frac{{{variance}}}{{N}}\right)")
+            mean = rf"\frac{{{latex(m.mean)}}}{{N}}" if m.mean != 0 else "0"
+            lines.append(rf"{entry} \sim \mathcal{{N}}\left({mean}, \frac{{{latex(m.variance)}}}{{N}}\right)")
             if m.symmetry != 0:
                 lines.append(rf"\operatorname{{corr}}({entry}, {m.symbol.latex_name}_{{ji}}) = {latex(m.symmetry)}")
             lines += _changes(m, latex)
