@@ -6,7 +6,8 @@ ds.derive(model).saddle_point         # the equations, as SymPy and LaTeX
 ds.compile_model(model).solve(...)    # a labelled result
 
 The pipeline (`compiler.py` on one screen; the first page of each folder says what comes in, what goes out, and when):
-language, derivation: what is written becomes an `Action`, then a `Derivation`: equations, without a grid
+language, averaging, derivation: what is written is averaged over its random matrices, becomes an `Action`, then a
+`Derivation`: equations, without a grid
 program, lowering: equations on a time grid become a `Program`: statements in causal order, each with its own rules
 linearise: programs that tell how every quantity changes with the weights of the sample paths, for covariances
 codegen: programs become the text of a standalone Numba or CuPy module, a `Source`

@@ -9,7 +9,7 @@ import dmftsym
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dmftsym"
-STAGES = ("language", "derivation", "program", "lowering", "linearise", "codegen")
+STAGES = ("language", "averaging", "derivation", "program", "lowering", "linearise", "codegen")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

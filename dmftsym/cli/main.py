@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from dmftsym.errors import DmftsymError, SolveError, one_line, out_of_memory
+from dmftsym.errors import DmftsymError, LanguageError, SolveError, one_line, out_of_memory
 from dmftsym.language.symbols import Kind
 from dmftsym.options import Options
 from dmftsym.runtime import interrupts
@@ -25,7 +25,7 @@ app = typer.Typer(
     help="From a DMFT action to equations and solvers.",
 )
 
-Show = Literal["action", "process", "saddle", "hessian", "propagator", "schedule", "program", "code"]
+Show = Literal["disorder", "action", "process", "saddle", "hessian", "propagator", "schedule", "program", "code"]
 Format = Literal["text", "latex", "html"]
 Measure = Literal["auto", "gaussian", "hermite", "sobol", "monte-carlo"]
 Backend = Literal["numba", "cupy"]
@@ -103,7 +103,7 @@ def compile_command(
 def derive_command(
     model: ModelArgument,
     settings: SetOption = [],  # noqa: B006
-    show: Annotated[Show | None, typer.Option(help="One part; default: action, process and saddle.")] = None,
+    show: Annotated[Show | None, typer.Option(help="One part; default: disorder, action, process, saddle.")] = None,
     form: Annotated[Format, typer.Option("--format", help="Format of the equations.")] = "text",
     graph: Annotated[
         Path | None, typer.Option(help="Draw which order parameter drives which (.svg, .pdf, .png).")
@@ -135,7 +135,9 @@ def derive_command(
     from dmftsym.compiler import derive
 
     derivation = derive(_model(model, settings))
-    parts = {"action": "action", "process": "process", "saddle": "saddle_point"}
+    if show == "disorder" and derivation.disorder is None:
+        raise LanguageError(f"model {derivation.action.name} says no random matrix, m.matrix(...): its action is given")
+    parts = {"saddle": "saddle_point"}
     records = (getattr(derivation, parts.get(show, show)),) if show else derivation.parts
     if show:
         _warn(derivation)

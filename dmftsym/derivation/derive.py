@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from dmftsym.averaging.average import average_disorder
+from dmftsym.derivation.finite_system import FiniteSystem, finite_system
 from dmftsym.derivation.hessian import Hessian, derive_hessian
 from dmftsym.derivation.positivity import check_covariances
 from dmftsym.derivation.process import Processes, derive_processes
@@ -23,13 +25,17 @@ from dmftsym.language.model import Model
 
 @dataclass(frozen=True)
 class Derivation(Displayed):
-    """The equations of a model: action, effective process of every site, saddle point, Hessian and propagator."""
+    """The equations of a model: action, effective process of every site, saddle point, Hessian and propagator.
+
+    `disorder` is the finite system of which the action is the average, if random matrices were said.
+    """
 
     action: Action
     process: Processes
     saddle_point: SaddlePoint
     responses: tuple[ResponseFunction, ...] = ()
     causal: tuple[Reach, ...] = ()
+    disorder: FiniteSystem | None = None
 
     @cached_property
     def hessian(self) -> Hessian:
@@ -48,8 +54,10 @@ class Derivation(Displayed):
 
     @property
     def parts(self) -> tuple[Displayed, ...]:
-        """What is shown by default: action, processes, saddle point, and what is worth checking if there is any."""
-        return (self.action, self.process, self.saddle_point, *([self.worth_checking] if self.worth_checking else []))
+        """What is shown by default: the finite system if it was said, action, processes, saddle, worth checking."""
+        first = [self.disorder] if self.disorder else []
+        last = [self.worth_checking] if self.worth_checking else []
+        return (*first, self.action, self.process, self.saddle_point, *last)
 
     def text(self) -> str:
         """Action, processes and saddle point in plain text, then what is worth checking."""
@@ -67,11 +75,12 @@ def derive(model: Model) -> Derivation:
     Raises `LanguageError` if the model is not well formed, `DerivationError` if its action has no such equations.
     Cost: well under a second. Source: Martin-Siggia-Rose-De Dominicis-Janssen; Helias & Dahmen, arXiv:1901.10416.
     """
-    action = read_action(model)
+    averaged = average_disorder(model)
+    action = read_action(averaged.model)
     processes = derive_processes(action)
     equations, sums = separate_responses(derive_order_parameters(action))
     responses = find_responses(equations, processes, sums)
     check_covariances(processes, responses)
     causal = reaches(responses, sums)
     saddle = derive_saddle_point(action, causal)
-    return Derivation(action, with_causal_memory(processes, causal), saddle, responses, causal)
+    return Derivation(action, with_causal_memory(processes, causal), saddle, responses, causal, finite_system(averaged))

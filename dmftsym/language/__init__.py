@@ -9,6 +9,7 @@ Words, from the inside out:
 - `sums`: `past`, `sum_over` and `log_Z`, sums that stand in a formula unevaluated; `matrices`: functions of matrices;
 - `activations`, `functions`: a name in the equations, a SymPy formula underneath; `grammar` parses formulas given as
   text, and never evaluates them as Python;
+- `disorder`: random matrices and what they act on, which the next stage averages over;
 - `arithmetic`, `foreign`, `names`: what is refused, and what to write instead.
 
 Order: everything that a formula is made of is admitted when it is written (`foreign.admit`, `names.check_name`).

@@ -7,13 +7,15 @@ from sympy import Expr, Integer
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import NAMED, Activation, make_activation
+from dmftsym.language.disorder import RandomMatrix, random_matrix
 from dmftsym.language.display import latex_block, shortened
+from dmftsym.language.free_indices import indices_of_formula
 from dmftsym.language.grammar import exact, names_in_formula, parse_expression
 from dmftsym.language.names import check_name
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, log_Z
 from dmftsym.language.symbols import Axis, Entry, Index, Kind, Parameter, Tensor
-from dmftsym.language.terms import count_indices, flatten
+from dmftsym.language.terms import entries_of
 
 
 class Model:
@@ -34,6 +36,7 @@ class Model:
         self.definitions: dict[str, Expr] = {}
         self.outputs: list[str] = []
         self.sites: dict[str, Site] = {}
+        self.matrices: dict[str, RandomMatrix] = {}
         self.time_step: float | None = None
         self._action: Expr | None = None
 
@@ -178,32 +181,10 @@ class Model:
         if isinstance(formula, Index):
             raise LanguageError(f"{kind} {name}: the formula is missing after its indices")
         formula = exact(formula, f"{kind} {name}")
-        indices = indices or self.indices_of_formula(formula)
+        indices = indices or indices_of_formula(formula, self.index_symbols.values())
         tensor = self._declare(name, kind, indices, latex)
         self.definitions[name] = formula
         return tensor
-
-    def indices_of_formula(self, formula: Expr, strict: str = "") -> list[Index]:
-        """The indices that a named formula carries: those that stand once in some term, and times; times last.
-
-        With `strict`, which says where, an index that stands more often is not taken for summed but refused.
-        """
-        order = list(self.index_symbols.values())
-        once: set[Index] = set()
-        often: dict[Index, Expr] = {}
-        for term in flatten(formula):
-            for index, count in count_indices(term.body).items():
-                if index not in term.bound:
-                    if count == 1 or index.is_time:
-                        once.add(index)
-                    else:
-                        often.setdefault(index, term.body)
-        for index in (i for i in order if strict and i in often and i not in once):
-            raise LanguageError(
-                f"{strict}: index {index} stands more than once in {often[index]}; name the indices before the "
-                f"formula, or sum with sum_over({index})(...)"
-            )
-        return sorted(once, key=lambda i: (i.is_time, order.index(i)))
 
     def _declare(self, name: str, kind: Kind, indices, latex: str) -> Tensor:
         self._check_name(name)
@@ -217,23 +198,44 @@ class Model:
 
     # --- sites and action -------------------------------------------------------------------------
 
-    def site(self, name: str) -> Site:
-        """Open a population of statistically equal units with its own effective process."""
+    def site(self, name: str, *, size: Expr = 1) -> Site:
+        """Open a population of statistically equal units with its own effective process.
+
+        `size` is its relative size ν, the number of its units over the width N: a number or a parameter.
+        """
         self._check_name(name, "site", free=True)
-        self.sites[name] = Site(name, self)
+        size = exact(size, f"the size of site {name}")
+        if size.is_nonpositive or entries_of(size):
+            raise LanguageError(f"the size of site {name} is a positive number or a parameter, given: {size}")
+        self.sites[name] = Site(name, self, size)
         return self.sites[name]
+
+    def matrix(
+        self, name: str, rows: Site, columns: Site, *indices: Index, mean=0, variance=1, symmetry=0, latex: str = ""
+    ) -> RandomMatrix:
+        """Declare a random matrix between two sites: ``J = m.matrix("J", neuron, neuron, variance=g**2)``.
+
+        Its entries are independent and Gaussian with mean/N and variance/N, N the width; `symmetry` is the correlation
+        of J_ij and J_ji, where rows and columns are one site. With `indices` it is a family of independent matrices.
+        Raises `LanguageError`.
+        """
+        self._check_name(name, "matrix")
+        self.matrices[name] = random_matrix(
+            self, name, (rows, columns), indices, {"mean": mean, "variance": variance, "symmetry": symmetry}, latex
+        )
+        return self.matrices[name]
 
     @property
     def action(self) -> Expr:
         """The action S, without the factor N: explicit terms and ν·log_Z(site) for every site.
 
-        If it is not set: −q̂ q for every order parameter that a site observes, and log_Z of every site.
+        If it is not set: −ν q̂ q for every order parameter that a site observes, and ν·log_Z of every site.
         """
         if self._action is not None:
             return self._action
         pairs = [t for t in self.tensors.values() if t.kind == Kind.ORDER_PARAMETER]
-        explicit = [-q.hat[q.indices] * q[q.indices] for q in pairs]
-        return sum(explicit, Integer(0)) + sum((log_Z(site) for site in self.sites.values()), Integer(0))
+        explicit = [-_weight_of(q, self.sites) * q.hat[q.indices] * q[q.indices] for q in pairs]
+        return sum(explicit, Integer(0)) + sum((s.size * log_Z(s) for s in self.sites.values()), Integer(0))
 
     @action.setter
     def action(self, expr: Expr) -> None:
@@ -246,7 +248,8 @@ class Model:
     def _check_name(self, name: str, what: str = "", free: bool = False) -> None:
         check_name(name, what, free)
         sizes = {axis.size for axis in self.axes.values() if not axis.is_time}
-        taken = (self.index_symbols, self.parameter_symbols, self.activations, self.tensors, self.sites, sizes)
+        symbols = (self.index_symbols, self.parameter_symbols, self.activations, self.tensors)
+        taken = (*symbols, self.sites, self.matrices, sizes)
         if any(name in table for table in taken) or any(name in site.tensors for site in self.sites.values()):
             raise LanguageError(f"the name '{name}' is declared twice")
 
@@ -259,6 +262,12 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}): {shortened(f'S = {self.action}')}"
+
+
+def _weight_of(q: Tensor, sites: dict[str, Site]) -> Expr:
+    """The relative size of the site that observes an order parameter; 1 if several do, which add up."""
+    sizes = [s.size for s in sites.values() if any(term.has(q.hat) for term in s.terms)]
+    return sizes[0] if len(sizes) == 1 else Integer(1)
 
 
 def _names(text: str, what: str) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sympy
-from sympy import Add, Expr, Integer
+from sympy import Add, Expr, Integer, S
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.display import latex_block, latex_text
+from dmftsym.language.free_indices import indices_of_formula
 from dmftsym.language.grammar import exact
 from dmftsym.language.sums import sum_over
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor, TimeDerivative
@@ -19,8 +20,8 @@ class Site:
     `action(...)` takes the action as in a paper; `equation`, `noise` and `observe` add the same terms one by one.
     """
 
-    def __init__(self, name: str, model):
-        self.name, self.model = name, model
+    def __init__(self, name: str, model, size: Expr = S.One):
+        self.name, self.model, self.size = name, model, size
         self.tensors: dict[str, Tensor] = {}
         self.definitions: dict[str, Expr] = {}
         self.starts: dict[str, tuple[Expr, Expr]] = {}
@@ -57,7 +58,7 @@ class Site:
         if isinstance(formula, Index):
             raise LanguageError(f"definition {name} of site {self.name}: the formula is missing after its indices")
         where = f"definition {name} of site {self.name}"
-        indices = indices or self.model.indices_of_formula(exact(formula, where), strict=where)
+        indices = indices or indices_of_formula(exact(formula, where), self.model.index_symbols.values(), strict=where)
         if not indices:
             raise LanguageError(f"definition {name} of site {self.name}: give its indices, then the formula")
         self.tensors[name] = self._tensor(name, Kind.DEFINITION, indices, latex)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,6 +129,15 @@ def test_derive_shows_one_part(show, dmftsym):
     assert present in done.out
     if show in ("process", "saddle"):
         assert absent not in done.out
+
+
+def test_derive_shows_the_finite_system_that_was_said(dmftsym):
+    hopfield = str(Path(__file__).parents[2] / "examples" / "hopfield.py")
+    done = dmftsym("derive", hopfield, "--show", "disorder")
+    assert (done.status, done.err) == (0, "")
+    assert "xi: neuron x pattern, entries of mean 0, variance 1/N" in done.out and "alpha*N units" in done.out
+    refused = dmftsym("derive", "mlp", "--show", "disorder")
+    assert refused.status == 2 and "says no random matrix" in refused.err
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])

@@ -1,0 +1,174 @@
+"""The order parameters of an average over matrices: averages of two functions of the units of a site.
+
+Where the user observes the same average, that order parameter is taken; otherwise one is declared, named after the
+matrix: C for functions that it acts on, G for those its transpose acts on, A and B for the responses that the two have
+to each other, R for a response of its own, m for a mean.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count, permutations, product
+
+from sympy import Expr, Integer, Mul
+
+from dmftsym.language.model import Model
+from dmftsym.language.site import Site
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
+from dmftsym.language.terms import contract, entries_of, flatten, indices_of
+
+
+@dataclass(frozen=True)
+class Average:
+    """An order parameter q[indices] = <body> over the units of a site; `term` is what the user wrote for it, if any."""
+
+    tensor: Tensor
+    site: str
+    body: Expr
+    term: Expr | None = None
+
+    @property
+    def responds(self) -> bool:
+        """Whether it is a response function."""
+        return bool(entries_of(self.body, Kind.RESPONSE_FIELD))
+
+    def at(self, body: Expr, rank) -> Entry | None:
+        """Its entry that is the average of `body`, if one is; `rank` sorts indices that may stand either way."""
+        mapping = matched(self.body, body, self.tensor.indices, rank)
+        return None if mapping is None else self.tensor[tuple(mapping[i] for i in self.tensor.indices)]
+
+
+def matched(pattern: Expr, body: Expr, order: tuple[Index, ...], rank) -> dict[Index, Index] | None:
+    """What stands in an expression for the indices of another one that is equal otherwise.
+
+    Where several arrangements are possible, indices in their `order` get those that come first by `rank`.
+    """
+    own, other = [i for i in order if pattern.has(i)], sorted(indices_of(body), key=rank)
+    if len(own) != len(other) or _skeleton(pattern) != _skeleton(body):
+        return None
+    axes = list(dict.fromkeys(i.axis for i in own))
+    groups = [([i for i in own if i.axis == a], [i for i in other if i.axis == a]) for a in axes]
+    if any(len(ours) != len(theirs) for ours, theirs in groups):
+        return None
+    ours = [i for mine, _ in groups for i in mine]
+    for arrangement in product(*[permutations(theirs) for _, theirs in groups]):
+        mapping = dict(zip(ours, (j for theirs in arrangement for j in theirs), strict=True))
+        if pattern.xreplace(mapping) == body:
+            return mapping
+    return None
+
+
+def _skeleton(expr: Expr) -> tuple[str, ...]:
+    """The heads of all entries, sorted: equal for expressions that differ by indices only."""
+    return tuple(sorted(str(e.tensor) for e in expr.atoms(Entry)))
+
+
+@dataclass
+class Averages:
+    """The order parameters known so far; `of` gives the entry that is an average, declaring an order parameter."""
+
+    model: Model
+    known: list[Average] = field(default_factory=list)
+    added: list[Average] = field(default_factory=list)
+    paired: set[Tensor] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for site in self.model.sites.values():
+            self.known += _observed(site)
+
+    def of(self, body: Expr, site: Site, stem: str, matrix: str) -> Entry:
+        """The entry that is the average of `body` over the units of `site`; `stem` begins the name of a new one.
+
+        Response functions belong to one matrix: their conjugates are those of this matrix.
+        """
+        for average in self.known:
+            mine = not average.responds or average.tensor not in self.paired or average.tensor in self._of(matrix)
+            if average.site == site.name and mine and (found := average.at(body, self.rank)) is not None:
+                return found
+        average = self._declared(body, site, stem, matrix)
+        self.known.append(average)
+        self.added.append(average)
+        found = average.at(body, self.rank)
+        assert found is not None, f"{body} is not itself"
+        return found
+
+    def partner(self, response: Entry, matrix: str) -> Entry:
+        """An order parameter that is the conjugate of a response function, its two ends exchanged."""
+        first, *rest = self._ends(response.tensor)
+        indices = (*[i for end in rest for i in end], *first)
+        name = self._name("B", matrix)
+        q = self.model.order_parameter(name, *indices, on_request=True, latex=_latex("B", matrix))
+        given = dict(zip(response.tensor.indices, response.indices, strict=True))
+        return q[tuple(given[i] for i in indices)]
+
+    @staticmethod
+    def _ends(tensor: Tensor) -> list[tuple[Index, ...]]:
+        """The indices of each end of a two-time quantity, which its time closes."""
+        ends: list[list[Index]] = [[]]
+        for index in tensor.indices:
+            ends[-1].append(index)
+            if index.is_time:
+                ends.append([])
+        last = ends.pop()
+        ends[-1] += last
+        return [tuple(end) for end in ends]
+
+    def _name(self, stem: str, matrix: str) -> str:
+        taken = {*self.model.tensors, *(n for s in self.model.sites.values() for n in s.tensors)}
+        names = (f"{stem}_{matrix}{'' if k == 1 else f'_{k}'}" for k in count(1))
+        return next(n for n in names if n not in taken)
+
+    def rank(self, index: Index) -> tuple[int, str]:
+        """Sorts indices as they were declared."""
+        declared = list(self.model.index_symbols)
+        return (declared.index(index.name) if index.name in declared else len(declared), index.name)
+
+    def claim(self, tensor: Tensor, matrix: str) -> None:
+        """Note that the conjugate of a response function is another one, of the same matrix."""
+        self.paired.add(tensor)
+        self._owners.setdefault(matrix, set()).add(tensor)
+
+    _owners: dict[str, set[Tensor]] = field(default_factory=dict)
+
+    def _of(self, matrix: str) -> set[Tensor]:
+        return self._owners.get(matrix, set())
+
+    def _declared(self, body: Expr, site: Site, stem: str, matrix: str) -> Average:
+        name, indices = self._name(stem, matrix), _in_order(body, self.rank)
+        q = self.model.order_parameter(name, *indices, on_request=True, latex=_latex(stem, matrix))
+        return Average(q, site.name, body)
+
+
+def _latex(stem: str, matrix: str) -> str:
+    return f"{stem}^{{{matrix}}}" if "_" not in matrix else ""
+
+
+def _in_order(body: Expr, rank) -> list[Index]:
+    """The indices of a product of functions at several times: those of the first time and the time, and so on."""
+    ends: dict[Index, list[Index]] = {}
+    for factor in Mul.make_args(body):
+        times = [i for i in indices_of(factor) if i.is_time]
+        if times:
+            ends.setdefault(min(times, key=rank), []).extend(i for i in indices_of(factor) if not i.is_time)
+    result: list[Index] = []
+    for time in sorted(ends, key=rank):
+        result += [i for i in sorted(set(ends[time]), key=rank) if i not in result] + [time]
+    return result + [i for i in sorted(indices_of(body), key=rank) if i not in result]
+
+
+def _observed(site: Site) -> Iterator[Average]:
+    """The averages that a site observes with one term q.hat[i...]·O, over all values of the indices of q."""
+    found: dict[Tensor, list[tuple[Expr, Expr]]] = {}
+    for expression in site.terms:
+        for term in contract(flatten(expression), (), f"the action of site {site.name}"):
+            hats = entries_of(term.body, Kind.CONJUGATE)
+            if len(hats) == 1 and not term.constraints and set(term.bound) == set(hats[0].indices):
+                found.setdefault(hats[0].tensor, []).append((hats[0], term.body))
+            else:
+                for hat in hats:
+                    found.setdefault(hat.tensor, []).append((hat, Integer(0)))
+    for terms in found.values():
+        hat, body = terms[0]
+        if len(terms) == 1 and body != 0 and len(set(hat.indices)) == len(hat.indices):
+            q = site.model.tensors[hat.tensor.name]
+            plain = (body / hat).xreplace(dict(zip(hat.indices, q.indices, strict=True)))
+            yield Average(q, site.name, plain, body)

@@ -1,0 +1,171 @@
+"""The average over random matrices: the same systems as hand-written actions, and simulated finite systems."""
+
+import numpy as np
+import pytest
+from said_models import family, network, recurrent, tied
+
+import dmftsym as ds
+from dmftsym.averaging.average import average_disorder
+
+
+def _same_system(one, other, names):
+    """Equal processes line by line; the same saddle-point equations of the given order parameters."""
+    assert one.process.text() == other.process.text()
+    for name in names:
+        mine, theirs = (d.saddle_point.equation(name) for d in (one, other))
+        assert str(mine.right_side()) == str(theirs.right_side())
+        assert str(one.action.conjugate(mine.tensor)) == str(other.action.conjugate(theirs.tensor))
+
+
+@pytest.mark.parametrize("depth", [2, 3, 5])
+def test_the_average_of_a_deep_network_is_the_hand_written_action(depth):
+    kernels = [f"{q}{k}" for q in ("Phi", "G") for k in range(1, depth + 1)]
+    responses = [f"{q}{k}" for q in ("A", "B") for k in range(1, depth)]
+    library = ds.derive(ds.build_model("mlp", depth=depth))
+    _same_system(ds.derive(network(depth)), library, ["f", *kernels, *responses])
+
+
+def test_the_average_of_a_recurrent_network_is_the_hand_written_action():
+    library = ds.derive(ds.build_model("recurrent", symmetric=True))
+    _same_system(ds.derive(recurrent()), library, ["C", "Cx", "R"])
+
+
+def test_a_model_without_matrices_is_its_own_average():
+    model = ds.build_model("p_spin")
+    assert average_disorder(model).model is model
+    assert ds.derive(model).disorder is None
+
+
+def test_the_average_does_not_change_what_the_user_wrote():
+    model = tied()
+    before = str(model.action), [str(t) for s in model.sites.values() for t in s.terms]
+    ds.derive(model)
+    assert before == (str(model.action), [str(t) for s in model.sites.values() for t in s.terms])
+    assert list(model.matrices) == ["W"] and set(model.sites["unit"].tensors) >= {"v", "w", "h1", "g2"}
+
+
+# --- finite systems -------------------------------------------------------------------------------------
+
+
+def _matrix(rng, rows, columns, width):
+    return rng.normal(size=(rows, columns)) / np.sqrt(width)
+
+
+def _trained(X, y, steps, eta, gamma, width, rng, times=2):
+    """f of one network trained through several uses of one matrix."""
+    U, W, w = rng.normal(size=(width, X.shape[1])), rng.normal(size=(width, width)), rng.normal(size=width)
+    found = np.zeros((len(y), steps))
+    for t in range(steps):
+        v = U @ X.T / np.sqrt(X.shape[1])
+        h = [v]
+        for _ in range(times):
+            h.append(v + W @ np.tanh(h[-1]) / np.sqrt(width))
+        found[:, t] = w @ np.tanh(h[-1]) / (gamma * width)
+        Delta = y - found[:, t]
+        g = [w[:, None] / np.cosh(h[-1]) ** 2]
+        for below in h[-2::-1]:
+            g.append(W.T @ g[-1] / np.sqrt(width) / np.cosh(below) ** 2)
+        g = g[::-1]
+        w = w + eta * gamma * np.tanh(h[-1]) @ Delta
+        for k in range(times):
+            W = W + eta * gamma / np.sqrt(width) * (g[k + 1] * Delta) @ np.tanh(h[k]).T
+        U = U + eta * gamma / np.sqrt(X.shape[1]) * (sum(g) * Delta) @ X
+    return found
+
+
+@pytest.mark.slow
+def test_a_matrix_that_is_used_twice_in_a_step_and_learns():
+    rng = np.random.default_rng(0)
+    X, y, steps = rng.normal(size=(2, 5)), np.array([1.0, -0.5]), 8
+    par = {"gamma": 1.0, "eta": 0.3}
+    theory = ds.compile_model(tied()).solve(par, {"Kx": X @ X.T / 5, "y": y}, steps=steps, points=2**13)
+    runs = {
+        N: np.array([_trained(X, y, steps, 0.3, 1.0, N, rng) for _ in range(E)]) for N, E in ((200, 300), (100, 600))
+    }
+    mean = 2 * runs[200].mean(0) - runs[100].mean(0)
+    error = np.sqrt(4 * runs[200].var(0) / 300 + runs[100].var(0) / 600 + theory.se_f.values**2)
+    z = (theory.f.values - mean) / error
+    assert np.sqrt(np.mean(z**2)) < 1.5 and np.abs(z).max() < 4.5
+    assert np.abs((0.9 * theory.f.values - mean) / error).max() > 10
+
+
+def test_a_family_of_matrices_between_sites_of_unequal_width():
+    """Both ends are linear, so the theory is exact; 200 systems of width 120, extrapolated from two widths."""
+    par, steps, dt = {"sigma": 0.7, "nu": 0.5, "kappa": 1.2}, 12, 0.1
+    result = ds.compile_model(family()).solve(par, {}, steps=steps)
+    assert result.attrs["measure"].startswith("gaussian")
+    rng = np.random.default_rng(1)
+
+    def run(N):
+        M = int(par["nu"] * N)
+        W = [par["sigma"] * _matrix(rng, M, N, N) for _ in range(2)]
+        x, y, xs, ys = rng.normal(size=(2, N)), rng.normal(size=M), [], []
+        for _ in range(steps):
+            xs.append(x)
+            ys.append(y)
+            y, x = (
+                y + dt * (-y + sum(w @ v for w, v in zip(W, x, strict=True))),
+                x + dt * (-x - par["kappa"] * np.array([w.T @ y for w in W])),
+            )
+        xs, ys = np.array(xs), np.array(ys)
+        return np.einsum("tkn,sjn->ktjs", xs, xs) / N, ys @ ys.T / M
+
+    for name, place in (("C", 0), ("D", 1)):
+        large, small = (np.array([run(N)[place] for _ in range(E)]) for N, E in ((120, 200), (60, 200)))
+        mean, error = 2 * large.mean(0) - small.mean(0), np.sqrt((4 * large.var(0) + small.var(0)) / 200)
+        z = (result[name].values - mean) / error
+        assert np.sqrt(np.mean(z**2)) < 1.6 and np.abs(z).max() < 5
+        assert np.abs((1.5 * result[name].values - mean) / error).max() > 10
+
+
+# --- refusals -------------------------------------------------------------------------------------------
+
+
+def _blank():
+    m = ds.Model("blank")
+    t, _ = m.times("t s")
+    a, b = m.site("a"), m.site("b")
+    return m, t, a, b, a.field("x", t), b.field("y", t)
+
+
+def test_slips_are_named_in_the_users_symbols():
+    m, t, a, b, x, y = _blank()
+    J = m.matrix("J", a, b)
+    cases = {
+        "x\\[t\\] belongs to site a, expected b": lambda: J @ x[t],
+        "y\\[t\\] belongs to site b, expected a": lambda: J.T @ y[t],
+        "a matrix acts to its right": lambda: y[t] @ J,
+        "the name 'J' is declared twice": lambda: m.matrix("J", a, b),
+        "only where rows and columns are one site": lambda: m.matrix("K", a, b, symmetry=0.5),
+        "is between -1 and 1": lambda: m.matrix("K", a, a, symmetry=2),
+        "variance of matrix K is negative": lambda: m.matrix("K", a, a, variance=-1),
+        "its rows are the units of a site": lambda: m.matrix("K", "a", b),
+        "is a number or a parameter": lambda: m.matrix("K", a, b, mean=x[t]),
+        "a function of the fields of site b is expected": lambda: J @ 1,
+        "the rate y\\[t\\] is one of all units": lambda: J.learn(t, y[t], x[t], y[t]),
+        "the first argument is a time index": lambda: J.learn(1, 1, x[t], y[t]),
+        "stands at the time t - 1, expected t": lambda: J.learn(t, 1, x[t - 1], y[t]),
+        "size of site c is a positive number": lambda: m.site("c", size=0),
+    }
+    for message, slip in cases.items():
+        with pytest.raises(ds.LanguageError, match=message):
+            slip()
+
+
+def test_a_product_at_the_wrong_site_is_refused():
+    m, t, a, b, x, y = _blank()
+    J = m.matrix("J", a, b)
+    a.equation(x[t], J.T @ x[t])
+    b.equation(y[t], 0)
+    with pytest.raises(ds.LanguageError, match="gives values to the units of site b and can only stand there"):
+        ds.derive(m)
+
+
+def test_a_family_is_asked_which_member():
+    m, t, a, b, _, y = _blank()
+    k = m.indices("k", size=3)
+    J = m.matrix("J", a, b, k)
+    with pytest.raises(ds.LanguageError, match=r"is a family: say which one, J\[k\]"):
+        J @ y[t]
+    with pytest.raises(ds.LanguageError, match="is declared with the indices"):
+        J[k, k]
