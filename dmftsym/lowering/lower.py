@@ -29,7 +29,8 @@ from dmftsym.lowering.responses import add_responses, reads_of_responses
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import group_sources
 from dmftsym.program.buffers import Buffer, Role
-from dmftsym.program.fusion import history_arrays, kernels_of
+from dmftsym.program.fusion import UPDATES, fuse, history_arrays
+from dmftsym.program.nodes import statements_of
 from dmftsym.program.program import Facts, Grid, Program, Sampling, Sweep
 from dmftsym.program.schedule import InstantaneousLoop, Schedule, build_causal_schedule
 from dmftsym.program.sources import SourceGroup
@@ -260,8 +261,8 @@ def program_of(lowered: Lowered) -> Program:
     sweep = Sweep(
         buffers=buffers,
         constants=constants,
-        step=kernels_of(schedule.step),
-        epilogue=tuple(s for n in schedule.epilogue for s in n.statements),
+        step=fuse(statements_of(schedule.step), builder.now, UPDATES),
+        epilogue=statements_of(schedule.epilogue),
     )
     return Program(facts=facts, grid=grid, sampling=sampling, sweep=sweep)
 

@@ -8,7 +8,7 @@ does not have are refused in the user's words.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from sympy import Expr
 
@@ -107,6 +107,7 @@ class Statement(ABC):
 
     equation: str
     starts: bool = False  # whether at the first step the target takes its initial value instead
+    elementwise: ClassVar[bool] = False  # whether it updates every sample path by itself
 
     @abstractmethod
     def reads(self, now: Index) -> Iterable[Reading]:
@@ -182,6 +183,11 @@ class Statement(ABC):
     @property
     def is_function(self) -> bool:
         """Whether it is a function of order parameters and data."""
+        return False
+
+    @property
+    def reads_its_neighbours(self) -> bool:
+        """Whether it reads its own array at elements that its loop has overwritten or will."""
         return False
 
     @property
