@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from sympy import Add, Eq, Expr, Integer, KroneckerDelta, Mul, latex
 
+from dmftsym.derivation.averages import source_name
 from dmftsym.derivation.symmetry import ordered_ends, symmetric_tensors
 from dmftsym.errors import DerivationError, LanguageError
 from dmftsym.language.action import Action, Definition, SiteAction, Start
@@ -87,15 +88,27 @@ class EffectiveProcess(Displayed):
 
     def text(self) -> str:
         """One equation a line, in plain text, then what each noise is and the initial values."""
-        lines = [f"{left} = {right}" for left, right in self._lines(str)]
-        lines += [f"{name}: {words}" for name, words in self._noise()]
-        lines += [f"{s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in self.starts]
-        lines += [f"{field}(0) = 0, no initial value is declared" for field in self._from_zero()]
-        return "\n".join([*lines, *(f"{q} = 0 before time 0" for q in self._before_start())])
+        observables = [f"{name} = {observable}" for name, observable in self._observables(str)]
+        return "\n".join([*(line for _, line in self._equations()), *observables, *(line for _, line in self._rest())])
+
+    def equation_lines(self) -> tuple[tuple[Tensor, str], ...]:
+        """The lines of `text` but for observables, which stand in averages, each with the quantity that it is about."""
+        return (*self._equations(), *self._rest())
+
+    def _equations(self) -> list[tuple[Tensor, str]]:
+        about = [*(e.field for e in self.equations), *(d.tensor for d in self.definitions)]
+        about += [c.left.tensor for c in self.covariances]
+        return [(q, f"{left} = {right}") for q, (left, right) in zip(about, self._lines(str), strict=True)]
+
+    def _rest(self) -> list[tuple[Tensor, str]]:
+        lines = [(source, f"{source}: {words}") for source, words in self._noise()]
+        lines += [(s.field, f"{s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})") for s in self.starts]
+        lines += [(field, f"{field}(0) = 0, no initial value is declared") for field in self._from_zero()]
+        return lines + [(q, f"{q} = 0 before time 0") for q in self._before_start()]
 
     def latex_lines(self) -> list[str]:
         """One equation a line, as LaTeX."""
-        lines = [f"{left} = {right}" for left, right in self._lines(latex)]
+        lines = [f"{left} = {right}" for left, right in (*self._lines(latex), *self._observables(latex))]
         lines += [rf"{latex(name)}: \quad \text{{{words}}}" for name, words in self._noise()]
         for s in self.starts:
             moments = f"{latex(s.mean)}, {latex(s.variance)}"
@@ -130,8 +143,10 @@ class EffectiveProcess(Displayed):
                 brackets = rf"\left\langle {latex(c.left)} {latex(c.right)} \right\rangle"
                 pair = (brackets, latex(as_expression(c.terms)))
             lines.append(pair)
-        lines += [self._observable(term, show) for term in self.observables]
         return lines
+
+    def _observables(self, show) -> list[tuple[str, str]]:
+        return [self._observable(term, show) for term in self.observables]
 
     def _observable(self, term: Term, show) -> tuple[str, str]:
         """What multiplies a conjugate: the observable whose average is the order parameter."""
@@ -262,10 +277,9 @@ def _make_source(site: SiteAction, field: str, kind: SourceKind, amplitude: Expr
     tensor = next(f for f in site.fields if f.name == field)
     rank = sum(s.field == tensor for s in existing)
     indices = tuple(i for i in tensor.indices if not i.is_time) if kind is SourceKind.STATIC else tensor.indices
-    number = str(rank + 1) if rank else ""
-    base, caret, superscript = tensor.latex_name.partition("^")
-    latex_name = f"u_{{{number}}}^{{{base}{caret}{superscript}}}" if number else f"u^{{{tensor.latex_name}}}"
-    return Source(Tensor(f"u{number}_{field}", Kind.SOURCE, indices, site.name, latex_name), tensor, kind, amplitude)
+    latex_name = f"u_{{{rank + 1}}}^{{{tensor.latex_name}}}" if rank else f"u^{{{tensor.latex_name}}}"
+    source = Tensor(source_name(field, rank), Kind.SOURCE, indices, site.name, latex_name)
+    return Source(source, tensor, kind, amplitude)
 
 
 def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):

@@ -99,9 +99,9 @@ class SaddlePoint(Displayed):
         """The equation of the order parameter of that name."""
         return next(e for e in self.equations if e.tensor.name == name)
 
-    def equation_lines(self) -> list[str]:
-        """The equations of order parameters and definitions in plain text."""
-        return [f"{left} = {right}" for left, right in self._pairs()]
+    def equation_lines(self) -> tuple[tuple[Tensor, str], ...]:
+        """The equations of order parameters and definitions in plain text, each with the quantity that it is about."""
+        return tuple((left.tensor, f"{left} = {right}") for left, right in self._pairs())
 
     @property
     def sympy(self) -> tuple[Eq, ...]:
@@ -110,7 +110,7 @@ class SaddlePoint(Displayed):
 
     def text(self) -> str:
         """Equations in plain text, then each conjugate with the reason why it vanishes."""
-        lines = self.equation_lines()
+        lines = [line for _, line in self.equation_lines()]
         lines += [f"0 = {as_expression(c.terms)}, which determines {_own(c)}" for c in self.constraints]
         for c in self.conjugates:
             lines.append(f"{c.conjugate} = 0" if c.vanishes else f"{c.conjugate} does not vanish")
@@ -131,7 +131,7 @@ class SaddlePoint(Displayed):
         lines += [rf"\text{{conjugate of }} {latex(q)}: \quad {latex(p)}" for q, p in self.pairs]
         return lines
 
-    def _pairs(self) -> list[tuple[Expr, Expr]]:
+    def _pairs(self) -> list[tuple[Entry, Expr]]:
         pairs = [(e.tensor[e.tensor.indices], e.right_side()) for e in self.equations]
         return pairs + [(d.tensor[d.tensor.indices], as_expression(d.terms)) for d in self.definitions]
 

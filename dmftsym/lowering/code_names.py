@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 
 from sympy import Basic
 
+from dmftsym.derivation.averages import is_source_name, source_name
 from dmftsym.derivation.derive import Derivation
 from dmftsym.errors import DmftsymError, LoweringError
 from dmftsym.language.action import Action, SiteAction
@@ -26,7 +27,6 @@ _C_WORDS = frozenset(
     "threadIdx blockIdx blockDim gridDim warpSize printf erf erfc exp log sin cos tan sqrt pow fmin fmax fabs".split()
 )
 _PYTHON_WORDS = frozenset([*keyword.kwlist, *keyword.softkwlist, *dir(builtins)])
-_SOURCE = re.compile(r"u\d*_")
 _LETTERS = {"lamda": "lambda"}
 
 
@@ -42,7 +42,7 @@ class GeneratedNames:
         """Whether a name cannot stand in generated code as it is."""
         if name in self.words or name in _C_WORDS or name in _PYTHON_WORDS or self.unfit(name):
             return True
-        return name.startswith(self.starts) or name.endswith(self.ends) or bool(_SOURCE.match(name))
+        return name.startswith(self.starts) or name.endswith(self.ends) or is_source_name(name)
 
     def unfit(self, name: str) -> bool:
         """Whether a name cannot even be the end of a name in generated code, as those of sites are."""
@@ -60,7 +60,7 @@ def with_code_names(equations: Derivation, generated: GeneratedNames) -> tuple[D
     names = _choose(equations.action, generated)
     if not names:
         return equations, {}
-    return _Renaming(equations.action, names, generated).of(equations), names
+    return _Renaming(equations, names, generated).of(equations), names
 
 
 @contextmanager
@@ -71,7 +71,8 @@ def users_names_in_errors(names: dict[str, str]) -> Iterator[None]:
     except DmftsymError as error:
         message = str(error)
         for name, code in names.items():
-            message = re.sub(rf"(?<!\w)((?:u\d*_)?){re.escape(code)}(?!\w)", rf"\g<1>{name}", message)
+            # what is formed of a name, as that of a source, keeps its beginning
+            message = re.sub(rf"(?<!\w)((?:[a-z0-9]+_)*){re.escape(code)}(?!\w)", rf"\g<1>{name}", message)
         raise type(error)(message) from None
 
 
@@ -149,8 +150,13 @@ def _latin(name: str) -> str:
 class _Renaming:
     """Replaces names in records of any kind: symbols in expressions, axes, and texts that name sites or results."""
 
-    def __init__(self, action: Action, names: dict[str, str], generated: GeneratedNames):
+    def __init__(self, equations: Derivation, names: dict[str, str], generated: GeneratedNames):
+        action = equations.action
         self.names, self.generated = dict(names), generated
+        driven = [e for p in equations.process for e in p.equations]
+        ranks = [(e.field.name, rank) for e in driven for rank in range(len(e.sources))]
+        ranks += [(field.name, 0) for site in action.sites for field in site.fields]
+        self.sources = {source_name(f, rank): source_name(names.get(f, f), rank) for f, rank in ranks}
         self.taken = {*_names_of(action), *names.values(), *(a.name for a in action.axes)}
         self.stems = {_stem(i.name): names[i.name] for i in action.indices if i.name in names}
         self.atoms: dict[Basic, Basic] = {}
@@ -181,11 +187,8 @@ class _Renaming:
         return self.of(value)
 
     def name(self, name: str) -> str:
-        """A name for code; what the derivation has formed of names (u_x for a source) is formed of theirs."""
-        source = re.match(r"u\d*_", name)
-        if name not in self.names and source and name[source.end() :] in self.names:
-            self.names[name] = source[0] + self.names[name[source.end() :]]
-        elif name not in self.names and not name.isascii():
+        """A name for code."""
+        if name not in self.names and not name.isascii():
             self.names[name] = _free(name, self.generated, self.taken, set())
             self.taken.add(self.names[name])
         return self.names.get(name, name)
@@ -215,15 +218,10 @@ class _Renaming:
         else:
             indices = tuple(self.atom(i) for i in atom.indices)
             site = self.name(atom.site) if atom.site else ""
-            name = self._source(atom.name) if atom.kind == Kind.SOURCE else self.name(atom.name)
+            name = self.sources[atom.name] if atom.kind == Kind.SOURCE else self.name(atom.name)
             return Tensor(name, atom.kind, indices, site, atom.latex_name)
         new.latex_name = atom.latex_name
         return new
-
-    def _source(self, name: str) -> str:
-        start = re.match(r"u\d*_", name)
-        assert start is not None, f"{name} is no source"
-        return start[0] + self.names.get(name[start.end() :], name[start.end() :])
 
     def _index(self, name: str) -> str:
         """An index of the user, or one that a derivation formed of it: primed or numbered."""

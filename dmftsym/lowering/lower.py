@@ -12,12 +12,12 @@ from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
-from dmftsym.language.symbols import Kind
+from dmftsym.language.symbols import Kind, Tensor
 from dmftsym.language.terms import as_expression, entries_of, substitute_activations
 from dmftsym.lowering.acausal import explain_by_missing_past
 from dmftsym.lowering.clock import CLOCK, clock, with_clock
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
-from dmftsym.lowering.equal_time import restrict_to_equal_time
+from dmftsym.lowering.equal_time import equal_time_tensor, restrict_to_equal_time
 from dmftsym.lowering.gaussian import Closure, close_linear_sites
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
@@ -48,7 +48,7 @@ class Lowered:
     starts: tuple[Start, ...]
     schedule: Schedule
     liveness: Liveness
-    equations: tuple[str, ...]
+    equations: tuple[tuple[Tensor, str], ...]
     closure: Closure
     responses: tuple[ResponseFunction, ...]
 
@@ -86,7 +86,7 @@ def _lower(
     recalls = tuple(
         replace(r, instant=r.instant or scheme.passes > 1) for r in recalls if r.tensor.name in liveness.live
     )
-    lines = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
+    lines = (*saddle.equation_lines(), *(line for p in processes for line in p.equation_lines()))
     saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
     responses = tuple(r for r in equations.responses if r.tensor.name in liveness.live)
     if kicked:
@@ -204,11 +204,13 @@ def _add_order_parameters(
     builder: QuantityBuilder, action: Action, saddle: SaddlePoint, liveness: Liveness, responses: set[str]
 ) -> None:
     symmetric = symmetric_tensors(action)
+    live = {
+        *liveness.live,
+        *(equal_time_tensor(q).name for q in action.order_parameters if q.name in liveness.equal_time),
+    }
     for equation in saddle.equations:
         name = equation.tensor.name
-        if name not in liveness.live and name.removesuffix("_equal") not in liveness.equal_time:
-            continue
-        if name in responses:
+        if name not in live or name in responses:
             continue
         right = equation.right_side()
         if right.has(SourceDerivative):
@@ -239,7 +241,7 @@ def program_of(lowered: Lowered) -> Program:
         data=action.data,
         symmetric_data=tuple(sorted(symmetric)),
         outputs=tuple(heads[name] for name in lowered.liveness.outputs),
-        equations=lowered.equations,
+        equations=_computed_equations(lowered, buffers),
     )
     grid = Grid(
         now=builder.now,
@@ -265,6 +267,13 @@ def program_of(lowered: Lowered) -> Program:
         epilogue=statements_of(schedule.epilogue),
     )
     return Program(facts=facts, grid=grid, sampling=sampling, sweep=sweep)
+
+
+def _computed_equations(lowered: Lowered, buffers: tuple[Buffer, ...]) -> tuple[str, ...]:
+    """The equations of what is computed, each once."""
+    names = {b.tensor.name for b in buffers} | {name for n in lowered.schedule.constants for name in n.writes}
+    names |= {m.tensor.name for group in lowered.groups for m in group.members} | {*lowered.liveness.equal_time}
+    return tuple(dict.fromkeys(line for tensor, line in lowered.equations if tensor.name in names))
 
 
 def _drawn_groups(groups, schedule: Schedule) -> tuple[SourceGroup, ...]:
