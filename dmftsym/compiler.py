@@ -39,8 +39,8 @@ class CompiledModel:
     def __repr__(self) -> str:
         action, notes = self.derivation.action, self.derivation.worth_checking
         known = {
-            "parameters": [p.name for p in action.parameters],
-            "data": [str(d.tensor[d.tensor.indices]) for d in action.data],
+            "parameters": [p.name for p in action.declared.parameters],
+            "data": [str(d.tensor[d.tensor.indices]) for d in action.declared.data],
             "results": [t.name for t in self.program.facts.outputs],
             "covariances": list(self.fluctuations.names) if self.fluctuations else [],
         }
@@ -82,15 +82,16 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
 
 def hash_of(action: Action) -> str:
     """A hash of the mathematical content of a model: its action, declarations and formulas."""
+    declared = action.declared
     parts = [
         action.name,
         action.text(),
-        *[f"{a.name}={a.formula}" for a in action.activations],
-        *[f"{p.name}:{p.default}:{p.lower}:{p.strict}:{p.upper}:{p.only}" for p in action.parameters],
-        *[f"{d.tensor[d.tensor.indices]}:{d.otherwise}" for d in action.data],
-        *[a.key() for a in action.axes],
-        *[f"{i.name}:{i.axis.name}" for i in action.indices],
+        *[f"{a.name}={a.formula}" for a in declared.activations],
+        *[f"{p.name}:{p.default}:{p.lower}:{p.strict}:{p.upper}:{p.only}" for p in declared.parameters],
+        *[f"{d.tensor[d.tensor.indices]}:{d.otherwise}" for d in declared.data],
+        *[a.key() for a in declared.axes],
+        *[f"{i.name}:{i.axis.name}" for i in declared.indices],
         *action.outputs,
-        str(action.time_step),
+        str(declared.time_step),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ from sympy import Basic
 from dmftsym.derivation.averages import is_source_name, source_name
 from dmftsym.derivation.derive import Derivation
 from dmftsym.errors import DmftsymError, LoweringError
-from dmftsym.language.action import Action, SiteAction
+from dmftsym.language.action import Action, Declarations, SiteAction
 from dmftsym.language.activations import Activation
 from dmftsym.language.sums import SiteSymbol
 from dmftsym.language.symbols import Axis, Index, Kind, Parameter, Size, Tensor
@@ -79,12 +79,12 @@ def users_names_in_errors(names: dict[str, str]) -> Iterator[None]:
 def _choose(action: Action, generated: GeneratedNames) -> dict[str, str]:
     """A name for code for every name of the user that clashes, in the order of declaration."""
     own = _names_of(action)
-    stems = {_stem(i.name) for i in action.indices}
-    indices = {i.name for i in action.indices}
-    taken = {*own, *(a.name for a in action.axes)}
+    stems = {_stem(i.name) for i in action.declared.indices}
+    indices = {i.name for i in action.declared.indices}
+    taken = {*own, *(a.name for a in action.declared.axes)}
     chosen: dict[str, str] = {}
     local = {t.name for s in action.sites for t in (*s.fields, *(d.tensor for d in s.definitions))}
-    activations, sites = {a.name for a in action.activations}, {s.name for s in action.sites}
+    activations, sites = {a.name for a in action.declared.activations}, {s.name for s in action.sites}
     for name in own:
         if name in sites:
             clash = generated.unfit(name) or bool(re.search(r"_\d+$", name))  # kernels are numbered
@@ -105,12 +105,10 @@ def _choose(action: Action, generated: GeneratedNames) -> dict[str, str]:
 
 def _names_of(action: Action) -> list[str]:
     """Every name of a model that stands in code, once."""
-    tensors = [*(d.tensor for d in action.data), *action.order_parameters, *(d.tensor for d in action.definitions)]
-    for site in action.sites:
-        tensors += [*site.fields, *(d.tensor for d in site.definitions)]
-    names = [action.name, *(i.name for i in action.indices), *(a.size for a in action.axes if not _is_fixed(a))]
-    names += [p.name for p in action.parameters] + [a.name for a in action.activations]
-    return list(dict.fromkeys([*names, *(t.name for t in tensors), *(s.name for s in action.sites)]))
+    declared = action.declared
+    names = [action.name, *(i.name for i in declared.indices), *(a.size for a in declared.axes if not _is_fixed(a))]
+    names += [p.name for p in declared.parameters] + [a.name for a in declared.activations]
+    return list(dict.fromkeys([*names, *(t.name for t in action.tensors), *(s.name for s in action.sites)]))
 
 
 def _is_fixed(axis: Axis) -> bool:
@@ -157,8 +155,8 @@ class _Renaming:
         ranks = [(e.field.name, rank) for e in driven for rank in range(len(e.sources))]
         ranks += [(field.name, 0) for site in action.sites for field in site.fields]
         self.sources = {source_name(f, rank): source_name(names.get(f, f), rank) for f, rank in ranks}
-        self.taken = {*_names_of(action), *names.values(), *(a.name for a in action.axes)}
-        self.stems = {_stem(i.name): names[i.name] for i in action.indices if i.name in names}
+        self.taken = {*_names_of(action), *names.values(), *(a.name for a in action.declared.axes)}
+        self.stems = {_stem(i.name): names[i.name] for i in action.declared.indices if i.name in names}
         self.atoms: dict[Basic, Basic] = {}
 
     def of(self, value):
@@ -179,7 +177,9 @@ class _Renaming:
     def field(self, record, field: str):
         """A field of a record; texts are names where they name a site, results, or what the record is."""
         value = getattr(record, field)
-        named = field in ("site", "sites", "outputs") or (field == "name" and isinstance(record, SiteAction | Action))
+        named = field in ("site", "sites", "outputs") or (
+            field == "name" and isinstance(record, SiteAction | Declarations)
+        )
         if named and isinstance(value, str):
             return self.name(value)
         if named and isinstance(value, tuple) and all(isinstance(v, str) for v in value):

@@ -235,10 +235,10 @@ def program_of(lowered: Lowered) -> Program:
     symmetric = {tensor.name for tensor in symmetric_tensors(action) if tensor.kind == Kind.DATA}
     facts = Facts(
         name=action.name,
-        description=action.description,
-        axes=action.axes,
-        parameters=action.parameters,
-        data=action.data,
+        description=action.declared.description,
+        axes=action.declared.axes,
+        parameters=action.declared.parameters,
+        data=action.declared.data,
         symmetric_data=tuple(sorted(symmetric)),
         outputs=tuple(heads[name] for name in lowered.liveness.outputs),
         equations=_computed_equations(lowered, buffers),
@@ -247,7 +247,7 @@ def program_of(lowered: Lowered) -> Program:
         now=builder.now,
         continuous=action.is_continuous,
         scheme=scheme.name if action.is_continuous else "exact discrete time",
-        time_step=action.time_step if action.is_continuous else 1.0,
+        time_step=action.declared.time_step if action.is_continuous else 1.0,
         order=scheme.order if action.is_continuous else None,
         passes=scheme.passes,
     )

@@ -45,11 +45,7 @@ class QuantityBuilder:
         self.drawn: dict[str, str] = {}  # source -> the group whose draw it waits for; static sources wait for none
         self._factors: dict[Expr, Tensor] = {}
         self._primed: dict[Index, Index] = {}
-        self._names = {t.name for site in action.sites for t in site.fields}
-        self._names |= {d.tensor.name for site in action.sites for d in site.definitions}
-        self._names |= {d.tensor.name for d in action.data} | {d.tensor.name for d in action.definitions}
-        self._names |= {q.name for q in action.order_parameters} | {p.name for p in action.parameters}
-        self._names |= {i.name for i in action.indices} | {a.size for a in action.axes} | {s.name for s in action.sites}
+        self._names = {*action.declared.names, *(t.name for t in action.tensors), *(s.name for s in action.sites)}
         self.integrals = integrals_of(scheme, action, self.unique_name, causal, explicit)
         self.buffers |= {b.tensor.name: b for b in self.integrals.buffers()}
 
@@ -260,7 +256,7 @@ class QuantityBuilder:
         counts: dict = {}
         canonical: dict[Expr, Expr] = {}
         for index in own:
-            same_axis = [i for i in self.action.indices if i.axis == index.axis]
+            same_axis = [i for i in self.action.declared.indices if i.axis == index.axis]
             rank = counts[index.axis] = counts.get(index.axis, -1) + 1
             canonical[index] = same_axis[rank] if rank < len(same_axis) else index
         time_index, _ = split_index(time)
@@ -288,7 +284,7 @@ class QuantityBuilder:
             return tensor[tensor.indices].xreplace(mapping), (), mapping
         if len(times) > 2:
             raise LoweringError(f"{tensor}: quantities with more than two times are not supported")
-        other = next(i for i in self.action.indices if i.is_time and i != self.now)
+        other = next(i for i in self.action.declared.indices if i.is_time and i != self.now)
         first, second = (other, self.now) if exchanged else (self.now, other)
         mapping = {times[0]: first, times[1]: second}
         target = tensor[tensor.indices].xreplace(mapping)

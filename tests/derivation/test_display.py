@@ -49,7 +49,8 @@ def check_latex(text):
 
 
 def records(derivation):
-    return [derivation, derivation.action, derivation.process, *derivation.process, derivation.saddle_point]
+    action = derivation.action
+    return [derivation, action, action.declared, derivation.process, *derivation.process, derivation.saddle_point]
 
 
 def test_notebook_display(model, derivation):
