@@ -77,7 +77,16 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
         source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)
     source = replace(source, text=laid_out(in_users_names(source.text, names)))
     solver = Solver(source.name, source.text)
-    return CompiledModel(equations, lowered.liveness, lowered.schedule, program, feedback, fluctuations, source, solver)
+    return CompiledModel(
+        derivation=equations,
+        liveness=lowered.liveness,
+        schedule=lowered.schedule,
+        program=program,
+        feedback=feedback,
+        fluctuations=fluctuations,
+        source=source,
+        solver=solver,
+    )
 
 
 def hash_of(action: Action) -> str:

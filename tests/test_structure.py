@@ -152,6 +152,16 @@ LARGE_CLASSES = {
     "QuantityBuilder": "one method a kind of quantity; memories go with random matrices that are said",
 }
 
+# functions with more than five parameters: interfaces, whose parameters a user gives by name, ...
+INTERFACES = {
+    "cli/main.py": {"compile_command", "derive_command", "solve_command"},
+    "language/model.py": {"parameters"},
+    "models/mlp.py": {"build"},
+    "runtime/solver.py": {"solve"},
+}
+MANY_PARAMETERS = 7  # ... and others: this may fall, not grow
+POSITIONAL = 17  # records of more than four fields made by position, in codegen and linearise: this may fall too
+
 
 def large_classes(tree):
     return [n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.end_lineno - n.lineno >= 250]
@@ -182,13 +192,35 @@ def test_classes_and_records_stay_small(path):
     assert large_records(tree) == [], path
 
 
-def test_functions_of_many_parameters_are_counted(record_property):
-    """No limit: the command line and the interface of a solver have them rightly."""
+def test_functions_have_few_parameters():
     counted = {
-        str(p.relative_to(PACKAGE)): found for p in FILES if (found := many_parameters(ast.parse(p.read_text())))
+        name: set(found) - INTERFACES.get(name, set())
+        for p in FILES
+        if (found := many_parameters(ast.parse(p.read_text()))) and (name := str(p.relative_to(PACKAGE)))
     }
-    record_property("functions with more than five parameters", sum(map(len, counted.values())))
-    assert "solve" in counted["runtime/solver.py"]
+    assert "solve" in many_parameters(ast.parse((PACKAGE / "runtime/solver.py").read_text()))
+    assert sum(map(len, counted.values())) <= MANY_PARAMETERS, {k: v for k, v in counted.items() if v}
+
+
+def positional(tree, fields):
+    """Records with more than four fields that are made from more than four positional arguments."""
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    return [c.func.id for c in calls if fields.get(c.func.id, 0) > 4 and len(c.args) > 4]
+
+
+def fields_of(trees):
+    """How many fields the dataclasses of some files have, by name."""
+    records = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    return {n.name: sum(isinstance(s, ast.AnnAssign) for s in n.body) for n in records if n.decorator_list}
+
+
+def test_records_of_many_fields_are_made_by_keyword():
+    trees = {p: ast.parse(p.read_text()) for p in FILES}
+    fields = fields_of(trees.values())
+    found = [(p.name, r) for p, tree in trees.items() for r in positional(tree, fields)]
+    assert len(found) <= POSITIONAL, found
+    record = ast.parse("@dataclass\nclass R:\n" + "".join(f"    f{k}: int\n" for k in range(5)) + "R(1, 2, 3, 4, 5)")
+    assert positional(record, fields_of([record])) == ["R"]
 
 
 def test_large_classes_and_records_are_found():

@@ -75,4 +75,10 @@ def derive(model: Model) -> Derivation:
     check_covariances(processes, responses)
     causal = reaches(responses, sums)
     saddle = derive_saddle_point(action, causal)
-    return Derivation(action, with_causal_memory(processes, causal), saddle, responses, causal)
+    return Derivation(
+        action=action,
+        process=with_causal_memory(processes, causal),
+        saddle_point=saddle,
+        responses=responses,
+        causal=causal,
+    )

@@ -199,7 +199,14 @@ def derive_process(site: SiteAction, symmetric: frozenset[Tensor]) -> EffectiveP
         by_degree[0 if conjugates else len(responses)].append(term)
     sources, covariances = _read_noise(site, by_degree[2], symmetric)
     equations = tuple(_read_equation(site, field, by_degree[1], sources) for field in site.fields)
-    return EffectiveProcess(site.name, equations, covariances, site.definitions, site.starts, tuple(by_degree[0]))
+    return EffectiveProcess(
+        site=site.name,
+        equations=equations,
+        covariances=covariances,
+        definitions=site.definitions,
+        starts=site.starts,
+        observables=tuple(by_degree[0]),
+    )
 
 
 def _is_response(factor: Expr) -> bool:
@@ -314,7 +321,8 @@ def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):
         raise DerivationError(f"site {site.name}: white noise with the amplitude {amplitudes[0]} needs a convention")
     if kind is SourceKind.EVOLVING and not any(inner.has(t) for t in times):
         kind = SourceKind.STATIC
-    yield from _oriented(site, term, kind, (one, other), amplitudes, inner, symmetric)
+    ends = ((one, amplitudes[0]), (other, amplitudes[1]))
+    yield from _oriented(site, Term(inner, term.bound), kind, ends, symmetric)
 
 
 def _kind(body: Expr, times: list[Expr]) -> SourceKind:
@@ -324,23 +332,26 @@ def _kind(body: Expr, times: list[Expr]) -> SourceKind:
     return SourceKind.EVOLVING if any(body.has(t) for t in times) else SourceKind.STATIC
 
 
-def _oriented(site: SiteAction, term: Term, kind: SourceKind, pair, amplitudes, inner: Expr, symmetric):
-    """One block for two different sources, in a fixed order; for one source both orientations, unless symmetric."""
+def _oriented(site: SiteAction, term: Term, kind: SourceKind, pair, symmetric):
+    """One block for two different sources, in a fixed order; for one source both orientations, unless symmetric.
+
+    `term` is their covariance; `pair` holds a response field and the amplitude of its source for each.
+    """
     order = [f.name for f in site.fields]
     ends = []
-    for response, amplitude in zip(pair, amplitudes, strict=True):
+    for response, amplitude in pair:
         declared = dict(zip(response.indices, _field_indices(site, response.tensor.name), strict=True))
         ends.append(
             (order.index(response.tensor.name), str(amplitude.xreplace(declared)), response, amplitude, declared)
         )
     ends.sort(key=lambda end: end[:2])
     same = ends[0][:2] == ends[1][:2]
-    if same and _is_symmetric(inner, pair, symmetric):
-        same, inner = False, 2 * inner
+    if same and _is_symmetric(term.body, tuple(response for response, _ in pair), symmetric):
+        same, term = False, term.times(2)
     for (_, _, left, a, own), (_, _, right, b, declared) in (ends, ends[::-1]) if same else (ends,):
         targets = _field_indices(site, left.tensor.name), _second_indices(site, right.tensor.name, kind)
         bound = tuple(i for i in term.bound if i not in left.indices and i not in right.indices)
-        moved = avoid(Term(inner, bound), [*targets[0], *targets[1]])
+        moved = avoid(Term(term.body, bound), [*targets[0], *targets[1]])
         mapping = dict(zip(right.indices, targets[1], strict=True)) | dict(zip(left.indices, targets[0], strict=True))
         moved = rename(moved.times(_independent_components(left, right, targets)), mapping)
         moved = replace(moved, body=ordered_ends(moved.body, symmetric))

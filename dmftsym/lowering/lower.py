@@ -69,8 +69,7 @@ def _lower(
     """Discretise, prune, split into contractions and elementwise updates, and order the equations of a model.
 
     `wanted` names the quantities to compute; `kicked` adds impulses to the sources of sites that are closed exactly.
-    Raises `LoweringError` for acausal terms, instantaneous loops (named in
-    the user's symbols) and averages of response fields.
+    Raises `LoweringError` for acausal terms, instantaneous loops and averages of response fields, in the user's words.
     """
     _check_conjugates_vanish(equations)
     check_passes(equations, scheme)
@@ -96,27 +95,33 @@ def _lower(
     if timed != untimed:
         builder.buffers[CLOCK] = Buffer(clock(action.time), Role.CLOCK)
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
-    starts: list[Start] = []
     for group in groups:
         _add_draw(builder, group, scheme)
     add_recalls(builder, recalls, groups)
     constraints = ConstraintWriter(builder, equations, scheme)
-    for process in sites:
-        starts += _add_site(builder, process, liveness, scheme, constraints)
+    starts = [s for process in sites for s in _add_site(builder, process, liveness, scheme, constraints)]
     for constraint in saddle.constraints:
         if constraint.multiplier.name in liveness.live:
             constraints.add_multiplier(constraint)
     _add_order_parameters(builder, action, saddle, liveness, {r.tensor.name for r in equations.responses})
     add_responses(builder, equations, liveness.live, scheme)
-    for definition in saddle.definitions:
-        if definition.tensor.name in liveness.live:
-            line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
-            builder.add_function(definition.tensor, definition.terms, line)
+    _add_definitions(builder, saddle, liveness)
     nodes = builder.nodes
     if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
         nodes = dict(sorted(nodes.items(), key=lambda item: not item[1].starts))
     schedule = build_causal_schedule(nodes, builder.now)
-    return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
+    return Lowered(
+        action=action,
+        scheme=scheme,
+        builder=builder,
+        groups=groups,
+        starts=tuple(starts),
+        schedule=schedule,
+        liveness=liveness,
+        equations=lines,
+        closure=closure,
+        responses=responses,
+    )
 
 
 def _check_conjugates_vanish(equations: Derivation) -> None:
@@ -200,6 +205,13 @@ def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, s
     return True
 
 
+def _add_definitions(builder: QuantityBuilder, saddle: SaddlePoint, liveness: Liveness) -> None:
+    for definition in saddle.definitions:
+        if definition.tensor.name in liveness.live:
+            line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
+            builder.add_function(definition.tensor, definition.terms, line)
+
+
 def _add_order_parameters(
     builder: QuantityBuilder, action: Action, saddle: SaddlePoint, liveness: Liveness, responses: set[str]
 ) -> None:
@@ -222,7 +234,7 @@ def _add_order_parameters(
         if not equation.averages:
             builder.add_function(equation.tensor, equation.explicit, line)
             continue
-        builder.add_average(equation.tensor, equation.averages, equation.explicit, line, equation.tensor in symmetric)
+        builder.add_average(equation, line, equation.tensor in symmetric)
 
 
 def program_of(lowered: Lowered) -> Program:

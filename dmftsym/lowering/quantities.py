@@ -9,6 +9,7 @@ from functools import cached_property
 
 from sympy import Expr, Integer, KroneckerDelta, Mul
 
+from dmftsym.derivation.saddle_point import OrderParameterEquation
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
 from dmftsym.language.sums import IndexSum
@@ -59,12 +60,13 @@ class QuantityBuilder:
         assign = Assign(tensor[tensor.indices], expression, equation, **options)
         self._add_node(tensor, (assign,), after, site=tensor.site, auxiliary=role is Role.FACTOR)
 
-    def add_average(self, tensor: Tensor, averages, explicit, equation: str, symmetric: bool) -> None:
+    def add_average(self, equation: OrderParameterEquation, line: str, symmetric: bool) -> None:
         """An order parameter: a row of site averages, with its mirror image if it has two times."""
+        tensor = equation.tensor
         self.buffers[tensor.name] = Buffer(tensor, Role.ORDER_PARAMETER)
-        contracts = [self._average(tensor, averages, explicit, equation, mirror=symmetric)]
+        contracts = [self._average(equation, line, mirror=symmetric)]
         if len(tensor.time_slots) == 2 and not symmetric:
-            contracts.append(self._average(tensor, averages, explicit, equation, exchanged=True))
+            contracts.append(self._average(equation, line, exchanged=True))
         self._add_node(tensor, tuple(contracts))
 
     def add_response(self, tensor: Tensor, target: Entry, terms: tuple[Term, ...], site: str, equation: str) -> None:
@@ -103,7 +105,7 @@ class QuantityBuilder:
             merged[key] = merged.get(key, Integer(0)) + coefficient
         total = Integer(0)
         for (outer, path, bound, constraints), coefficient in merged.items():
-            total += outer * self._sum(coefficient, path, bound, constraints, site, target)
+            total += outer * self._sum(coefficient, Term(path, bound, constraints), site, target)
         return total
 
     def add_draw(self, group: SourceGroup, equation: str) -> None:
@@ -121,7 +123,12 @@ class QuantityBuilder:
         reads = [(group.name, When.NOW), *((v.tensor.name, When.NOW) for v in values)]
         statement = ExtendBasis(group, group.basis, values, line)
         self.nodes[f"basis_{group.name}"] = Node(
-            f"basis_{group.name}", label, (statement,), tuple(reads), group.basis, auxiliary=True
+            name=f"basis_{group.name}",
+            label=label,
+            statements=(statement,),
+            reads=tuple(reads),
+            site=group.basis,
+            auxiliary=True,
         )
 
     def add_recall(self, tensor: Tensor, observable: Entry, coefficient: Expr, group: SourceGroup, recall) -> None:
@@ -130,10 +137,18 @@ class QuantityBuilder:
         reads = ((observable.tensor.name, When.NOW), (group.name, moment), (f"basis_{group.name}", moment))
         target = tensor[tensor.indices]
         statement = RecallMemory(
-            target, observable, coefficient, group, recall.instant, recall.equation, recall.correlation
+            target=target,
+            observable=observable,
+            coefficient=coefficient,
+            group=group,
+            instant=recall.instant,
+            equation=recall.equation,
+            correlation=recall.correlation,
         )
         self.buffers[tensor.name] = Buffer(tensor, Role.MEMORY)
-        self.nodes[tensor.name] = Node(tensor.name, str(target), (statement,), reads, tensor.site, auxiliary=True)
+        self.nodes[tensor.name] = Node(
+            name=tensor.name, label=str(target), statements=(statement,), reads=reads, site=tensor.site, auxiliary=True
+        )
 
     # --- sums -------------------------------------------------------------------------------------
 
@@ -142,7 +157,9 @@ class QuantityBuilder:
         outer = [f for f in term.factors if not any(f.has(i) for i in term.bound)]
         return inner, Mul(*outer)
 
-    def _sum(self, coefficient: Expr, path: Expr, bound, constraints, site: str, target: str) -> Expr:
+    def _sum(self, coefficient: Expr, of: Term, site: str, target: str) -> Expr:
+        """Σ coefficient · `of`, a function of the paths of a site with its sums, in the equation of `target`."""
+        path, bound, constraints = of.body, of.bound, of.constraints
         if not bound:
             return coefficient * path
         past = [c for c in constraints if c.time in bound]
@@ -161,28 +178,29 @@ class QuantityBuilder:
         end: Expr = Integer(0)
         if past and path != 1:
             self.integrals.check(Term(coefficient * path, bound, constraints))
-            end = self._end(coefficient, path, bound, past[0], site, target)
+            end = self._end(coefficient, of, past[0], site, target)
             coefficient, limit = self.integrals.strict(coefficient, past[0])
             constraints = tuple(limit if c == past[0] else c for c in constraints)
             past = [limit]
         term = Term(coefficient * path, bound, constraints)
-        free = tuple(i for i in indices_in_order(term.body) if i not in bound and not i.is_time)
-        equation = as_expression((term,))
         if path == 1:
+            free = tuple(i for i in indices_in_order(term.body) if i not in bound and not i.is_time)
             tensor = Tensor(self.unique_name(f"sum_{target}"), Kind.DEFINITION, (*free, self.now))
-            self.add_function(tensor, (term,), f"{tensor[tensor.indices]} = {equation}", auxiliary=True)
+            self.add_function(tensor, (term,), f"{tensor[tensor.indices]} = {as_expression((term,))}", auxiliary=True)
             return tensor[tensor.indices]
-        return self._memory(coefficient, path, term, free, past, site, target) + end
+        return self._memory(coefficient, Term(path, bound, constraints), past, site, target) + end
 
-    def _end(self, coefficient: Expr, path: Expr, bound, limit: Before, site: str, target: str) -> Expr:
+    def _end(self, coefficient: Expr, of: Term, limit: Before, site: str, target: str) -> Expr:
         """What the upper end of an integral contributes."""
         if self.integrals.end is None:
             return Integer(0)
-        front, inside = (self.integrals.last(e, limit) for e in (coefficient, path))
-        rest = tuple(i for i in bound if i != limit.time)
-        return self._sum(front * self.integrals.end_weight(limit.upper), inside, rest, (), site, target)
+        front, inside = (self.integrals.last(e, limit) for e in (coefficient, of.body))
+        rest = Term(inside, tuple(i for i in of.bound if i != limit.time))
+        return self._sum(front * self.integrals.end_weight(limit.upper), rest, site, target)
 
-    def _memory(self, coefficient, path, term: Term, free, past, site: str, target: str) -> Expr:
+    def _memory(self, coefficient: Expr, of: Term, past: list[Before], site: str, target: str) -> Expr:
+        path, term = of.body, replace(of, body=coefficient * of.body)
+        free = tuple(i for i in indices_in_order(term.body) if i not in of.bound and not i.is_time)
         tensor = Tensor(self.unique_name(f"memory_{target}"), Kind.DEFINITION, (*free, self.now), site)
         entry = tensor[tensor.indices]
         accumulate = bool(past) and not term.body.has(self.now)
@@ -193,7 +211,13 @@ class QuantityBuilder:
             coefficient, path, constraints = coefficient.xreplace(at_now), path.xreplace(at_now), ()
         piece = self._piece(coefficient, path, site, constraints, target)
         contract = Contract(
-            entry, (piece,), (), False, f"{entry} = {as_expression((term,))}", accumulate, constraints=constraints
+            target=entry,
+            pieces=(piece,),
+            explicit=(),
+            averaged=False,
+            equation=f"{entry} = {as_expression((term,))}",
+            accumulate=accumulate,
+            constraints=constraints,
         )
         self.buffers[tensor.name] = Buffer(tensor, Role.MEMORY)
         self._add_node(tensor, (contract,), site=site, epilogue=strict, auxiliary=True)
@@ -290,10 +314,11 @@ class QuantityBuilder:
         target = tensor[tensor.indices].xreplace(mapping)
         return target, (Before(other, self.now, True),), mapping
 
-    def _average(self, tensor: Tensor, averages, explicit, equation: str, exchanged=False, mirror=False) -> Contract:
+    def _average(self, equation: OrderParameterEquation, line: str, exchanged=False, mirror=False) -> Contract:
+        tensor = equation.tensor
         target, constraints, mapping = self._row(tensor, exchanged)
-        pieces, extra = [], [exchange(t, mapping) for t in explicit]
-        for average in averages:
+        pieces, extra = [], [exchange(t, mapping) for t in equation.explicit]
+        for average in equation.averages:
             for term in average.terms:
                 term = exchange(term, mapping)
                 if term.body.has(KroneckerDelta):
@@ -314,7 +339,13 @@ class QuantityBuilder:
                         pieces.append(self._piece(rest, path, average.site, constraints, tensor.name))
         two_times = len(tensor.time_slots) == 2
         return Contract(
-            target, tuple(pieces), tuple(extra), True, equation, mirror=mirror and two_times, constraints=constraints
+            target=target,
+            pieces=tuple(pieces),
+            explicit=tuple(extra),
+            averaged=True,
+            equation=line,
+            mirror=mirror and two_times,
+            constraints=constraints,
         )
 
     # --- bookkeeping ------------------------------------------------------------------------------

@@ -125,7 +125,8 @@ class State(Values):
             if isinstance(value, PathSum):
                 body, within = value.piece.reading(limits)
                 over = value.piece.site if value.piece.operands else site
-                total = total + self.summed(body, free, within, over, value.averaged)
+                found = self.summed(body, free, within, over)
+                total = total + (found @ self.weights[over] if value.averaged and over else found)
             elif value is not None:
                 found = self.total(value.terms, free, limits)
                 total = total + (found[..., None] if site else found)
@@ -161,5 +162,5 @@ class State(Values):
         self.arrays[omega.name] = np.zeros((*sizes, columns))
         self.arrays[omega.name][..., chosen] = random.standard_normal((*sizes, len(chosen)))
         axes, site = self.free(target), target.tensor.site
-        rows = np.sum([self.summed(p.body, axes, p.constraints, site, False) for p in pieces], axis=0)[chosen]
+        rows = np.sum([self.summed(p.body, axes, p.constraints, site) for p in pieces], axis=0)[chosen]
         self.arrays[target.tensor.name][chosen] += rows / (rows.std() or 1.0)
