@@ -40,6 +40,9 @@ class Role(StrEnum):
     OBSERVED_SKETCH = "observed sketch"  # the same of observables that feed nothing back
 
 
+_OF_GRID = (
+    *(Role.CLOCK, Role.IMPULSE, Role.SECOND_TIME, Role.ONSET, Role.HALF_ONSET, Role.PAST_WEIGHT, Role.END_WEIGHT),
+)
 _FROM_CALLER = (Role.MODE, Role.GIVEN, Role.SHIFT)
 
 
@@ -59,6 +62,11 @@ class Buffer:
     def site(self) -> str:
         """The site of a per-path array, empty for others."""
         return self.tensor.site
+
+    @property
+    def of_grid(self) -> bool:
+        """Whether the time grid alone fixes its numbers."""
+        return self.role in _OF_GRID
 
     @property
     def given(self) -> bool:

@@ -10,7 +10,7 @@ from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size, Tensor
 from dmftsym.language.terms import Before, Term, entries_of, flatten, outermost, substitute_activations
-from dmftsym.program.axes import COLUMNS, KICKS, PASSES, TIME_STEP
+from dmftsym.program.axes import BATCH, COLUMNS, KICKS, PASSES, TIME_STEP
 from dmftsym.program.times import When, when
 
 Limits = tuple[Before, ...]
@@ -37,8 +37,8 @@ class Values:
     def _size(self, axis: Axis) -> int:
         if axis.is_time or axis == KICKS:
             return self.steps
-        if axis == COLUMNS:
-            return int(self.values["(columns)"])
+        if axis in (BATCH, COLUMNS):
+            return int(self.values[f"({axis.size})"])
         return int(axis.size) if axis.size.isdigit() else int(self.values[axis.size])
 
     def free(self, target: Entry) -> tuple[Index, ...]:

@@ -102,6 +102,16 @@ class Transposition(Protocol):
         """The memories that a group of sources is recalled in."""
 
 
+class Batching(Protocol):
+    """What the batching rule of a statement asks for: independent parts of the sample paths along one more index."""
+
+    def record(self, record: Any) -> Any:
+        """A record with the index in all its entries."""
+
+    def each(self, statement: "Statement") -> "Statement":
+        """The statement on every part by itself."""
+
+
 class Statement(ABC):
     """One update of a sweep; `equation` is the line above it in generated code."""
 
@@ -159,6 +169,10 @@ class Statement(ABC):
     def transpose(self, back: Transposition) -> list["Statement"]:
         """The statements that pass the adjoint of what this one updates on to what it reads."""
         return [moved for link in self.tangent(back.tangents).links() for moved in back.flip(link)]
+
+    def batched(self, along: Batching) -> "Statement":
+        """The statement on independent parts of the paths: one index more in all its entries."""
+        return along.record(self)
 
     @property
     def accumulates(self) -> bool:
@@ -239,6 +253,10 @@ class Primitive(Statement):
     def operations(self) -> tuple["Statement"]:
         """Itself."""
         return (self,)
+
+    def batched(self, along: Batching) -> Statement:
+        """Part by part."""
+        return along.each(self)
 
 
 class BackwardPrimitive(Primitive):
