@@ -1,6 +1,7 @@
 """The shape of the project: stages import in one direction, files and functions stay small, the README is current."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,14 @@ def test_top_level_holds_only_what_was_agreed():
     agreed |= {"CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff"}
     visible = {p.name for p in ROOT.iterdir() if not p.name.startswith(".")}
     assert visible <= agreed | {"build", "dist"}
+
+
+def test_citations_of_the_theory_resolve():
+    sections = set(re.findall(r"^##+ (\d(?:\.\d)?)", (ROOT / "docs" / "theory.md").read_text(), re.MULTILINE))
+    files = [p for folder in ("dmftsym", "templates", "tests", "docs") for p in (ROOT / folder).rglob("*.*")]
+    texts = [p.read_text() for p in files if p.suffix in (".py", ".jinja", ".md")]
+    cited = {found for text in texts for found in re.findall(r"theory(?:\.md)?\s+§? ?(\d(?:\.\d)?)\b", text)}
+    assert {"1", "6.6"} <= cited <= sections
 
 
 def test_readme_names_the_current_version():
