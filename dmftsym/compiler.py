@@ -1,6 +1,5 @@
 """The pipeline: language → derivation → lowering → codegen → runtime."""
 
-import hashlib
 from dataclasses import dataclass, replace
 
 from dmftsym.codegen.generate import Source, generate_source
@@ -8,7 +7,7 @@ from dmftsym.codegen.layout import laid_out
 from dmftsym.codegen.names import generated_names, in_users_names
 from dmftsym.derivation.derive import Derivation, derive
 from dmftsym.errors import DmftsymError
-from dmftsym.language.action import Action
+from dmftsym.language.action import hash_of
 from dmftsym.language.model import Model
 from dmftsym.linearise.feedback import Feedback
 from dmftsym.linearise.fluctuations import linearise
@@ -87,20 +86,3 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
         source=source,
         solver=solver,
     )
-
-
-def hash_of(action: Action) -> str:
-    """A hash of the mathematical content of a model: its action, declarations and formulas."""
-    declared = action.declared
-    parts = [
-        action.name,
-        action.text(),
-        *[f"{a.name}={a.formula}" for a in declared.activations],
-        *[f"{p.name}:{p.default}:{p.lower}:{p.strict}:{p.upper}:{p.only}" for p in declared.parameters],
-        *[f"{d.tensor[d.tensor.indices]}:{d.otherwise}" for d in declared.data],
-        *[a.key() for a in declared.axes],
-        *[f"{i.name}:{i.axis.name}" for i in declared.indices],
-        *action.outputs,
-        str(declared.time_step),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -79,6 +79,8 @@ class HessianBlock:
 class Hessian(Displayed):
     """All blocks of the Hessian on and above the diagonal, conjugates first."""
 
+    title = "Hessian"
+
     order_parameters: tuple[Tensor, ...]
     blocks: tuple[HessianBlock, ...]
 

@@ -74,6 +74,8 @@ class FieldEquation:
 class EffectiveProcess(Displayed):
     """The single-site process: x = drift + memory + noise, definitions, initial values and observables q̂·O."""
 
+    title = "Effective process"
+
     site: str
     equations: tuple[FieldEquation, ...]
     covariances: tuple[Covariance, ...]
@@ -158,6 +160,8 @@ class EffectiveProcess(Displayed):
 
 class Processes(Displayed, tuple):
     """The effective processes of all sites, in the order of their declaration."""
+
+    title = "Effective processes"
 
     __slots__ = ()
 

@@ -52,6 +52,8 @@ class Propagator(Displayed):
     `coupled` lists the blocks of the Hessian that prevent the decoupling, if there are any.
     """
 
+    title = "Propagator"
+
     order_parameters: tuple[Tensor, ...]
     drives: tuple[Drive, ...]
     noise: tuple[Noise, ...]

@@ -89,6 +89,8 @@ class ConjugateEquation:
 class SaddlePoint(Displayed):
     """The saddle-point equations of an action: order parameters, definitions, and why conjugates vanish."""
 
+    title = "Saddle point"
+
     equations: tuple[OrderParameterEquation, ...]
     definitions: tuple[Definition, ...]
     conjugates: tuple[ConjugateEquation, ...]

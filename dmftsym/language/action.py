@@ -1,5 +1,6 @@
 """`Action`: what a user has written, immutable and checked, the record that the derivation starts from."""
 
+import hashlib
 from dataclasses import dataclass
 
 from sympy import Expr, latex
@@ -58,6 +59,8 @@ class SiteAction:
 class Declarations(Displayed):
     """What a user declares beside quantities: the name, axes and their indices, parameters, data, activations."""
 
+    title = "Declarations"
+
     name: str
     description: str
     axes: tuple[Axis, ...]
@@ -98,6 +101,8 @@ class Action(Displayed):
 
     `expression` is the action as the user wrote it.
     """
+
+    title = "Action"
 
     declared: Declarations
     order_parameters: tuple[Tensor, ...]
@@ -172,3 +177,20 @@ class Action(Displayed):
                 for s in site.starts
             ]
         return lines
+
+
+def hash_of(action: Action) -> str:
+    """A hash of the mathematical content of a model: its action, declarations and formulas."""
+    declared = action.declared
+    parts = [
+        action.name,
+        action.text(),
+        *[f"{a.name}={a.formula}" for a in declared.activations],
+        *[f"{p.name}:{p.default}:{p.lower}:{p.strict}:{p.upper}:{p.only}" for p in declared.parameters],
+        *[f"{d.tensor[d.tensor.indices]}:{d.otherwise}" for d in declared.data],
+        *[a.key() for a in declared.axes],
+        *[f"{i.name}:{i.axis.name}" for i in declared.indices],
+        *action.outputs,
+        str(declared.time_step),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
