@@ -172,7 +172,7 @@ def _conjugate_factors(term: Term) -> list[Expr]:
 
 def primed(tensor: Tensor) -> tuple[Index, ...]:
     """The indices of a second copy of a variable."""
-    return tuple(Index(f"{i.name}'", i.axis) for i in tensor.indices)
+    return tuple(i.primed for i in tensor.indices)
 
 
 def _block(action: Action, gone: set[Tensor], causal: tuple[Reach, ...], first: Tensor, second: Tensor) -> HessianBlock:

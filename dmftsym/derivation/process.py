@@ -382,12 +382,11 @@ def _field_indices(site: SiteAction, name: str) -> tuple[Index, ...]:
 
 def _second_indices(site: SiteAction, name: str, kind: SourceKind) -> tuple[Index, ...]:
     """Indices of the right-hand entry of a covariance: primed, the time too unless the noise is white."""
-    return tuple(
-        i if i.is_time and kind is SourceKind.WHITE else Index(f"{i.name}'", i.axis) for i in _field_indices(site, name)
-    )
+    white = kind is SourceKind.WHITE
+    return tuple(i if i.is_time and white else i.primed for i in _field_indices(site, name))
 
 
 def _covariance_entries(left: Source, right: Source) -> tuple[Entry, Entry]:
     white = right.kind is SourceKind.WHITE
-    primed = [i if i.is_time and white else Index(f"{i.name}'", i.axis) for i in right.tensor.indices]
+    primed = [i if i.is_time and white else i.primed for i in right.tensor.indices]
     return left.tensor[left.tensor.indices], right.tensor[tuple(primed)]

@@ -16,7 +16,7 @@ from dmftsym.errors import DmftsymError, LoweringError
 from dmftsym.language.action import Action, Declarations, SiteAction
 from dmftsym.language.activations import Activation
 from dmftsym.language.sums import SiteSymbol
-from dmftsym.language.symbols import Axis, Index, Kind, Parameter, Size, Tensor
+from dmftsym.language.symbols import Axis, Index, Kind, Parameter, Size, Tensor, stem_of
 
 # words of C++ and CUDA, in which kernels are written, beside those of Python
 _C_WORDS = frozenset(
@@ -79,7 +79,7 @@ def users_names_in_errors(names: dict[str, str]) -> Iterator[None]:
 def _choose(action: Action, generated: GeneratedNames) -> dict[str, str]:
     """A name for code for every name of the user that clashes, in the order of declaration."""
     own = _names_of(action)
-    stems = {_stem(i.name) for i in action.declared.indices}
+    stems = {stem_of(i.name) for i in action.declared.indices}
     indices = {i.name for i in action.declared.indices}
     taken = {*own, *(a.name for a in action.declared.axes)}
     chosen: dict[str, str] = {}
@@ -95,8 +95,8 @@ def _choose(action: Action, generated: GeneratedNames) -> dict[str, str]:
         elif name == action.name:
             clash = not (name.isidentifier() and name.isascii())
         else:
-            numbered = name not in indices and _stem(name) in stems  # derivations number indices: s, s1, s2
-            clash = numbered or generated.clash(name) or (name in indices and generated.clash(_stem(name)))
+            numbered = name not in indices and stem_of(name) in stems  # derivations number indices: s, s1, s2
+            clash = numbered or generated.clash(name) or (name in indices and generated.clash(stem_of(name)))
         if clash:
             chosen[name] = _free(name, generated, taken, stems)
             taken.add(chosen[name])
@@ -115,17 +115,13 @@ def _is_fixed(axis: Axis) -> bool:
     return axis.is_time or axis.size.isdigit()
 
 
-def _stem(name: str) -> str:
-    return name.rstrip("0123456789'") or name
-
-
 def _free(name: str, generated: GeneratedNames, taken: set[str], stems: set[str]) -> str:
     """The name in Latin letters and an underscore, so that it is no one else's."""
     base = _latin(name)
     for count in range(1, len(taken) + 3):
         for start in ("", "own" + "_"):
             code = f"{start}{base}{count if count > 1 else ''}_"
-            if code not in taken and not generated.clash(code) and _stem(code) not in stems:
+            if code not in taken and not generated.clash(code) and stem_of(code) not in stems:
                 return code
     raise LoweringError(f"no name for {name} can stand in code")
 
@@ -156,7 +152,7 @@ class _Renaming:
         ranks += [(field.name, 0) for site in action.sites for field in site.fields]
         self.sources = {source_name(f, rank): source_name(names.get(f, f), rank) for f, rank in ranks}
         self.taken = {*_names_of(action), *names.values(), *(a.name for a in action.declared.axes)}
-        self.stems = {_stem(i.name): names[i.name] for i in action.declared.indices if i.name in names}
+        self.stems = {stem_of(i.name): names[i.name] for i in action.declared.indices if i.name in names}
         self.atoms: dict[Basic, Basic] = {}
 
     def of(self, value):
@@ -225,7 +221,7 @@ class _Renaming:
 
     def _index(self, name: str) -> str:
         """An index of the user, or one that a derivation formed of it: primed or numbered."""
-        stem = _stem(name)
+        stem = stem_of(name)
         if name in self.names or stem not in self.stems:
             return self.names.get(name, name)
         return self.stems[stem].rstrip("_0123456789") + "_" + name[len(stem) :]
