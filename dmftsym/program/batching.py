@@ -51,7 +51,7 @@ def batched_program(program: Program, axis: Axis = BATCH) -> Program:
     The interpreter takes normals (and given arrays) with that axis first, and its length by the name of its size.
     """
     sweep, index = program.sweep, Index("part", axis)
-    shared = {t.name for s in sweep.constants for t in s.writes} | {b.tensor.name for b in sweep.buffers if b.of_grid}
+    shared = {t.name for s in sweep.constants for t in s.writes} | {b.tensor.name for b in sweep.buffers if b.fixed}
     along = Batching(index, shared)
     buffers = tuple(replace(b, tensor=along.of(b.tensor)) for b in sweep.buffers)
     more = program.with_axis(axis).with_sweep(

@@ -27,9 +27,9 @@ class Loops:
         """Whether a statement can stand in such a loop."""
         return statement.loop_site is not None and (self.sums or statement.elementwise)
 
-    def name(self, statement: Statement) -> str:
-        """The name of a loop that begins with a statement."""
-        return f"{self.advance if statement.starts else self.stem}_{statement.loop_site}"
+    def named(self, loop: PathLoop, names: "LoopNames") -> PathLoop:
+        """A loop with its name."""
+        return replace(loop, name=names.named(self.advance if loop.starts else self.stem, loop))
 
 
 UPDATES = Loops(stem="update", advance="advance")
@@ -59,10 +59,9 @@ def fuse(
             result[-1] = replace(last, updates=(*last.updates, update))
         else:
             site, sums = update.loop_site or "", set()
-            name = names.named(loops.name(update))
-            result.append(PathLoop(name=name, site=site, updates=(update,), starts=update.starts))
+            result.append(PathLoop(name="", site=site, updates=(update,), starts=update.starts))
         sums |= written if update.averages else set()
-    return tuple(result)
+    return tuple(loops.named(s, names) if isinstance(s, PathLoop) else s for s in result)
 
 
 def _read(statement: Statement, now: Index) -> set[str]:
@@ -91,10 +90,11 @@ class LoopNames:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
-    def named(self, stem: str) -> str:
+    def named(self, stem: str, loop: PathLoop) -> str:
         """The name of a further loop."""
-        self.counts[stem] = self.counts.get(stem, 0) + 1
-        return stem if self.counts[stem] == 1 else f"{stem}_{self.counts[stem]}"
+        name = f"{stem}_{loop.site}"
+        self.counts[name] = self.counts.get(name, 0) + 1
+        return name if self.counts[name] == 1 else f"{name}_{self.counts[name]}"
 
 
 def _largest_loop(ready: list[Node], pending: list[Node], in_place: set[str]) -> list[Node]:
