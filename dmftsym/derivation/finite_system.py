@@ -7,9 +7,9 @@ from sympy import Expr, latex
 from dmftsym.averaging.average import Averaged
 from dmftsym.averaging.products import Product
 from dmftsym.derivation.process import EffectiveProcess, derive_processes
-from dmftsym.language.action import read_action
 from dmftsym.language.disorder import Learned, RandomMatrix
 from dmftsym.language.display import Displayed, latex_text
+from dmftsym.language.reading import read_action
 from dmftsym.language.terms import as_expression
 
 

@@ -204,7 +204,7 @@ def _pair(block: Covariance, equations: Derivation) -> tuple[Expr, Expr, Expr] |
     if term.bound or term.constraints or len({e.tensor.site for e in entries_of(term.body)}) != 1:
         return None
     body = term.body.xreplace(dict(zip(entry.tensor.indices, entry.indices, strict=True)))
-    back = {i: Index(i.name.rstrip("'"), i.axis) for i in block.right.indices}
+    back = dict(zip(block.right.indices, block.right.tensor.indices, strict=True))
     sides = []
     for end in (block.left, block.right):
         factors = [f for f in Term(body).factors if any(f.has(t) for t in end.times)]

@@ -40,6 +40,8 @@ class Role(StrEnum):
     OBSERVED_SKETCH = "observed sketch"  # the same of observables that feed nothing back
 
 
+_WEIGHTS = (Role.PAST_WEIGHT, Role.END_WEIGHT)
+_FIXED = (Role.CLOCK, Role.IMPULSE, Role.SECOND_TIME, Role.ONSET, Role.HALF_ONSET, *_WEIGHTS)
 _FROM_CALLER = (Role.MODE, Role.GIVEN, Role.SHIFT)
 
 
@@ -59,6 +61,11 @@ class Buffer:
     def site(self) -> str:
         """The site of a per-path array, empty for others."""
         return self.tensor.site
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the time grid alone fixes its numbers."""
+        return self.role in _FIXED
 
     @property
     def given(self) -> bool:
