@@ -155,7 +155,7 @@ LARGE_CLASSES = {
 # functions with more than five parameters: interfaces, whose parameters a user gives by name, ...
 INTERFACES = {
     "cli/main.py": {"compile_command", "derive_command", "solve_command"},
-    "language/model.py": {"parameters"},
+    "language/model.py": {"parameters", "matrix"},
     "models/mlp.py": {"build"},
     "runtime/solver.py": {"solve"},
 }

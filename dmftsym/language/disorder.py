@@ -250,11 +250,11 @@ def check_local(vector: Expr, site: Site, where: str) -> None:
         raise LanguageError(f"{where}: one time is expected, found {', '.join(sorted(map(str, times)))}")
 
 
-def random_matrix(model, name: str, ends: tuple[Site, Site], indices, moments: dict, latex: str) -> RandomMatrix:
+def random_matrix(sites: dict[str, Site], name: str, ends: tuple[Site, Site], indices, moments: dict) -> RandomMatrix:
     """A checked matrix between the sites of the rows and of the columns; see `Model.matrix`. Raises `LanguageError`."""
     rows, columns = ends
     for what, site in (("rows", rows), ("columns", columns)):
-        if not isinstance(site, Site) or model.sites.get(site.name) is not site:
+        if not isinstance(site, Site) or sites.get(site.name) is not site:
             raise LanguageError(f"matrix {name}: its {what} are the units of a site of this model, given: {site!r}")
     for index in indices:
         if not isinstance(index, Index) or index.is_time:
@@ -270,4 +270,4 @@ def random_matrix(model, name: str, ends: tuple[Site, Site], indices, moments: d
         raise LanguageError(f"matrix {name}: J_ij and J_ji are correlated only where rows and columns are one site")
     if symmetry.is_number and abs(symmetry) > 1:
         raise LanguageError(f"matrix {name}: the correlation of J_ij and J_ji is between -1 and 1, given: {symmetry}")
-    return RandomMatrix(name=name, rows=rows, columns=columns, **values, indices=tuple(indices), latex=latex)
+    return RandomMatrix(name=name, rows=rows, columns=columns, **values, indices=tuple(indices))

@@ -220,9 +220,9 @@ class Model:
         Raises `LanguageError`.
         """
         self._check_name(name, "matrix")
-        self.matrices[name] = random_matrix(
-            self, name, (rows, columns), indices, {"mean": mean, "variance": variance, "symmetry": symmetry}, latex
-        )
+        moments = {"mean": mean, "variance": variance, "symmetry": symmetry}
+        self.matrices[name] = random_matrix(self.sites, name, (rows, columns), indices, moments)
+        self.matrices[name].latex = latex
         return self.matrices[name]
 
     @property
