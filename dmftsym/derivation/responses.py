@@ -12,7 +12,6 @@ from dmftsym.derivation.functional import strictly_before, variation
 from dmftsym.derivation.parts import Equations, SumOfResponses, separate
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation, Processes
 from dmftsym.derivation.saddle_point import Reach
-from dmftsym.language.action import Action
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Before, Term, entries_of
 
@@ -43,16 +42,6 @@ class ResponseFunction:
         first, second = self.tensor.time_slots
         earlier = self.responder.times[0]
         return (second, first) if self.tensor.indices[first] == earlier else (first, second)
-
-
-@dataclass(frozen=True)
-class Tangent:
-    """δx/δu of a field or definition x of a site: `tensor` carries the indices of x and those of the source."""
-
-    of: Tensor
-    tensor: Tensor
-    terms: tuple[Term, ...]
-    kicked: bool
 
 
 def separate_responses(equations: Equations) -> tuple[Equations, tuple[SumOfResponses, ...]]:
@@ -190,37 +179,35 @@ def reaches(responses: tuple[ResponseFunction, ...], sums: tuple[SumOfResponses,
     return tuple(found)
 
 
-def tangents(process: EffectiveProcess, source: Tensor, action: Action) -> tuple[Tangent, ...]:
+def tangents(process: EffectiveProcess, source: Tensor) -> dict[Tensor, tuple[Term, ...]]:
     """The first-order changes of all fields and definitions of a site that the source of one field changes.
 
-    Indices of x in front, those of the source (primed) behind. Cost: linear in the number of terms.
+    The change of x stands at the indices of x; that of the source itself is left out. Cost: linear in the terms.
     """
     equations = {e.field: e.terms for e in process.equations} | {d.tensor: d.terms for d in process.definitions}
+    reads = {x: {e.tensor for t in terms for e in entries_of(t.body) if e.tensor.site} for x, terms in equations.items()}
     affected = {source}
-    while True:
-        reading = {x for x, terms in equations.items() if _local(terms) & affected}
-        if reading <= affected:
-            break
-        affected |= reading
-    end = tuple(Index(f"{i.name}'", i.axis) for i in source.indices)
-
-    def tensor(x: Tensor) -> Tensor:
-        latex_name = rf"\frac{{\delta {x.latex_name}}}{{\delta u^{{{source.latex_name}}}}}"
-        return Tensor(f"d_{x.name}_d_{source.name}", Kind.DEFINITION, (*x.indices, *end), process.site, latex_name)
-
-    change = lambda e: tensor(e.tensor)[(*e.indices, *end)] if e.tensor in affected else None
-    return tuple(
-        Tangent(x, tensor(x), variation(terms, change), x == source) for x, terms in equations.items() if x in affected
-    )
+    while more := {x for x in reads if x not in affected and reads[x] & affected}:
+        affected |= more
+    change = lambda e: change_of(e.tensor)[e.indices] if e.tensor in affected else None
+    return {x: variation(terms, change) for x, terms in equations.items() if x in affected}
 
 
-def change_of_observable(response: ResponseFunction, found: tuple[Tangent, ...]) -> tuple[Term, ...]:
-    """δO/δu as terms in the tangents, at the indices of the response function."""
-    tensors = {t.of: t.tensor for t in found}
-    end = response.responder.indices
-    change = lambda e: tensors[e.tensor][(*e.indices, *end)] if e.tensor in tensors else None
-    return variation(response.terms, change)
+def change_of(tensor: Tensor) -> Tensor:
+    """The change of a field or definition, at its indices."""
+    return Tensor(f"change of {tensor.name}", Kind.DEFINITION, tensor.indices, tensor.site)
 
 
-def _local(terms: tuple[Term, ...]) -> set[Tensor]:
-    return {e.tensor for t in terms for e in entries_of(t.body) if e.tensor.site}
+def linearised(response: ResponseFunction, processes: Processes) -> dict[Tensor, tuple[Term, ...]]:
+    """The tangents that the observable of a response function needs; none if it never feels the source."""
+    process = next(p for p in processes if p.site == response.site)
+    found = tangents(process, next(e.field for e in process.equations if e.field.name == response.responder.tensor.name))
+    names = {change_of(x): x for x in found}
+    queue = [e.tensor for t in response.terms for e in entries_of(t.body)]
+    needed: set[Tensor] = set()
+    while queue:
+        tensor = queue.pop()
+        if tensor in found and tensor not in needed:
+            needed.add(tensor)
+            queue += [names[e.tensor] for t in found[tensor] for e in entries_of(t.body) if e.tensor in names]
+    return {x: terms for x, terms in found.items() if x in needed}

@@ -25,11 +25,12 @@ from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
 from dmftsym.lowering.motion import add_motion, rate_of, waits_of
 from dmftsym.lowering.passes import check_passes
 from dmftsym.lowering.quantities import QuantityBuilder
-from dmftsym.lowering.responses import add_responses, reads_of_responses
+from dmftsym.lowering.responses import add_responses, fields_of_responses, reads_of_responses
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import group_sources
 from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.fusion import history_arrays, kernels_of
+from dmftsym.program.nodes import closure
 from dmftsym.program.program import Facts, Grid, Program, Sampling, Sweep
 from dmftsym.program.schedule import InstantaneousLoop, Schedule, build_causal_schedule
 from dmftsym.program.sources import SourceGroup
@@ -81,6 +82,7 @@ def _lower(
     processes, recalls = find_recalls(equations)
     more = reads_of_recalls(recalls, processes) | reads_of_responses(equations) | reads_of_constraints(equations)
     liveness = find_live(action, processes, saddle, wanted, more)
+    every = recalls
     # a correction has felt the sources of its own time
     recalls = tuple(
         replace(r, instant=r.instant or scheme.passes > 1) for r in recalls if r.tensor.name in liveness.live
@@ -101,17 +103,16 @@ def _lower(
     add_recalls(builder, recalls, groups)
     constraints = ConstraintWriter(builder, equations, scheme)
     for process in sites:
-        starts += _add_site(builder, process, liveness, scheme, constraints)
+        starts += _add_site(builder, process, liveness.live, scheme, constraints)
     for constraint in saddle.constraints:
         if constraint.multiplier.name in liveness.live:
             constraints.add_multiplier(constraint)
     _add_order_parameters(builder, action, saddle, liveness, {r.tensor.name for r in equations.responses})
-    add_responses(builder, equations, liveness.live, scheme)
     for definition in saddle.definitions:
         if definition.tensor.name in liveness.live:
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_function(definition.tensor, definition.terms, line)
-    nodes = builder.nodes
+    nodes = _with_responses(builder, equations, sites, every, liveness, scheme, constraints)
     if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
         nodes = dict(sorted(nodes.items(), key=lambda item: not item[1].starts))
     schedule = build_causal_schedule(nodes, builder.now)
@@ -145,10 +146,28 @@ def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> N
     builder.add_draw(group, "; ".join(lines))
 
 
+def _with_responses(builder, equations: Derivation, sites, recalls, liveness: Liveness, scheme: Scheme, constraints):
+    """The nodes of the model and of its live response functions.
+
+    What changes by an impulse may be read by nothing else; its updates are there until their changes are.
+    """
+    known = list(builder.nodes)
+    felt = tuple(n for n in fields_of_responses(equations, liveness.live) if n not in liveness.live)
+    for process in sites:
+        _add_site(builder, process, felt, scheme, constraints)
+    add_responses(builder, equations, recalls, liveness.live, scheme)
+    edges = {name: [read for read, _ in node.reads] for name, node in builder.nodes.items()}
+    kept = closure([*known, *(r.tensor.name for r in equations.responses)], edges)
+    for name in [n for n in builder.nodes if n not in kept]:
+        del builder.nodes[name]
+        builder.buffers.pop(name, None)
+    return builder.nodes
+
+
 def _add_site(
     builder: QuantityBuilder,
     process: EffectiveProcess,
-    liveness: Liveness,
+    names: tuple[str, ...],
     scheme: Scheme,
     constraints: ConstraintWriter,
 ) -> list[Start]:
@@ -159,7 +178,7 @@ def _add_site(
         if times != [now]:
             raise LoweringError(f"{tensor[tensor.indices]} of site {process.site}: declare it with the one time {now}")
     for equation in process.equations:
-        if equation.field.name not in liveness.live:
+        if equation.field.name not in names:
             continue
         own, strength, multiplier = split_multiplier(
             equation, {c.multiplier for c in constraints.equations.saddle_point.constraints}
@@ -178,7 +197,7 @@ def _add_site(
         if start or equation.derivative:
             starts.append(start or Start(equation.field, Integer(0), Integer(0)))
     for definition in process.definitions:
-        if definition.tensor.name in liveness.live:
+        if definition.tensor.name in names:
             value = builder.lower_terms(definition.terms, process.site, definition.tensor.name)
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_site_array(definition.tensor, Role.DEFINITION, value, line)

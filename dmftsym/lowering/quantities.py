@@ -29,6 +29,7 @@ from dmftsym.program.statements import (
     Piece,
     RecallMemory,
     Statement,
+    Update,
     parted,
 )
 from dmftsym.program.times import When
@@ -72,16 +73,25 @@ class QuantityBuilder:
         self._add_node(tensor, tuple(contracts))
 
     def add_response(self, tensor: Tensor, target: Entry, terms: tuple[Term, ...], site: str, equation: str) -> None:
-        """A response function: a row of averages of tangents, or of tangents that are the same on every path."""
+        """A response function: a row of averages of changes, or of changes that are the same on every path."""
         self.buffers[tensor.name] = Buffer(tensor, Role.ORDER_PARAMETER)
         if not site:
             self._add_node(tensor, (Evaluate(target, terms, equation),))
             return
-        pieces = []
-        for term in terms:
-            path = Mul(*[f for f in term.factors if on_site(f, site)])
-            pieces.append(self._piece(term.body / path, path, site, (), tensor.name, apart=True))
-        self._add_node(tensor, (Contract(target, tuple(pieces), (), True, equation),))
+        paths = [Mul(*[f for f in t.factors if on_site(f, site)]) for t in terms]
+        pieces = [
+            self._piece(t.body / path, path, site, (), tensor.name, apart=True)
+            for t, path in zip(terms, paths, strict=True)
+            if path != 1
+        ]
+        shared = tuple(t for t, path in zip(terms, paths, strict=True) if path == 1)
+        self._add_node(tensor, (Contract(target, tuple(pieces), shared, True, equation),))
+
+    def add_update(self, update: Update, role: Role, after: tuple[Entry, ...] = (), late: bool = False) -> None:
+        """The change of a quantity; it comes `after` these in a step, or, if `late`, at its end."""
+        tensor = update.target.tensor
+        self.buffers[tensor.name] = Buffer(tensor, role if tensor.site else Role.FUNCTION)
+        self._add_node(tensor, (update,), after, site=tensor.site, epilogue=late, auxiliary=True)
 
     def add_function(
         self, tensor: Tensor, terms: tuple[Term, ...], equation: str, auxiliary=False, after=(), **options

@@ -51,8 +51,8 @@ class Tangents(Protocol):
     def mode(self, site: str) -> Entry | None:
         """The relative changes of the weights of a site's paths, if they change."""
 
-    def noise(self, target: Entry) -> tuple[Term, ...]:
-        """What noise of its own adds to the change of an order parameter."""
+    def drive(self, target: Entry) -> tuple[Term, ...]:
+        """What changes a quantity directly: noise of its own an order parameter, an impulse in a source a field."""
 
     def jumps(self, target: Entry) -> None:
         """Note that an update jumps, where its derivative misses a part."""

@@ -66,17 +66,8 @@ class Assign(Update):
 
     def tangent(self, along: Tangents) -> "Assign":
         """Σ partial derivative · change, over everything that it reads."""
-        total: list[Expr] = []
-        for entry in entries_of(self.expression):
-            change = along.change_of(entry)
-            if change is None:
-                continue
-            symbol = Dummy(real=True)
-            partial = self.expression.xreplace({entry: symbol}).diff(symbol).xreplace({symbol: entry})
-            if has_jump(self.expression):
-                along.jumps(self.target)
-            total.append(along.slope(without_jumps(partial), self.target, entry) * change)
-        target, expression = along.change(self.target), Add(*total)
+        driven = [t.body for t in along.drive(self.target)]
+        target, expression = along.change(self.target), Add(*driven, varied(self.expression, self.target, along))
         return Assign(target, expression, f"{target} = {expression}", self.starts)
 
     def links(self) -> list[Link]:
@@ -115,6 +106,21 @@ class Kernel(Statement):
     def operations(self) -> tuple[Elementwise]:
         """One loop."""
         return (Elementwise(self.name, self.site, self.assignments),)
+
+
+def varied(expression: Expr, target: Entry, along: Tangents) -> Expr:
+    """The first-order change of an expression of site fields that updates a target."""
+    total: list[Expr] = []
+    for entry in entries_of(expression):
+        change = along.change_of(entry)
+        if change is None:
+            continue
+        symbol = Dummy(real=True)
+        partial = expression.xreplace({entry: symbol}).diff(symbol).xreplace({symbol: entry})
+        if has_jump(expression, entry):
+            along.jumps(target)
+        total.append(along.slope(without_jumps(partial), target, entry) * change)
+    return Add(*total)
 
 
 def links_of(target: Entry, found) -> list[Link]:
