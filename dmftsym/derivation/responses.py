@@ -6,7 +6,7 @@ equations of the site.
 
 from dataclasses import dataclass, replace
 
-from sympy import Add, Expr, Mul
+from sympy import Add, Dummy, Expr, Mul
 
 from dmftsym.derivation.functional import strictly_before, variation
 from dmftsym.derivation.parts import Equations, SumOfResponses, separate
@@ -179,35 +179,32 @@ def reaches(responses: tuple[ResponseFunction, ...], sums: tuple[SumOfResponses,
     return tuple(found)
 
 
-def tangents(process: EffectiveProcess, source: Tensor) -> dict[Tensor, tuple[Term, ...]]:
-    """The first-order changes of all fields and definitions of a site that the source of one field changes.
-
-    The change of x stands at the indices of x; that of the source itself is left out. Cost: linear in the terms.
-    """
+def affected(process: EffectiveProcess, source: Tensor) -> dict[Tensor, tuple[Term, ...]]:
+    """The fields and definitions of a site that the source of one field changes, with their terms."""
     equations = {e.field: e.terms for e in process.equations} | {d.tensor: d.terms for d in process.definitions}
-    reads = {x: {e.tensor for t in terms for e in entries_of(t.body) if e.tensor.site} for x, terms in equations.items()}
-    affected = {source}
-    while more := {x for x in reads if x not in affected and reads[x] & affected}:
-        affected |= more
-    change = lambda e: change_of(e.tensor)[e.indices] if e.tensor in affected else None
-    return {x: variation(terms, change) for x, terms in equations.items() if x in affected}
+    reads = {
+        x: {e.tensor for t in terms for e in entries_of(t.body) if e.tensor.site} for x, terms in equations.items()
+    }
+    found = {source}
+    while more := {x for x in reads if x not in found and reads[x] & found}:
+        found |= more
+    return {x: terms for x, terms in equations.items() if x in found}
 
 
-def change_of(tensor: Tensor) -> Tensor:
-    """The change of a field or definition, at its indices."""
-    return Tensor(f"change of {tensor.name}", Kind.DEFINITION, tensor.indices, tensor.site)
+def felt_by(response: ResponseFunction, processes: Processes) -> dict[Tensor, tuple[Term, ...]]:
+    """All that its source changes and that its observable needs; the coefficients in these changes.
 
-
-def linearised(response: ResponseFunction, processes: Processes) -> dict[Tensor, tuple[Term, ...]]:
-    """The tangents that the observable of a response function needs; none if it never feels the source."""
+    Empty if the observable never feels the source. Cost: linear in the terms.
+    """
     process = next(p for p in processes if p.site == response.site)
-    found = tangents(process, next(e.field for e in process.equations if e.field.name == response.responder.tensor.name))
-    names = {change_of(x): x for x in found}
+    source = next(e.field for e in process.equations if e.field.name == response.responder.tensor.name)
+    changes = {x: Dummy(x.name) for x in affected(process, source)}
+    terms = {x: variation(t, lambda e: changes.get(e.tensor)) for x, t in affected(process, source).items()}
     queue = [e.tensor for t in response.terms for e in entries_of(t.body)]
     needed: set[Tensor] = set()
     while queue:
         tensor = queue.pop()
-        if tensor in found and tensor not in needed:
+        if tensor in terms and tensor not in needed:
             needed.add(tensor)
-            queue += [names[e.tensor] for t in found[tensor] for e in entries_of(t.body) if e.tensor in names]
-    return {x: terms for x, terms in found.items() if x in needed}
+            queue += [x for x, change in changes.items() if any(t.body.has(change) for t in terms[tensor])]
+    return {x: found for x, found in terms.items() if x in needed}

@@ -13,10 +13,10 @@ from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.nodes import Node, node_of
 from dmftsym.program.schedule import Schedule
 from dmftsym.program.statements import Assign, Statement, Update
-from dmftsym.program.tangents import Changes
+from dmftsym.program.tangents import Tangents
 
 
-class TangentWriter(Changes):
+class TangentWriter(Tangents):
     """Writes the first-order change of every update along one axis, and the slopes that it needs.
 
     The nodes may be those of a tangent themselves: then the changes are second ones. A random source whose covariance

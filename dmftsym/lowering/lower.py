@@ -1,5 +1,6 @@
 """`lower`: equations on a time grid, live quantities only, in causal order, as a `Program`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, ceiling, floor, sign
@@ -7,7 +8,7 @@ from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, ceili
 from dmftsym.derivation.averages import SourceDerivative
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation
-from dmftsym.derivation.responses import ResponseFunction, separate_responses
+from dmftsym.derivation.responses import ResponseFunction, felt_by, separate_responses
 from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
@@ -25,7 +26,7 @@ from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
 from dmftsym.lowering.motion import add_motion, rate_of, waits_of
 from dmftsym.lowering.passes import check_passes
 from dmftsym.lowering.quantities import QuantityBuilder
-from dmftsym.lowering.responses import add_responses, fields_of_responses, reads_of_responses
+from dmftsym.lowering.responses import add_responses, reads_of_responses
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import group_sources
 from dmftsym.program.buffers import Buffer, Role
@@ -151,23 +152,22 @@ def _with_responses(builder, equations: Derivation, sites, recalls, liveness: Li
 
     What changes by an impulse may be read by nothing else; its updates are there until their changes are.
     """
-    known = list(builder.nodes)
-    felt = tuple(n for n in fields_of_responses(equations, liveness.live) if n not in liveness.live)
+    known, live = list(builder.nodes), liveness.live
+    felt = {x.name for r in equations.responses if r.tensor.name in live for x in felt_by(r, equations.process)}
     for process in sites:
-        _add_site(builder, process, felt, scheme, constraints)
-    add_responses(builder, equations, recalls, liveness.live, scheme)
+        _add_site(builder, process, felt - set(live), scheme, constraints)
+    add_responses(builder, equations, recalls, live, scheme)
     edges = {name: [read for read, _ in node.reads] for name, node in builder.nodes.items()}
     kept = closure([*known, *(r.tensor.name for r in equations.responses)], edges)
     for name in [n for n in builder.nodes if n not in kept]:
-        del builder.nodes[name]
-        builder.buffers.pop(name, None)
+        del builder.nodes[name], builder.buffers[name]
     return builder.nodes
 
 
 def _add_site(
     builder: QuantityBuilder,
     process: EffectiveProcess,
-    names: tuple[str, ...],
+    names: Collection[str],
     scheme: Scheme,
     constraints: ConstraintWriter,
 ) -> list[Start]:

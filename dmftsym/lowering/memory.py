@@ -16,7 +16,7 @@ from sympy import Expr, KroneckerDelta, Mul
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import Covariance, EffectiveProcess, FieldEquation, Processes, SourceKind
-from dmftsym.derivation.responses import ResponseFunction, tangents
+from dmftsym.derivation.responses import ResponseFunction, affected
 from dmftsym.language.symbols import Entry, Index, Kind, Parameter, Tensor
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.lowering.quantities import QuantityBuilder
@@ -28,9 +28,9 @@ from dmftsym.program.sources import SourceGroup
 class Recall:
     """tensor[free indices of O, t] = coefficient Σ_j <O n_j>_{response.site} e_j on the paths of `tensor.site`.
 
-    `term` is the sum with the response function that it replaces; `members` are the functions ψ, one for each source that is drawn together with the responding one; `instant`: the
-    normals of the present step count; `correlation`: the memory relative to the noise where both drive one field, as
-    for a square matrix with Corr(J_ij, J_ji) = correlation.
+    `term` is the sum with the response function that it replaces; `members` are the functions ψ, one for each source
+    that is drawn together with the responding one; `instant`: the normals of the present step count; `correlation`: the
+    memory relative to the noise where both drive one field, as for a square matrix with Corr(J_ij, J_ji) = correlation.
     """
 
     tensor: Tensor
@@ -187,7 +187,7 @@ def _feels_only(response, field: str, linked: list[str], process: EffectiveProce
     observed = {e.tensor for t in response.terms for e in entries_of(t.body) if e.tensor.site}
     for other in linked:
         tensor = next(e.field for e in process.equations if e.field.name == other)
-        if other != field and observed & set(tangents(process, tensor)):
+        if other != field and observed & set(affected(process, tensor)):
             return False
     return True
 

@@ -1,7 +1,7 @@
 """Response functions on the time grid: averages of the changes that impulses in the source of a field make.
 
 The updates of a site are there already; their tangent rule, along the times of the impulse, gives the changes. Order
-parameters do not change, nor do draws. In schemes with two passes a step an impulse makes everything that moves jump,
+parameters and draws do not change. In schemes with two passes a step an impulse makes everything that moves jump,
 through all that feels the source at once: the changes start there with their exact value. Written into the rates it
 would be spread over two steps, and at the start of time it would be right to first order only.
 """
@@ -11,7 +11,7 @@ from dataclasses import replace
 from sympy import Add, Expr, Integer, KroneckerDelta, Mul
 
 from dmftsym.derivation.derive import Derivation
-from dmftsym.derivation.responses import ResponseFunction, change_of, linearised
+from dmftsym.derivation.responses import ResponseFunction, felt_by
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
@@ -23,54 +23,47 @@ from dmftsym.lowering.terms import exchange
 from dmftsym.program.axes import TIME_STEP
 from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.nodes import closure
-from dmftsym.program.statements import Assign, Contract, Evaluate, Update
+from dmftsym.program.statements import Assign, Contract, Evaluate
 from dmftsym.program.statements.elementwise import varied
-from dmftsym.program.tangents import Changes
+from dmftsym.program.tangents import Tangents
 from dmftsym.program.times import When
+
+Change = Assign | Contract
 
 
 def reads_of_responses(equations: Derivation) -> dict[str, list[Entry]]:
     """What every response function reads: the coefficients of the changes of its site."""
     kinds = (Kind.ORDER_PARAMETER, Kind.DEFINITION, Kind.OBSERVABLE, Kind.FIELD)
-    result = {}
-    for response in equations.responses:
-        found = linearised(response, equations.process)
-        read = [e for terms in found.values() for t in terms for e in entries_of(t.body, *kinds)]
-        result[response.tensor.name] = [e for e in read if e.tensor not in set(map(change_of, found))]
-    return result
-
-
-def fields_of_responses(equations: Derivation, live: tuple[str, ...]) -> tuple[str, ...]:
-    """The fields and definitions that change, whether or not anything reads their values."""
-    wanted = [r for r in equations.responses if r.tensor.name in live]
-    return tuple(dict.fromkeys(x.name for r in wanted for x in linearised(r, equations.process)))
+    reads = {r.tensor.name: felt_by(r, equations.process).values() for r in equations.responses}
+    return {
+        name: [e for terms in all for t in terms for e in entries_of(t.body, *kinds)] for name, all in reads.items()
+    }
 
 
 def add_responses(
     builder: QuantityBuilder, equations: Derivation, recalls: tuple[Recall, ...], live: tuple[str, ...], scheme: Scheme
 ) -> None:
     """The live response functions, and all that their changes need; changes of linear sites are no path arrays."""
-    by_source: dict[tuple[str, str], list[ResponseFunction]] = {}
+    by_source: dict[tuple[str, Tensor], list[ResponseFunction]] = {}
     for response in (r for r in equations.responses if r.tensor.name in live):
-        if linearised(response, equations.process):
-            by_source.setdefault((response.site, response.responder.tensor.name), []).append(response)
+        if felt_by(response, equations.process):
+            by_source.setdefault((response.site, response.responder.tensor), []).append(response)
         else:
             tensor = response.tensor
             builder.add_function(tensor, (), f"{tensor[tensor.indices]} = 0: the observable never feels the source")
-    for (site, name), responses in by_source.items():
+    for (site, responder), responses in by_source.items():
         process = next(p for p in equations.process if p.site == site)
-        source = next(e.field for e in process.equations if e.field.name == name)
+        source = next(e.field for e in process.equations if e.field.name == responder.name)
         moving = {e.field for e in process.equations if e.derivative}
         kicks = Kicks(builder, source, moving) if scheme.passes == 1 else Onsets(builder, source, moving, scheme)
         observed = [_observable(builder, response, kicks) for response in responses]
         kicks.follow(_updates_of(builder, site, recalls), [e for _, body in observed for e in entries_of(body)])
         for response, (target, body) in zip(responses, observed, strict=True):
-            tensor = response.tensor
-            right = equations.saddle_point.equation(tensor.name).right_side()
-            terms = kicks.changes_of(body, target)
-            local = any(e.tensor.site for t in terms for e in entries_of(t.body))
-            builder.add_response(tensor, target, terms, site if local else "", f"{tensor[tensor.indices]} = {right}")
-            kicks.add(terms)
+            terms, name = kicks.changes_of(body, target), response.tensor.name
+            read = [e for t in terms for e in entries_of(t.body)]
+            line = f"{response.tensor[response.tensor.indices]} = {equations.saddle_point.equation(name).right_side()}"
+            builder.add_response(response.tensor, target, terms, site if any(e.tensor.site for e in read) else "", line)
+            kicks.add(read)
 
 
 def _observable(builder: QuantityBuilder, response: ResponseFunction, kicks: "Kicks") -> tuple[Entry, Expr]:
@@ -82,79 +75,75 @@ def _observable(builder: QuantityBuilder, response: ResponseFunction, kicks: "Ki
     return target, builder.lower_terms(terms, response.site, response.tensor.name)
 
 
-def _updates_of(builder: QuantityBuilder, site: str, recalls: tuple[Recall, ...]) -> dict[str, Update]:
+def _updates_of(builder: QuantityBuilder, site: str, recalls: tuple[Recall, ...]) -> dict[str, Change]:
     """The updates of the path arrays of a site, and memories as they are with response functions, not recalled."""
-    result: dict[str, Update] = {}
+    memories: dict[str, Assign] = {}
     for recall in (r for r in recalls if r.tensor.site == site):
         here = {recall.tensor.indices[-1]: builder.now}
         entry = recall.tensor[recall.tensor.indices].xreplace(here)
         value = builder.lower_terms((exchange(recall.term, here),), site, recall.tensor.name)
-        result[recall.tensor.name] = Assign(entry, value, recall.equation)
-    memories = dict(result)
-    for node in builder.nodes.values():
-        for update in node.statements if node.site == site else ():
-            if isinstance(update, Assign):
-                read = {e: memories[e.tensor.name] for e in entries_of(update.expression) if e.tensor.name in memories}
-                values = {e: m.expression.xreplace(dict(zip(m.target.indices, e.indices))) for e, m in read.items()}
-                result[update.target.tensor.name] = replace(update, expression=update.expression.xreplace(values))
-            elif isinstance(update, Contract) and not update.averaged:
-                result[update.target.tensor.name] = update
+        memories[recall.tensor.name] = Assign(entry, value, recall.equation)
+    result: dict[str, Change] = dict(memories)
+    for update in (s for n in builder.nodes.values() if n.site == site for s in n.statements):
+        if isinstance(update, Assign):
+            result[update.target.tensor.name] = replace(update, expression=_put(update.expression, memories))
+        elif isinstance(update, Contract) and not update.averaged:
+            result[update.target.tensor.name] = update
     return result
 
 
-class Kicks(Changes):
-    """The changes by a unit impulse in the source of a field, one for every time of the impulse."""
+class Kicks(Tangents):
+    """The changes by a unit impulse in the source of a field, one for every time of the impulse.
 
-    stem = "d"
+    `at_once`: those at its time alone, in a scheme with two passes: what moves, and integrals, are still as they were.
+    """
 
-    def __init__(self, builder: QuantityBuilder, source: Tensor, moving: set[Tensor]):
-        self.builder, self.source = builder, source
+    def __init__(self, builder: QuantityBuilder, source: Tensor, moving: set[Tensor], at_once: bool = False):
+        self.builder, self.source, self.at_once = builder, source, at_once
         self.kicked = (rate_of(source) if source in moving else source).name
         self.end = tuple(builder.kick if i.is_time else builder.primed(i) for i in source.indices)
-        super().__init__(builder.now, (*(i for i in self.end if i != builder.kick), builder.kick), set())
-        self.weights = {t for t in (builder.integrals.past, builder.integrals.end) if t is not None}
-        self.updates: dict[str, Update] = {}
+        self.places = tuple(i for i in self.end if i != builder.kick)
+        super().__init__(builder.now, self.places if at_once else (*self.places, builder.kick), set())
+        self.updates: dict[str, Change] = {}
+        self.held: dict[str, Assign] = {}  # copies of what is integrated
         self.shared: set[str] = set()
         self.names: dict[str, str] = {}
 
-    def follow(self, updates: dict[str, Update], observed: list[Entry]) -> None:
+    def follow(self, updates: dict[str, Change], observed: list[Entry]) -> None:
         """Find what changes of all that is observed, and which changes are the same on every path."""
         self.updates = updates
-        reads = {name: [n for n in self.reads_of(update) if n in updates] for name, update in updates.items()}
+        reads = {name: [e.tensor.name for e in _read(update, self.now)] for name, update in updates.items()}
         readers = {name: [other for other in reads if name in reads[other]] for name in reads}
         self.changing = closure([e.tensor.name for e in observed], reads) & closure([self.kicked], readers)
         self.shared = set(self.changing)
-        differs = lambda name: any(e.tensor.site for e in _entries(self.change_by(name), self.now))
+        differs = lambda name: any(e.tensor.site for e in _read(self.change_by(name), self.now))
         while more := set(filter(differs, self.shared)):
             self.shared -= more
-
-    def reads_of(self, update: Update) -> list[str]:
-        """The names of what it reads."""
-        return [e.tensor.name for e in _entries(update, self.now)]
 
     # --- what the tangent rules ask ---------------------------------------------------------------
 
     def name_of(self, tensor: Tensor) -> str:
         """d_x_d_u, or another name if that is taken."""
+        wanted = f"{'jump' if self.at_once else 'd'}_{tensor.name}_d_{self.source.name}"
         if tensor.name not in self.names:
-            self.names[tensor.name] = self.builder.unique_name(f"{self.stem}_{tensor.name}_d_{self.source.name}")
+            self.names[tensor.name] = self.builder.unique_name(wanted)
         return self.names[tensor.name]
 
     def site_of(self, tensor: Tensor) -> str:
         """None for what is the same on every path."""
         return "" if tensor.name in self.shared else tensor.site
 
+    def change_of(self, entry: Entry) -> Entry | None:
+        """The change of what changes; at once only what stands at the present time."""
+        return None if self.at_once and entry.times != (self.now,) else super().change_of(entry)
+
     def drive(self, target: Entry) -> tuple[Term, ...]:
         """The impulse where its source is (a density in continuous time)."""
-        return tuple(t.times(_of_grid(self.builder, Role.IMPULSE)) for t in self.unit(target))
-
-    def unit(self, target: Entry) -> tuple[Term, ...]:
-        """1 where the indices of a target are those of the source, if that drives it."""
         if target.tensor.name != self.kicked:
             return ()
         own = [i for i in target.indices if not i.is_time]
-        ends = [i for i in self.end if i != self.builder.kick]
-        return (Term(Mul(*[KroneckerDelta(i, j) for i, j in zip(own, ends, strict=True)])),)
+        strength = Integer(1) if self.at_once else of_grid(self.builder, Role.IMPULSE)
+        return (Term(strength * Mul(*[KroneckerDelta(i, j) for i, j in zip(own, self.places, strict=True)])),)
 
     def slope(self, partial: Expr, target: Entry, entry: Entry) -> Expr:
         """The partial derivative, written out if it turns out the same on every path."""
@@ -162,104 +151,54 @@ class Kicks(Changes):
         return partial if any(e.tensor.site for e in entries_of(plain)) else plain
 
     def jumps(self, target: Entry) -> None:
-        """A path that crosses a jump responds by more than its tangent."""
+        """Refuse it: the responses of paths that cross a jump do not add up to that of their average."""
+        update = self.updates.get(target.tensor.name)
         raise LoweringError(
-            f"response to the source of {self.source}: {target} jumps where it changes, so that the response of a path "
-            f"does not say that of the average"
+            f"response to the source of {self.source}: {update.equation if update else target} jumps where it changes"
         )
 
     # --- what they give ---------------------------------------------------------------------------
 
-    def change_by(self, name: str) -> Update:
+    def change_by(self, name: str) -> Change:
         """The update of the change of a quantity."""
         update = self.updates[name].tangent(self)
-        if not isinstance(update, Contract):
-            return update
-        pieces = [replace(p, coefficient=self._inside(p.coefficient, p.body), operands=tuple(self._inside(o, p.body) for o in p.operands)) for p in update.pieces]
-        explicit = tuple(replace(t, body=self._inside(t.body, t.body)) for t in update.explicit)
-        return replace(update, pieces=tuple(p for p in pieces if p.body != 0), explicit=explicit)
-
-    def _inside(self, expr: Expr, product: Expr) -> Expr:
-        """A part of a product, as it counts if that is integrated over the past."""
-        if not any(e.tensor in self.weights for e in entries_of(product)):
-            return expr
-        return expr.xreplace({e: self.integrated(e) for e in entries_of(expr) if e.tensor in self.origin})
-
-    def integrated(self, change: Entry) -> Expr:
-        """A change as it counts in integrals over the past."""
-        return change
+        if isinstance(update, Assign):
+            return replace(update, expression=_put(update.expression, self.held))
+        pieces = (replace(p, operands=tuple(_put(o, self.held) for o in p.operands)) for p in update.pieces)
+        return replace(update, pieces=tuple(pieces))
 
     def changes_of(self, body: Expr, target: Entry) -> tuple[Term, ...]:
         """The change of an observable, as products."""
         total = [varied(part, target, self) for part in Add.make_args(body)]
         return tuple(Term(a) for change in total for a in Add.make_args(change) if a != 0)
 
-    def add(self, terms: tuple[Term, ...]) -> None:
-        """Add the changes that are read there, and all that those read, to the quantities of the model."""
-        queue = [e for t in terms for e in entries_of(t.body)]
-        while queue:
-            tensor = queue.pop(0).tensor
-            if tensor.name not in self.builder.buffers:
-                queue += self._add(tensor)
+    def add(self, entries: list[Entry]) -> None:
+        """Add the changes among these, and all that they read, to the quantities of the model."""
+        for entry in entries:
+            if entry.tensor in self.origin and entry.tensor.name not in self.builder.buffers:
+                self.add(self._add(self.origin[entry.tensor].name))
 
-    def _add(self, tensor: Tensor) -> list[Entry]:
-        """Add a change if it is one; what its update reads."""
-        if tensor not in self.origin:
-            return []
-        of = self.origin[tensor].name
-        update, node = self.change_by(of), self.builder.nodes.get(of)
-        own, reads = set(self.reads_of(self.updates[of])), node.reads if node else ()
+    def _add(self, name: str) -> list[Entry]:
+        update, node = self.change_by(name), self.builder.nodes.get(name)
+        late, reads = (node.epilogue, node.reads) if node else (False, ())
+        own = [e.tensor.name for e in _read(self.updates[name], self.now)]
         waits = [n for n, moment in reads if n in self.changing and n not in own and moment is When.NOW]
+        plain = update if update.target.tensor.site else self.without_paths(update, late)
         after = tuple(self.change(self.updates[n].target) for n in waits)
-        late = node is not None and node.epilogue
-        if not tensor.site:
-            update, late = self._without_paths(update, late), False
-        self.builder.add_update(update, Role.TANGENT, after, late)
-        return _entries(update, self.now)
+        self.builder.add_update(plain, Role.TANGENT, after, late and plain is update)
+        return _read(plain, self.now)
 
-    def _without_paths(self, update: Update, late: bool) -> Evaluate:
+    def without_paths(self, update: Change, late: bool) -> Evaluate:
         """An update of what is the same on every path; a sum that grows from step to step is written as a whole."""
         if isinstance(update, Assign):
-            first = as_expression(self.drive(self.updates[self.origin[update.target.tensor].name].target))
             terms = tuple(Term(a) for a in Add.make_args(update.expression))
-            return Evaluate(update.target, terms, update.equation, starts=update.starts, initial=first)
+            return Evaluate(update.target, terms, update.equation, starts=update.starts)
         terms = update.explicit
         if update.accumulate:
             past = next(i for i in self.builder.action.indices if i.is_time and i != self.now)
             limit = Before(past, self.now, not late)
             terms = tuple(Term(t.body.xreplace({self.now: past}), (*t.bound, past), (limit,)) for t in terms)
         return Evaluate(update.target, terms, update.equation)
-
-
-class AtOnce(Kicks):
-    """The changes at the time of a unit impulse, where what moves, and integrals, are still as they were."""
-
-    stem = "jump"
-
-    def __init__(self, builder: QuantityBuilder, source: Tensor, moving: set[Tensor]):
-        super().__init__(builder, source, moving)
-        self.columns = self.columns[:-1]
-
-    def reads_of(self, update: Update) -> list[str]:
-        """What it reads at the present time, without integrals."""
-        found = [e for body, _ in update.reads(self.now) for e in entries_of(_without(body, self.weights))]
-        return [e.tensor.name for e in found if e.times == (self.now,)]
-
-    def change_of(self, entry: Entry) -> Entry | None:
-        """The change at the present time."""
-        return super().change_of(entry) if entry.times == (self.now,) else None
-
-    def drive(self, target: Entry) -> tuple[Term, ...]:
-        """The impulse where its source is."""
-        return self.unit(target)
-
-    def slope(self, partial: Expr, target: Entry, entry: Entry) -> Expr:
-        """Integrals do not change at once."""
-        return super().slope(_without(partial, self.weights), target, entry)
-
-    def integrated(self, change: Entry) -> Expr:
-        """Not at once."""
-        return Integer(0)
 
 
 class Onsets(Kicks):
@@ -271,70 +210,81 @@ class Onsets(Kicks):
     def __init__(self, builder: QuantityBuilder, source: Tensor, moving: set[Tensor], scheme: Scheme):
         super().__init__(builder, source, moving)
         self.moving = {t.name: f for f in moving for t in (f, base_of(f, scheme))}
-        self.at_once = AtOnce(builder, source, moving)
-        self.onset, self.half = (_of_grid(builder, role) for role in (Role.ONSET, Role.HALF_ONSET))
-        self.halves: dict[Tensor, Entry] = {}
+        self.jump = Kicks(builder, source, moving, at_once=True)
+        self.jump.held = self.held
+        self.onset, self.half = (of_grid(builder, role) for role in (Role.ONSET, Role.HALF_ONSET))
 
-    def follow(self, updates: dict[str, Update], observed: list[Entry]) -> None:
+    def follow(self, updates: dict[str, Change], observed: list[Entry]) -> None:
         """The same, and what changes at once."""
-        still = {name: update for name, update in updates.items() if name not in self.moving and not update.accumulates}
-        rates = [rate_of(f)[f.indices] for f in self.moving.values()]
-        self.at_once.follow(still, [*observed, *rates])
-        super().follow(updates, observed)
+        self.updates = updates
+        updates = {name: self._with_held(update) for name, update in updates.items()}
+        still = {name: update for name, update in updates.items() if name not in self.moving}
+        self.jump.follow(still, [*observed, *(rate_of(f)[f.indices] for f in self.moving.values())])
+        super().follow({**updates, **self.held}, observed)
+
+    def _with_held(self, update: Change) -> Change:
+        """The update with what it integrates, the factors of a weight, in arrays of their own."""
+        weights = (self.builder.integrals.past, self.builder.integrals.end)
+        weighted = lambda e: any(isinstance(f, Entry) and f.tensor in weights for f in Mul.make_args(e))
+        hold = lambda e: e.xreplace({f: self._held(f) for f in entries_of(e) if f.tensor.name in self.updates})
+        if isinstance(update, Assign):
+            return replace(update, expression=update.expression.replace(lambda e: e.is_Mul and weighted(e), hold))
+        held = lambda p: replace(p, operands=tuple(map(hold, p.operands)))
+        return replace(
+            update, pieces=tuple(held(p) if weighted(p.scalar * p.coefficient) else p for p in update.pieces)
+        )
+
+    def _held(self, entry: Entry) -> Entry:
+        own = self.updates[entry.tensor.name].target
+        tensor = Tensor(f"held_{entry.tensor.name}", Kind.DEFINITION, own.tensor.indices, own.tensor.site)
+        self.held[tensor.name] = Assign(tensor[own.indices], own, f"{tensor} is integrated")
+        return tensor[entry.indices]
 
     def drive(self, target: Entry) -> tuple[Term, ...]:
         """What jumps does so at its onset."""
         field = self.moving.get(target.tensor.name)
-        jump = field and self.at_once.change_of(rate_of(field)[target.indices])
+        jump = field and self.jump.change_of(rate_of(field)[target.indices])
         return (Term(self.onset * jump),) if jump else ()
 
     def slope(self, partial: Expr, target: Entry, entry: Entry) -> Expr:
-        """What moves starts anew at the onset; at the end of an integral half counts."""
-        if target.tensor.name in self.moving:
-            return partial * (1 - self.onset)
-        rest = _without(partial, self.weights)
-        half = self.half.xreplace({self.now: entry.times[0]})
-        return super().slope(rest, target, entry) + half * super().slope(partial - rest, target, entry)
+        """What moves starts anew at the onset, and half of what is held counts there."""
+        name = target.tensor.name
+        share = self.half if name in self.held else 1 - self.onset if name in self.moving else 1
+        return share * super().slope(partial, target, entry)
 
-    def integrated(self, change: Entry) -> Expr:
-        """Half of what there is at the onset, where integrals begin."""
-        tensor = change.tensor
-        half = Tensor(f"half_{tensor.name}", Kind.DEFINITION, tensor.indices, tensor.site)
-        self.halves[half] = tensor[tensor.indices]
-        return half[change.indices]
+    def change_by(self, name: str) -> Change:
+        """The update of the change of a quantity; path arrays are zero before they start anew."""
+        update = super().change_by(name)
+        return replace(update, starts=False) if isinstance(update, Assign) and update.target.tensor.site else update
 
     def changes_of(self, body: Expr, target: Entry) -> tuple[Term, ...]:
         """The change of an observable; what it feels at once is a density."""
-        at_once = self.at_once.changes_of(body, target)
-        return (*super().changes_of(body, target), *(t.times(self.onset / TIME_STEP) for t in at_once))
+        at_once = tuple(t.times(self.onset / TIME_STEP) for t in self.jump.changes_of(body, target))
+        return (*super().changes_of(body, target), *at_once)
 
-    def change_by(self, name: str) -> Update:
-        """The update of the change of a quantity; path arrays are zero before they start anew."""
-        update = super().change_by(name)
-        again = update.starts and update.target.tensor.site
-        return replace(update, starts=False) if again else update
+    def add(self, entries: list[Entry]) -> None:
+        """The same, and what changes at once."""
+        super().add(entries)
+        self.jump.add(entries)
 
-    def _add(self, tensor: Tensor) -> list[Entry]:
-        if tensor not in self.halves:
-            return [*self.at_once._add(tensor), *super()._add(tensor)]
-        target, value = tensor[tensor.indices], self.half * self.halves[tensor]
-        line = f"{target} = {value}"
-        update = Assign(target, value, line) if tensor.site else Evaluate(target, (Term(value),), line)
-        self.builder.add_update(update, Role.TANGENT)
-        return _entries(update, self.now)
+    def without_paths(self, update: Change, late: bool) -> Evaluate:
+        """The same; what starts anew does so at the first time too."""
+        plain, of = super().without_paths(update, late), self.updates[self.origin[update.target.tensor].name]
+        return replace(plain, initial=as_expression(self.drive(of.target))) if plain.starts else plain
 
 
-def _of_grid(builder: QuantityBuilder, role: Role) -> Entry:
+def of_grid(builder: QuantityBuilder, role: Role) -> Entry:
     """An array of numbers that the time grid fixes: times of impulses, times."""
     indices, name = (builder.kick, builder.now), role.replace(" ", "_")
     builder.buffers.setdefault(name, Buffer(Tensor(name, Kind.DEFINITION, indices), role))
     return Tensor(name, Kind.DATA, indices)[indices]
 
 
-def _without(expr: Expr, weights: set[Tensor]) -> Expr:
-    """An expression without its integrals."""
-    return expr.xreplace({e: Integer(0) for e in entries_of(expr) if e.tensor in weights})
+def _put(expr: Expr, updates: dict[str, Assign]) -> Expr:
+    """An expression with the values of what these updates give."""
+    value = lambda u, e: u.expression.xreplace(dict(zip(u.target.indices, e.indices, strict=True)))
+    return expr.xreplace({e: value(updates[e.tensor.name], e) for e in entries_of(expr) if e.tensor.name in updates})
 
 
-def _entries(update: Update, now: Index) -> list[Entry]:
+def _read(update: Change | Evaluate, now: Index) -> list[Entry]:
     return [e for body, _ in update.reads(now) for e in entries_of(body)]

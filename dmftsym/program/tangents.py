@@ -1,4 +1,4 @@
-"""The first-order changes of the quantities of a sweep along further axes: what the tangent rules of statements ask."""
+"""First-order changes of the quantities of a sweep along further axes: what the tangent rules of statements ask."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -11,15 +11,16 @@ from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term
 
 
-class Changes:
+class Tangents:
     """The changes of the quantities that are `changing`, one for every value of the indices `columns`.
 
-    Those who apply the rules say what drives a change and how it is called.
+    Those who apply the rules derive from it and say what drives a change and how it is called. Of what a tensor is the
+    change, `origin` says.
     """
 
     def __init__(self, now: Index, columns: tuple[Index, ...], changing: Collection[str]):
         self.now, self.columns, self.changing = now, columns, changing
-        self.origin: dict[Tensor, Tensor] = {}  # of what a tensor is the change
+        self.origin: dict[Tensor, Tensor] = {}
 
     def name_of(self, tensor: Tensor) -> str:
         """The name of a quantity's change."""
@@ -55,7 +56,7 @@ class Changes:
         return tuple(t for t in changed if t.body != 0)
 
     def slope(self, partial: Expr, target: Entry, entry: Entry) -> Expr:
-        """The partial derivative of an update by an entry."""
+        """The partial derivative of an update by an entry: as it is, or an array computed beside the update."""
         return partial
 
     def mode(self, site: str) -> Entry | None:
@@ -63,7 +64,7 @@ class Changes:
         return None
 
     def drive(self, target: Entry) -> tuple[Term, ...]:
-        """What changes a quantity directly."""
+        """What changes a quantity directly: noise of its own an order parameter, an impulse in a source a field."""
         return ()
 
     def jumps(self, target: Entry) -> None:

@@ -1,7 +1,8 @@
 """The statements of a sweep, one file a kind; each carries its own rules.
 
 A statement is an immutable record of what is updated, from what. `base` says what every one answers (`Statement`, and
-`Update` for those that update one array) and what the rules may ask (`Tangents`, `Transposition`):
+`Update` for those that update one array) and what the rules may ask (`Transposition`, and
+`Tangents` of `program.tangents`):
 
 - `reads` and `writes`: the expressions it reads, with the limits on their times, and the arrays it updates.
   `accesses` follows, and from it everything that schedule and fusion decide;
@@ -27,7 +28,7 @@ What holds for all of them:
 CONTRIBUTING.md shows how to add one.
 """
 
-from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update
+from dmftsym.program.statements.base import Link, Statement, Transposition, Update
 from dmftsym.program.statements.contraction import Contract
 from dmftsym.program.statements.directions import Influence, Sketch
 from dmftsym.program.statements.draws import AdjointDraw, Draw, DrawVariation
@@ -55,7 +56,6 @@ __all__ = [
     "Sketch",
     "Statement",
     "TangentKernel",
-    "Tangents",
     "Transposition",
     "Update",
     "parted",

@@ -8,9 +8,10 @@ from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term, as_expression, entries_of
 from dmftsym.program.operations import Formula, PathSum, Store
-from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update
+from dmftsym.program.statements.base import Link, Statement, Transposition, Update
 from dmftsym.program.statements.elementwise import links_of
 from dmftsym.program.statements.pieces import Piece
+from dmftsym.program.tangents import Tangents
 
 
 @dataclass(frozen=True)

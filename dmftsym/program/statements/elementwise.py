@@ -10,7 +10,8 @@ from dmftsym.language.terms import entries_of
 from dmftsym.program.accesses import reads_elsewhere
 from dmftsym.program.axes import has_columns
 from dmftsym.program.operations import Elementwise
-from dmftsym.program.statements.base import Link, Statement, Tangents, Update
+from dmftsym.program.statements.base import Link, Statement, Update
+from dmftsym.program.tangents import Tangents
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from sympy import Expr, Mul
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term, entries_of
 from dmftsym.program.accesses import Reading
-from dmftsym.program.statements.base import Tangents
+from dmftsym.program.tangents import Tangents
 
 
 @dataclass(frozen=True)
