@@ -44,7 +44,7 @@ class TangentWriter(Tangents):
         self.buffers[tensor.name] = Buffer(tensor, Role.MODE)
         return tensor[self.column]
 
-    def drive(self, target: Entry) -> tuple[Term, ...]:
+    def noise(self, target: Entry) -> tuple[Term, ...]:
         """What noise of its own adds to an order parameter."""
         if target.tensor.name not in self.noisy:
             return ()

@@ -14,7 +14,7 @@ from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.responses import ResponseFunction, felt_by
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
-from dmftsym.language.terms import Before, Term, as_expression, entries_of, substitute_activations
+from dmftsym.language.terms import Before, Term, entries_of, substitute_activations
 from dmftsym.lowering.memory import Recall
 from dmftsym.lowering.motion import base_of, rate_of
 from dmftsym.lowering.quantities import QuantityBuilder
@@ -23,21 +23,17 @@ from dmftsym.lowering.terms import exchange
 from dmftsym.program.axes import TIME_STEP
 from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.nodes import closure
-from dmftsym.program.statements import Assign, Contract, Evaluate
+from dmftsym.program.statements import Assign, Contract, Evaluate, Update
 from dmftsym.program.statements.elementwise import varied
 from dmftsym.program.tangents import Tangents
 from dmftsym.program.times import When
-
-Change = Assign | Contract
 
 
 def reads_of_responses(equations: Derivation) -> dict[str, list[Entry]]:
     """What every response function reads: the coefficients of the changes of its site."""
     kinds = (Kind.ORDER_PARAMETER, Kind.DEFINITION, Kind.OBSERVABLE, Kind.FIELD)
-    reads = {r.tensor.name: felt_by(r, equations.process).values() for r in equations.responses}
-    return {
-        name: [e for terms in all for t in terms for e in entries_of(t.body, *kinds)] for name, all in reads.items()
-    }
+    terms = lambda r: (t for found in felt_by(r, equations.process).values() for t in found)
+    return {r.tensor.name: [e for t in terms(r) for e in entries_of(t.body, *kinds)] for r in equations.responses}
 
 
 def add_responses(
@@ -75,7 +71,7 @@ def _observable(builder: QuantityBuilder, response: ResponseFunction, kicks: "Ki
     return target, builder.lower_terms(terms, response.site, response.tensor.name)
 
 
-def _updates_of(builder: QuantityBuilder, site: str, recalls: tuple[Recall, ...]) -> dict[str, Change]:
+def _updates_of(builder: QuantityBuilder, site: str, recalls: tuple[Recall, ...]) -> dict[str, Update]:
     """The updates of the path arrays of a site, and memories as they are with response functions, not recalled."""
     memories: dict[str, Assign] = {}
     for recall in (r for r in recalls if r.tensor.site == site):
@@ -83,13 +79,14 @@ def _updates_of(builder: QuantityBuilder, site: str, recalls: tuple[Recall, ...]
         entry = recall.tensor[recall.tensor.indices].xreplace(here)
         value = builder.lower_terms((exchange(recall.term, here),), site, recall.tensor.name)
         memories[recall.tensor.name] = Assign(entry, value, recall.equation)
-    result: dict[str, Change] = dict(memories)
+    result: dict[str, Update] = {}
     for update in (s for n in builder.nodes.values() if n.site == site for s in n.statements):
-        if isinstance(update, Assign):
-            result[update.target.tensor.name] = replace(update, expression=_put(update.expression, memories))
-        elif isinstance(update, Contract) and not update.averaged:
-            result[update.target.tensor.name] = update
-    return result
+        if isinstance(update, Update) and not update.averages:
+            made = (
+                replace(update, expression=_put(update.expression, memories)) if isinstance(update, Assign) else update
+            )
+            result[update.target.tensor.name] = made
+    return result | memories
 
 
 class Kicks(Tangents):
@@ -104,12 +101,12 @@ class Kicks(Tangents):
         self.end = tuple(builder.kick if i.is_time else builder.primed(i) for i in source.indices)
         self.places = tuple(i for i in self.end if i != builder.kick)
         super().__init__(builder.now, self.places if at_once else (*self.places, builder.kick), set())
-        self.updates: dict[str, Change] = {}
+        self.updates: dict[str, Update] = {}
         self.held: dict[str, Assign] = {}  # copies of what is integrated
         self.shared: set[str] = set()
         self.names: dict[str, str] = {}
 
-    def follow(self, updates: dict[str, Change], observed: list[Entry]) -> None:
+    def follow(self, updates: dict[str, Update], observed: list[Entry]) -> None:
         """Find what changes of all that is observed, and which changes are the same on every path."""
         self.updates = updates
         reads = {name: [e.tensor.name for e in _read(update, self.now)] for name, update in updates.items()}
@@ -137,14 +134,6 @@ class Kicks(Tangents):
         """The change of what changes; at once only what stands at the present time."""
         return None if self.at_once and entry.times != (self.now,) else super().change_of(entry)
 
-    def drive(self, target: Entry) -> tuple[Term, ...]:
-        """The impulse where its source is (a density in continuous time)."""
-        if target.tensor.name != self.kicked:
-            return ()
-        own = [i for i in target.indices if not i.is_time]
-        strength = Integer(1) if self.at_once else of_grid(self.builder, Role.IMPULSE)
-        return (Term(strength * Mul(*[KroneckerDelta(i, j) for i, j in zip(own, self.places, strict=True)])),)
-
     def slope(self, partial: Expr, target: Entry, entry: Entry) -> Expr:
         """The partial derivative, written out if it turns out the same on every path."""
         plain = substitute_activations(partial)
@@ -153,19 +142,31 @@ class Kicks(Tangents):
     def jumps(self, target: Entry) -> None:
         """Refuse it: the responses of paths that cross a jump do not add up to that of their average."""
         update = self.updates.get(target.tensor.name)
-        raise LoweringError(
-            f"response to the source of {self.source}: {update.equation if update else target} jumps where it changes"
-        )
+        where = update.equation if update else target
+        raise LoweringError(f"response to the source of {self.source}: {where} jumps where it changes")
 
     # --- what they give ---------------------------------------------------------------------------
 
-    def change_by(self, name: str) -> Change:
+    def impulse(self, target: Entry) -> Expr:
+        """The impulse where its source is (a density in continuous time)."""
+        if target.tensor.name != self.kicked:
+            return Integer(0)
+        own = [i for i in target.indices if not i.is_time]
+        strength = Integer(1) if self.at_once else of_grid(self.builder, Role.IMPULSE)
+        return strength * Mul(*[KroneckerDelta(i, j) for i, j in zip(own, self.places, strict=True)])
+
+    def change_by(self, name: str) -> Update:
         """The update of the change of a quantity."""
-        update = self.updates[name].tangent(self)
+        plain, impulse = self.updates[name], self.impulse(self.updates[name].target)
+        update = (plain if impulse == 0 else _assign(plain)).tangent(self)
+        if isinstance(update, Contract):
+            pieces = (replace(p, operands=tuple(_put(o, self.held) for o in p.operands)) for p in update.pieces)
+            return replace(update, pieces=tuple(pieces))
         if isinstance(update, Assign):
-            return replace(update, expression=_put(update.expression, self.held))
-        pieces = (replace(p, operands=tuple(_put(o, self.held) for o in p.operands)) for p in update.pieces)
-        return replace(update, pieces=tuple(pieces))
+            value = _put(update.expression, self.held) + impulse
+            return replace(update, expression=value, equation=f"{update.target} = {value}")
+        assert isinstance(update, Update)
+        return update
 
     def changes_of(self, body: Expr, target: Entry) -> tuple[Term, ...]:
         """The change of an observable, as products."""
@@ -188,11 +189,12 @@ class Kicks(Tangents):
         self.builder.add_update(plain, Role.TANGENT, after, late and plain is update)
         return _read(plain, self.now)
 
-    def without_paths(self, update: Change, late: bool) -> Evaluate:
+    def without_paths(self, update: Update, late: bool) -> Evaluate:
         """An update of what is the same on every path; a sum that grows from step to step is written as a whole."""
-        if isinstance(update, Assign):
-            terms = tuple(Term(a) for a in Add.make_args(update.expression))
-            return Evaluate(update.target, terms, update.equation, starts=update.starts)
+        if not isinstance(update, Contract):
+            plain = _assign(update)
+            terms = tuple(Term(a) for a in Add.make_args(plain.expression))
+            return Evaluate(plain.target, terms, plain.equation, starts=plain.starts)
         terms = update.explicit
         if update.accumulate:
             past = next(i for i in self.builder.action.indices if i.is_time and i != self.now)
@@ -214,7 +216,7 @@ class Onsets(Kicks):
         self.jump.held = self.held
         self.onset, self.half = (of_grid(builder, role) for role in (Role.ONSET, Role.HALF_ONSET))
 
-    def follow(self, updates: dict[str, Change], observed: list[Entry]) -> None:
+    def follow(self, updates: dict[str, Update], observed: list[Entry]) -> None:
         """The same, and what changes at once."""
         self.updates = updates
         updates = {name: self._with_held(update) for name, update in updates.items()}
@@ -222,17 +224,17 @@ class Onsets(Kicks):
         self.jump.follow(still, [*observed, *(rate_of(f)[f.indices] for f in self.moving.values())])
         super().follow({**updates, **self.held}, observed)
 
-    def _with_held(self, update: Change) -> Change:
+    def _with_held(self, update: Update) -> Update:
         """The update with what it integrates, the factors of a weight, in arrays of their own."""
         weights = (self.builder.integrals.past, self.builder.integrals.end)
         weighted = lambda e: any(isinstance(f, Entry) and f.tensor in weights for f in Mul.make_args(e))
         hold = lambda e: e.xreplace({f: self._held(f) for f in entries_of(e) if f.tensor.name in self.updates})
         if isinstance(update, Assign):
             return replace(update, expression=update.expression.replace(lambda e: e.is_Mul and weighted(e), hold))
-        held = lambda p: replace(p, operands=tuple(map(hold, p.operands)))
-        return replace(
-            update, pieces=tuple(held(p) if weighted(p.scalar * p.coefficient) else p for p in update.pieces)
-        )
+        if not isinstance(update, Contract):
+            return update
+        held = lambda p: replace(p, operands=tuple(map(hold, p.operands))) if weighted(p.scalar * p.coefficient) else p
+        return replace(update, pieces=tuple(map(held, update.pieces)))
 
     def _held(self, entry: Entry) -> Entry:
         own = self.updates[entry.tensor.name].target
@@ -240,11 +242,11 @@ class Onsets(Kicks):
         self.held[tensor.name] = Assign(tensor[own.indices], own, f"{tensor} is integrated")
         return tensor[entry.indices]
 
-    def drive(self, target: Entry) -> tuple[Term, ...]:
+    def impulse(self, target: Entry) -> Expr:
         """What jumps does so at its onset."""
         field = self.moving.get(target.tensor.name)
         jump = field and self.jump.change_of(rate_of(field)[target.indices])
-        return (Term(self.onset * jump),) if jump else ()
+        return self.onset * jump if jump else Integer(0)
 
     def slope(self, partial: Expr, target: Entry, entry: Entry) -> Expr:
         """What moves starts anew at the onset, and half of what is held counts there."""
@@ -252,7 +254,7 @@ class Onsets(Kicks):
         share = self.half if name in self.held else 1 - self.onset if name in self.moving else 1
         return share * super().slope(partial, target, entry)
 
-    def change_by(self, name: str) -> Change:
+    def change_by(self, name: str) -> Update:
         """The update of the change of a quantity; path arrays are zero before they start anew."""
         update = super().change_by(name)
         return replace(update, starts=False) if isinstance(update, Assign) and update.target.tensor.site else update
@@ -267,10 +269,10 @@ class Onsets(Kicks):
         super().add(entries)
         self.jump.add(entries)
 
-    def without_paths(self, update: Change, late: bool) -> Evaluate:
+    def without_paths(self, update: Update, late: bool) -> Evaluate:
         """The same; what starts anew does so at the first time too."""
         plain, of = super().without_paths(update, late), self.updates[self.origin[update.target.tensor].name]
-        return replace(plain, initial=as_expression(self.drive(of.target))) if plain.starts else plain
+        return replace(plain, initial=self.impulse(of.target)) if plain.starts else plain
 
 
 def of_grid(builder: QuantityBuilder, role: Role) -> Entry:
@@ -286,5 +288,11 @@ def _put(expr: Expr, updates: dict[str, Assign]) -> Expr:
     return expr.xreplace({e: value(updates[e.tensor.name], e) for e in entries_of(expr) if e.tensor.name in updates})
 
 
-def _read(update: Change | Evaluate, now: Index) -> list[Entry]:
+def _assign(update: Update) -> Assign:
+    (plain,) = update.parts
+    assert isinstance(plain, Assign), update.equation
+    return plain
+
+
+def _read(update: Update, now: Index) -> list[Entry]:
     return [e for body, _ in update.reads(now) for e in entries_of(body)]

@@ -14,7 +14,8 @@ from dmftsym.language.terms import Term
 class Tangents:
     """The changes of the quantities that are `changing`, one for every value of the indices `columns`.
 
-    Those who apply the rules derive from it and say what drives a change and how it is called. Of what a tensor is the
+    Those who apply the rules derive from it and say what a change is called and what
+    else adds to it. Of what a tensor is the
     change, `origin` says.
     """
 
@@ -63,8 +64,8 @@ class Tangents:
         """The relative changes of the weights of a site's paths, if they change."""
         return None
 
-    def drive(self, target: Entry) -> tuple[Term, ...]:
-        """What changes a quantity directly: noise of its own an order parameter, an impulse in a source a field."""
+    def noise(self, target: Entry) -> tuple[Term, ...]:
+        """What noise of its own adds to the change of an order parameter."""
         return ()
 
     def jumps(self, target: Entry) -> None:

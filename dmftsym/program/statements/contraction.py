@@ -91,7 +91,7 @@ class Contract(Update):
             modes = [(piece, along.mode(piece.site)) for piece in self.pieces if piece.mode is None]
             pieces += [replace(piece, mode=mode) for piece, mode in modes if mode is not None]
         target = along.change(self.target)
-        explicit = [*along.vary(self.explicit), *along.drive(self.target)]
+        explicit = [*along.vary(self.explicit), *along.noise(self.target)]
         explicit += [p.term(target) for p in pieces if not p.operands]
         pieces = [p for p in pieces if p.operands]
         line = _equation(target, pieces, explicit)

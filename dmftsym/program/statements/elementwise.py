@@ -67,8 +67,7 @@ class Assign(Update):
 
     def tangent(self, along: Tangents) -> "Assign":
         """Σ partial derivative · change, over everything that it reads."""
-        driven = [t.body for t in along.drive(self.target)]
-        target, expression = along.change(self.target), Add(*driven, varied(self.expression, self.target, along))
+        target, expression = along.change(self.target), varied(self.expression, self.target, along)
         return Assign(target, expression, f"{target} = {expression}", self.starts)
 
     def links(self) -> list[Link]:

@@ -53,7 +53,7 @@ class Evaluate(Update):
     def tangent(self, along: Tangents) -> "Evaluate":
         """The chain rule."""
         target = along.change(self.target)
-        terms = (*along.vary(self.terms), *along.drive(self.target))
+        terms = (*along.vary(self.terms), *along.noise(self.target))
         line = f"{target} = {as_expression(terms)}"
         return Evaluate(target, terms, line, self.constraints, self.starts, self.accumulate)
 
