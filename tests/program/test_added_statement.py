@@ -73,7 +73,7 @@ def with_it(monkeypatch):
 
 def test_means_and_responses(with_it):
     with_statement, _ = with_it(outputs=("C", "R"))
-    assert "running mean of d_x_d_x[k, t]" in str(with_statement.program), "by the tangent rule of the statement"
+    assert "running mean of d_x_d_x[k, t]" in with_statement.source.text, "by the tangent rule of the statement"
     modules = [
         interpreted(c.source.text) for c in (with_statement, ds.compile_model(model(), ds.Options(outputs=("C", "R"))))
     ]
