@@ -31,7 +31,7 @@ from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import group_sources
 from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.fusion import history_arrays, kernels_of
-from dmftsym.program.nodes import closure
+from dmftsym.program.nodes import Node, closure
 from dmftsym.program.program import Facts, Grid, Program, Sampling, Sweep
 from dmftsym.program.schedule import InstantaneousLoop, Schedule, build_causal_schedule
 from dmftsym.program.sources import SourceGroup
@@ -81,13 +81,11 @@ def _lower(
     equations, closure = close_linear_sites(timed)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
-    more = reads_of_recalls(recalls, processes) | reads_of_responses(equations) | reads_of_constraints(equations)
+    felt = {r.tensor.name: felt_by(r, equations.process) for r in equations.responses}
+    more = reads_of_recalls(recalls, processes) | reads_of_responses(felt) | reads_of_constraints(equations)
     liveness = find_live(action, processes, saddle, wanted, more)
-    every = recalls
     # a correction has felt the sources of its own time
-    recalls = tuple(
-        replace(r, instant=r.instant or scheme.passes > 1) for r in recalls if r.tensor.name in liveness.live
-    )
+    drawn = tuple(replace(r, instant=r.instant or scheme.passes > 1) for r in recalls if r.tensor.name in liveness.live)
     lines = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
     saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
     responses = tuple(r for r in equations.responses if r.tensor.name in liveness.live)
@@ -97,11 +95,11 @@ def _lower(
     builder = QuantityBuilder(action, scheme, equations.causal, closure.sites, explicit)
     if timed != untimed:
         builder.buffers[CLOCK] = Buffer(clock(action.time), Role.CLOCK)
-    groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
+    groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, drawn))
     starts: list[Start] = []
     for group in groups:
         _add_draw(builder, group, scheme)
-    add_recalls(builder, recalls, groups)
+    add_recalls(builder, drawn, groups)
     constraints = ConstraintWriter(builder, equations, scheme)
     for process in sites:
         starts += _add_site(builder, process, liveness.live, scheme, constraints)
@@ -113,7 +111,13 @@ def _lower(
         if definition.tensor.name in liveness.live:
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_function(definition.tensor, definition.terms, line)
-    nodes = _with_responses(builder, equations, sites, every, liveness, scheme, constraints)
+    known, felt = list(builder.nodes), {name: found for name, found in felt.items() if name in liveness.live}
+    # what changes by an impulse may be read by nothing else; its updates are there until their changes are
+    unread = {x.name for found in felt.values() for x in found} - set(liveness.live)
+    for process in sites:
+        _add_site(builder, process, unread, scheme, constraints)
+    add_responses(builder, equations, recalls, felt, scheme)
+    nodes = _needed(builder, [*known, *felt])
     if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
         nodes = dict(sorted(nodes.items(), key=lambda item: not item[1].starts))
     schedule = build_causal_schedule(nodes, builder.now)
@@ -147,19 +151,10 @@ def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> N
     builder.add_draw(group, "; ".join(lines))
 
 
-def _with_responses(builder, equations: Derivation, sites, recalls, liveness: Liveness, scheme: Scheme, constraints):
-    """The nodes of the model and of its live response functions.
-
-    What changes by an impulse may be read by nothing else; its updates are there until their changes are.
-    """
-    known, live = list(builder.nodes), liveness.live
-    felt = {x.name for r in equations.responses if r.tensor.name in live for x in felt_by(r, equations.process)}
-    for process in sites:
-        _add_site(builder, process, felt - set(live), scheme, constraints)
-    add_responses(builder, equations, recalls, live, scheme)
-    edges = {name: [read for read, _ in node.reads] for name, node in builder.nodes.items()}
-    kept = closure([*known, *(r.tensor.name for r in equations.responses)], edges)
-    for name in [n for n in builder.nodes if n not in kept]:
+def _needed(builder: QuantityBuilder, names: list[str]) -> dict[str, Node]:
+    """The nodes of these names and of all that they read; others are taken away."""
+    needed = closure(names, {name: [read for read, _ in node.reads] for name, node in builder.nodes.items()})
+    for name in [n for n in builder.nodes if n not in needed]:
         del builder.nodes[name], builder.buffers[name]
     return builder.nodes
 
@@ -214,7 +209,7 @@ def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, s
         return lagged
     rate = rate_of(field)
     builder.add_site_array(rate, Role.RATE, right, line, after=waits_of(field, scheme))
-    add_motion(builder, scheme, field, Role.FIELD)
+    add_motion(builder, scheme, field)
     return True
 
 

@@ -78,19 +78,16 @@ class QuantityBuilder:
         if not site:
             self._add_node(tensor, (Evaluate(target, terms, equation),))
             return
-        paths = [Mul(*[f for f in t.factors if on_site(f, site)]) for t in terms]
-        pieces = [
-            self._piece(t.body / path, path, site, (), tensor.name, apart=True)
-            for t, path in zip(terms, paths, strict=True)
-            if path != 1
-        ]
-        shared = tuple(t for t, path in zip(terms, paths, strict=True) if path == 1)
-        self._add_node(tensor, (Contract(target, tuple(pieces), shared, True, equation),))
+        split = [(t, Mul(*[f for f in t.factors if on_site(f, site)])) for t in terms]
+        piece = lambda t, path: self._piece(t.body / path, path, site, (), tensor.name, apart=True)
+        pieces = tuple(piece(t, path) for t, path in split if path != 1)
+        shared = tuple(t for t, path in split if path == 1)
+        self._add_node(tensor, (Contract(target, pieces, shared, True, equation),))
 
-    def add_update(self, update: Update, role: Role, after: tuple[Entry, ...] = (), late: bool = False) -> None:
-        """The change of a quantity; it comes `after` these in a step, or, if `late`, at its end."""
+    def add_change(self, update: Update, after: tuple[Entry, ...], late: bool) -> None:
+        """The change of a quantity by impulses; it comes `after` these in a step, or, if `late`, at its end."""
         tensor = update.target.tensor
-        self.buffers[tensor.name] = Buffer(tensor, role if tensor.site else Role.FUNCTION)
+        self.buffers[tensor.name] = Buffer(tensor, Role.TANGENT if tensor.site else Role.FUNCTION)
         self._add_node(tensor, (update,), after, site=tensor.site, epilogue=late, auxiliary=True)
 
     def add_function(

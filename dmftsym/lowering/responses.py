@@ -11,7 +11,7 @@ from dataclasses import replace
 from sympy import Add, Expr, Integer, KroneckerDelta, Mul
 
 from dmftsym.derivation.derive import Derivation
-from dmftsym.derivation.responses import ResponseFunction, felt_by
+from dmftsym.derivation.responses import ResponseFunction
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Before, Term, entries_of, substitute_activations
@@ -28,21 +28,23 @@ from dmftsym.program.statements.elementwise import varied
 from dmftsym.program.tangents import Tangents
 from dmftsym.program.times import When
 
+Felt = dict[str, dict[Tensor, tuple[Term, ...]]]  # by response function: all that changes, coefficients of its change
 
-def reads_of_responses(equations: Derivation) -> dict[str, list[Entry]]:
+
+def reads_of_responses(felt: Felt) -> dict[str, list[Entry]]:
     """What every response function reads: the coefficients of the changes of its site."""
     kinds = (Kind.ORDER_PARAMETER, Kind.DEFINITION, Kind.OBSERVABLE, Kind.FIELD)
-    terms = lambda r: (t for found in felt_by(r, equations.process).values() for t in found)
-    return {r.tensor.name: [e for t in terms(r) for e in entries_of(t.body, *kinds)] for r in equations.responses}
+    terms = {name: [t for each in found.values() for t in each] for name, found in felt.items()}
+    return {name: [e for t in each for e in entries_of(t.body, *kinds)] for name, each in terms.items()}
 
 
 def add_responses(
-    builder: QuantityBuilder, equations: Derivation, recalls: tuple[Recall, ...], live: tuple[str, ...], scheme: Scheme
+    builder: QuantityBuilder, equations: Derivation, recalls: tuple[Recall, ...], felt: Felt, scheme: Scheme
 ) -> None:
-    """The live response functions, and all that their changes need; changes of linear sites are no path arrays."""
+    """The response functions in `felt`, and all that their changes need; those of linear sites are no path arrays."""
     by_source: dict[tuple[str, Tensor], list[ResponseFunction]] = {}
-    for response in (r for r in equations.responses if r.tensor.name in live):
-        if felt_by(response, equations.process):
+    for response in (r for r in equations.responses if r.tensor.name in felt):
+        if felt[response.tensor.name]:
             by_source.setdefault((response.site, response.responder.tensor), []).append(response)
         else:
             tensor = response.tensor
@@ -53,7 +55,9 @@ def add_responses(
         moving = {e.field for e in process.equations if e.derivative}
         kicks = Kicks(builder, source, moving) if scheme.passes == 1 else Onsets(builder, source, moving, scheme)
         observed = [_observable(builder, response, kicks) for response in responses]
-        kicks.follow(_updates_of(builder, site, recalls), [e for _, body in observed for e in entries_of(body)])
+        own = {x for r in responses for x in felt[r.tensor.name]}
+        changing = [r for r in recalls if own & {e.tensor for e in entries_of(r.term.body)}]
+        kicks.follow(_updates_of(builder, site, changing), [e for _, body in observed for e in entries_of(body)])
         for response, (target, body) in zip(responses, observed, strict=True):
             terms, name = kicks.changes_of(body, target), response.tensor.name
             read = [e for t in terms for e in entries_of(t.body)]
@@ -71,22 +75,17 @@ def _observable(builder: QuantityBuilder, response: ResponseFunction, kicks: "Ki
     return target, builder.lower_terms(terms, response.site, response.tensor.name)
 
 
-def _updates_of(builder: QuantityBuilder, site: str, recalls: tuple[Recall, ...]) -> dict[str, Update]:
+def _updates_of(builder: QuantityBuilder, site: str, recalls: list[Recall]) -> dict[str, Update]:
     """The updates of the path arrays of a site, and memories as they are with response functions, not recalled."""
     memories: dict[str, Assign] = {}
-    for recall in (r for r in recalls if r.tensor.site == site):
+    for recall in recalls:
         here = {recall.tensor.indices[-1]: builder.now}
         entry = recall.tensor[recall.tensor.indices].xreplace(here)
         value = builder.lower_terms((exchange(recall.term, here),), site, recall.tensor.name)
         memories[recall.tensor.name] = Assign(entry, value, recall.equation)
-    result: dict[str, Update] = {}
-    for update in (s for n in builder.nodes.values() if n.site == site for s in n.statements):
-        if isinstance(update, Update) and not update.averages:
-            made = (
-                replace(update, expression=_put(update.expression, memories)) if isinstance(update, Assign) else update
-            )
-            result[update.target.tensor.name] = made
-    return result | memories
+    updates = [s for n in builder.nodes.values() if n.site == site for s in n.statements if isinstance(s, Update)]
+    put = lambda u: replace(u, expression=_put(u.expression, memories)) if isinstance(u, Assign) else u
+    return {u.target.tensor.name: put(u) for u in updates if not u.averages} | memories
 
 
 class Kicks(Tangents):
@@ -186,7 +185,7 @@ class Kicks(Tangents):
         waits = [n for n, moment in reads if n in self.changing and n not in own and moment is When.NOW]
         plain = update if update.target.tensor.site else self.without_paths(update, late)
         after = tuple(self.change(self.updates[n].target) for n in waits)
-        self.builder.add_update(plain, Role.TANGENT, after, late and plain is update)
+        self.builder.add_change(plain, after, late and plain is update)
         return _read(plain, self.now)
 
     def without_paths(self, update: Update, late: bool) -> Evaluate:

@@ -47,12 +47,10 @@ class Piece:
         result = []
         for k, operand in enumerate(self.operands):
             change = along.change_of(operand)
-            if change is None:
-                continue
             before, after = self.operands[:k], self.operands[k + 1 :]
-            if change.tensor.site:
+            if change is not None and change.tensor.site:
                 result.append(replace(self, operands=(*before, change, *after)))
-            else:  # the same on every path
+            elif change is not None:  # the same on every path
                 result.append(replace(self, coefficient=self.coefficient * change, operands=(*before, *after)))
         for term in along.vary((Term(self.scalar * self.coefficient),)):
             scalar, shared = parted(Mul.make_args(term.body), along.now)
