@@ -218,16 +218,19 @@ class Onsets(Kicks):
     def follow(self, updates: dict[str, Update], observed: list[Entry]) -> None:
         """The same, and what changes at once."""
         self.updates = updates
-        updates = {name: self._with_held(update) for name, update in updates.items()}
+        updates = {name: self._restarted(update) for name, update in updates.items()}
         still = {name: update for name, update in updates.items() if name not in self.moving}
         self.jump.follow(still, [*observed, *(rate_of(f)[f.indices] for f in self.moving.values())])
-        super().follow({**updates, **self.held}, observed)
+        half = {name: replace(copy, expression=self.half * copy.expression) for name, copy in self.held.items()}
+        super().follow(updates | half, observed)
 
-    def _with_held(self, update: Update) -> Update:
-        """The update with what it integrates, the factors of a weight, in arrays of their own."""
+    def _restarted(self, update: Update) -> Update:
+        """The update as its change goes: from the onset, and what it integrates, the factors of a weight, held."""
         weights = (self.builder.integrals.past, self.builder.integrals.end)
         weighted = lambda e: any(isinstance(f, Entry) and f.tensor in weights for f in Mul.make_args(e))
         hold = lambda e: e.xreplace({f: self._held(f) for f in entries_of(e) if f.tensor.name in self.updates})
+        if isinstance(update, Assign) and update.target.tensor.name in self.moving:
+            return replace(update, expression=(1 - self.onset) * update.expression, starts=False)
         if isinstance(update, Assign):
             return replace(update, expression=update.expression.replace(lambda e: e.is_Mul and weighted(e), hold))
         if not isinstance(update, Contract):
@@ -247,17 +250,6 @@ class Onsets(Kicks):
         jump = field and self.jump.change_of(rate_of(field)[target.indices])
         return self.onset * jump if jump else Integer(0)
 
-    def slope(self, partial: Expr, target: Entry, entry: Entry) -> Expr:
-        """What moves starts anew at the onset, and half of what is held counts there."""
-        name = target.tensor.name
-        share = self.half if name in self.held else 1 - self.onset if name in self.moving else 1
-        return share * super().slope(partial, target, entry)
-
-    def change_by(self, name: str) -> Update:
-        """The update of the change of a quantity; path arrays are zero before they start anew."""
-        update = super().change_by(name)
-        return replace(update, starts=False) if isinstance(update, Assign) and update.target.tensor.site else update
-
     def changes_of(self, body: Expr, target: Entry) -> tuple[Term, ...]:
         """The change of an observable; what it feels at once is a density."""
         at_once = tuple(t.times(self.onset / TIME_STEP) for t in self.jump.changes_of(body, target))
@@ -270,8 +262,8 @@ class Onsets(Kicks):
 
     def without_paths(self, update: Update, late: bool) -> Evaluate:
         """The same; what starts anew does so at the first time too."""
-        plain, of = super().without_paths(update, late), self.updates[self.origin[update.target.tensor].name]
-        return replace(plain, initial=self.impulse(of.target)) if plain.starts else plain
+        plain, of = super().without_paths(update, late), self.updates[self.origin[update.target.tensor].name].target
+        return replace(plain, starts=True, initial=self.impulse(of)) if of.tensor.name in self.moving else plain
 
 
 def of_grid(builder: QuantityBuilder, role: Role) -> Entry:
