@@ -141,7 +141,7 @@ class Kicks(Tangents):
     def jumps(self, target: Entry) -> None:
         """Refuse it: the responses of paths that cross a jump do not add up to that of their average."""
         update = self.updates.get(target.tensor.name)
-        where = update.equation if update else target
+        where = update.equation if update else f"the observable of {target.tensor}"
         raise LoweringError(f"response to the source of {self.source}: {where} jumps where it changes")
 
     # --- what they give ---------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sympy import cos, exp, sin, tanh
+from sympy import cos, exp, sign, sin, tanh
 
 import dmftsym as ds
 from dmftsym.language.symbols import Kind, Tensor
@@ -100,3 +100,23 @@ def test_a_shared_tangent_drives_one_that_differs_from_path_to_path():
         expected[k + 1] = (1 - dt) * expected[k] + dt * slope[k] * Rx[k]
     assert np.allclose(Ry, expected, rtol=0, atol=1e-13) and Ry.max() > 0.1
     assert not np.allclose(Ry, expected * 1.001, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("where", "words"), [("x.dot", r"x\.dot\[t\] = .*sign"), ("R", "the observable of R")])
+def test_a_response_through_a_jump_is_refused_by_name(where, words):
+    """The same with what is smooth, or with a jump in what does not change, is computed."""
+
+    def model(moving, still):
+        m = ds.Model("jump")
+        t, s = m.times("t s", continuous=True, dt=0.1)
+        R = m.order_parameter("R", t, s)
+        site = m.site("unit")
+        x, v = site.field("x", t, variance=1), site.field("v", t, variance=1)
+        site.equation(v.dot[t], -v[t])
+        site.equation(x.dot[t], still(v[t]) * ((moving if where == "x.dot" else tanh)(x[t]) - x[t]))
+        site.observe(R[t, s], (moving if where == "R" else tanh)(x[t]) * x.tilde[s])
+        return m
+
+    with pytest.raises(ds.LoweringError, match=rf"response to the source of x: {words}.* jumps"):
+        ds.compile_model(model(sign, sign))
+    assert "R" in ds.compile_model(model(tanh, sign)).liveness.outputs

@@ -1,14 +1,14 @@
 """The statements of a sweep, one file a kind; each carries its own rules.
 
 A statement is an immutable record of what is updated, from what. `base` says what every one answers (`Statement`, and
-`Update` for those that update one array) and what the rules may ask (`Transposition`, and
-`Tangents` of `program.tangents`):
+`Update` for those that update one array) and what the rules may ask (`Transposition`; `Tangents`, next door):
 
 - `reads` and `writes`: the expressions it reads, with the limits on their times, and the arrays it updates.
   `accesses` follows, and from it everything that schedule and fusion decide;
 - `text`: the lines by which a printed program shows it;
 - `run`: what it does to the arrays of a step, in plain NumPy: its meaning, against which generated code is tested;
-- `tangent`: the statement that updates the first-order change of what this one updates;
+- `tangent`: the statement that updates the first-order change of what this one updates. One rule serves response
+  functions (along the times of an impulse) and covariances (along columns), and tangents of tangents;
 - `links`: a first-order change term by term, change of target += coefficient · change of source. From it follows
   `transpose`, the statements that pass an adjoint on; a statement with more to say writes its own;
 - `mapped`: the same statement with every entry changed, by which a further axis, such as batches, comes in.
