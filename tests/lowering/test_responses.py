@@ -49,9 +49,9 @@ def kicked(program, arguments, arrays, source, part, time):
     program = program.with_sweep(step=tuple(moved), epilogue=tuple(late))
     given = {b.tensor.name: arrays[b.tensor.name] for b in program.sweep.buffers if not b.site}
     found = []
-    for sign in (1, -1):
+    for side in (1, -1):
         impulse = np.zeros((2, STEPS))
-        impulse[part, time] = sign * STRIDE / (arguments[-1] if program.grid.continuous else 1)
+        impulse[part, time] = side * STRIDE / (arguments[-1] if program.grid.continuous else 1)
         run = interpret(program, *arguments, given | {"push": impulse})
         found.append((np.tanh(run["x"]) * run["w"]).mean(-1))
     return (found[0] - found[1]) / (2 * STRIDE)
