@@ -78,10 +78,10 @@ class QuantityBuilder:
         if not site:
             self._add_node(tensor, (Evaluate(target, terms, equation),))
             return
-        split = [(t, Mul(*[f for f in t.factors if on_site(f, site)])) for t in terms]
-        piece = lambda t, path: self._piece(t.body / path, path, site, (), tensor.name, apart=True)
-        pieces = tuple(piece(t, path) for t, path in split if path != 1)
-        shared = tuple(t for t, path in split if path == 1)
+        own = lambda term, here: Mul(*[f for f in term.factors if on_site(f, site) == here])
+        split = [(own(t, False), own(t, True)) for t in terms]
+        pieces = tuple(self._piece(c, path, site, (), tensor.name, apart=True) for c, path in split if path != 1)
+        shared = tuple(Term(c) for c, path in split if path == 1)
         self._add_node(tensor, (Contract(target, pieces, shared, True, equation),))
 
     def add_change(self, update: Update, after: tuple[Entry, ...], late: bool) -> None:
