@@ -10,10 +10,12 @@ from dmftsym.language.activations import ActivationValue, without_steps
 from dmftsym.language.terms import entries_of, substitute_activations
 
 
-def has_jump(expression: Expr) -> bool:
-    """Whether a formula jumps in one of its arguments; when in doubt, yes."""
+def has_jump(expression: Expr, entry: Expr | None = None) -> bool:
+    """Whether a formula jumps in one of its arguments, or in this one; when in doubt, yes."""
     expanded = substitute_activations(expression)
-    return expanded.has(Heaviside, sign, floor, ceiling) or any(_piecewise_jumps(p) for p in expanded.atoms(Piecewise))
+    jumping = (Heaviside, sign, floor, ceiling)
+    found = [p for p in expanded.atoms(Piecewise, *jumping) if entry is None or p.has(entry)]
+    return any(isinstance(p, jumping) or _piecewise_jumps(p) for p in found)
 
 
 def without_jumps(derivative: Expr) -> Expr:

@@ -6,13 +6,12 @@ equations of the site.
 
 from dataclasses import dataclass, replace
 
-from sympy import Add, Expr, Mul
+from sympy import Add, Dummy, Expr, Mul
 
 from dmftsym.derivation.functional import strictly_before, variation
 from dmftsym.derivation.parts import Equations, SumOfResponses, separate
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation, Processes
 from dmftsym.derivation.saddle_point import Reach
-from dmftsym.language.action import Action
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Before, Term, entries_of
 
@@ -43,16 +42,6 @@ class ResponseFunction:
         first, second = self.tensor.time_slots
         earlier = self.responder.times[0]
         return (second, first) if self.tensor.indices[first] == earlier else (first, second)
-
-
-@dataclass(frozen=True)
-class Tangent:
-    """δx/δu of a field or definition x of a site: `tensor` carries the indices of x and those of the source."""
-
-    of: Tensor
-    tensor: Tensor
-    terms: tuple[Term, ...]
-    kicked: bool
 
 
 def separate_responses(equations: Equations) -> tuple[Equations, tuple[SumOfResponses, ...]]:
@@ -189,37 +178,32 @@ def reaches(responses: tuple[ResponseFunction, ...], sums: tuple[SumOfResponses,
     return tuple(found)
 
 
-def tangents(process: EffectiveProcess, source: Tensor, action: Action) -> tuple[Tangent, ...]:
-    """The first-order changes of all fields and definitions of a site that the source of one field changes.
-
-    Indices of x in front, those of the source (primed) behind. Cost: linear in the number of terms.
-    """
+def affected(process: EffectiveProcess, source: Tensor) -> dict[Tensor, tuple[Term, ...]]:
+    """The fields and definitions of a site that the source of one field changes, with their terms."""
     equations = {e.field: e.terms for e in process.equations} | {d.tensor: d.terms for d in process.definitions}
-    affected = {source}
-    while True:
-        reading = {x for x, terms in equations.items() if _local(terms) & affected}
-        if reading <= affected:
-            break
-        affected |= reading
-    end = tuple(Index(f"{i.name}'", i.axis) for i in source.indices)
-
-    def tensor(x: Tensor) -> Tensor:
-        latex_name = rf"\frac{{\delta {x.latex_name}}}{{\delta u^{{{source.latex_name}}}}}"
-        return Tensor(f"d_{x.name}_d_{source.name}", Kind.DEFINITION, (*x.indices, *end), process.site, latex_name)
-
-    change = lambda e: tensor(e.tensor)[(*e.indices, *end)] if e.tensor in affected else None
-    return tuple(
-        Tangent(x, tensor(x), variation(terms, change), x == source) for x, terms in equations.items() if x in affected
-    )
+    reads = {
+        x: {e.tensor for t in terms for e in entries_of(t.body) if e.tensor.site} for x, terms in equations.items()
+    }
+    found = {source}
+    while more := {x for x in reads if x not in found and reads[x] & found}:
+        found |= more
+    return {x: terms for x, terms in equations.items() if x in found}
 
 
-def change_of_observable(response: ResponseFunction, found: tuple[Tangent, ...]) -> tuple[Term, ...]:
-    """δO/δu as terms in the tangents, at the indices of the response function."""
-    tensors = {t.of: t.tensor for t in found}
-    end = response.responder.indices
-    change = lambda e: tensors[e.tensor][(*e.indices, *end)] if e.tensor in tensors else None
-    return variation(response.terms, change)
+def felt_by(response: ResponseFunction, processes: Processes) -> dict[Tensor, tuple[Term, ...]]:
+    """All that its source changes and that its observable needs; the coefficients in these changes.
 
-
-def _local(terms: tuple[Term, ...]) -> set[Tensor]:
-    return {e.tensor for t in terms for e in entries_of(t.body) if e.tensor.site}
+    Empty if the observable never feels the source. Cost: linear in the terms.
+    """
+    process = next(p for p in processes if p.site == response.site)
+    source = next(e.field for e in process.equations if e.field.name == response.responder.tensor.name)
+    changes = {x: Dummy(x.name) for x in affected(process, source)}
+    terms = {x: variation(t, lambda e: changes.get(e.tensor)) for x, t in affected(process, source).items()}
+    queue = [e.tensor for t in response.terms for e in entries_of(t.body)]
+    needed: set[Tensor] = set()
+    while queue:
+        tensor = queue.pop()
+        if tensor in terms and tensor not in needed:
+            needed.add(tensor)
+            queue += [x for x, change in changes.items() if any(t.body.has(change) for t in terms[tensor])]
+    return {x: found for x, found in terms.items() if x in needed}

@@ -13,8 +13,9 @@ Order, in `fluctuations.linearise`:
 2. `feedback`: which averages fluctuate, which of them feed back (`closed`), which only follow (`observed`), which
    functions follow by the chain rule (`derived`), and which nodes need a first-order change (`active`);
 3. checks: what has no first-order change is refused;
-4. `tangent` (`TangentWriter`): the first-order change of every active node, by the tangent rule of its statements,
-   with slopes where a partial derivative depends on the path;
+4. `tangent` (`TangentWriter`, one of the `program.tangents`): the first-order change of every active node, by the
+   tangent rule of its statements, with slopes where a partial derivative depends on the path; response functions are
+   such changes already (`lowering.responses`), and change like everything else;
 5. `fluctuations` (`ProgramWriter`) makes programs of them: tangent, direct part, sketch and chain rule; or `adjoint`
    (`AdjointWriter`) transposes the first-order changes, the last node of the step first.
 
@@ -23,5 +24,7 @@ The next stage relies on this:
 - the change of a quantity has the quantity's indices and the column before the first time; `Buffer.of` names the
   quantity;
 - `given` buffers (modes, shifts, values of another sweep) come from the caller;
-- what jumps is listed (`jumps`): there the tangent misses a part, and differences of whole sweeps replace it.
+- what jumps is listed (`jumps`): there the tangent misses a part, and differences of whole sweeps replace it. A path
+  that crosses a jump moves by a finite amount, however small the change, and what follows is not linear in it: no
+  difference in a single statement of the tangent could say it.
 """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dmftsym.errors import LoweringError
 from dmftsym.language.display import Displayed
 from dmftsym.lowering.lower import Lowered
-from dmftsym.program.nodes import Node
+from dmftsym.program.nodes import Node, closure
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,15 @@ def find_feedback(lowered: Lowered, requested: tuple[str, ...], noisy: tuple[str
     reads = {name: [r for r, _ in node.reads if r in nodes] for name, node in nodes.items()}
     responses = {r.tensor.name for r in lowered.responses}
     averages = [name for name, node in nodes.items() if _is_average(node) or name in responses or name in noisy]
-    fluctuating = _closure(averages, _reversed(reads))
+    fluctuating = closure(averages, _reversed(reads))
     for name in requested:
         if name not in fluctuating:
             raise LoweringError(
                 f"covariance of '{name}': it does not depend on any site average, so it does not fluctuate"
             )
-    active = _closure(requested, reads) & fluctuating
+    active = closure(requested, reads) & fluctuating
     needed = [name for name in averages if name in active]
-    closed = tuple(name for name in needed if name in _closure(reads[name], reads))
+    closed = tuple(name for name in needed if name in closure(reads[name], reads))
     observed = tuple(name for name in needed if name not in closed)
     own = lambda n: is_function(n) and not n.auxiliary and n.name not in responses
     derived = tuple(n.name for n in nodes.values() if n.name in active and own(n))
@@ -73,7 +73,7 @@ def find_feedback(lowered: Lowered, requested: tuple[str, ...], noisy: tuple[str
         observed,
         derived,
         tuple(name for name in nodes if name in active),
-        tuple(name for name in nodes if name in active & _closure(observed, _reversed(reads))),
+        tuple(name for name in nodes if name in active & closure(observed, _reversed(reads))),
         tuple(n for n in lowered.liveness.unused if n not in active),
     )
 
@@ -93,13 +93,3 @@ def _reversed(reads: dict[str, list[str]]) -> dict[str, list[str]]:
         for source in sources:
             result[source].append(name)
     return result
-
-
-def _closure(roots, edges: dict[str, list[str]]) -> set[str]:
-    found, queue = set(roots), list(roots)
-    while queue:
-        for name in edges.get(queue.pop(), ()):
-            if name not in found:
-                found.add(name)
-                queue.append(name)
-    return found

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 
 from sympy import Expr
 
-from dmftsym.derivation.functional import variation
-from dmftsym.derivation.jumps import without_jumps
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.lowering.lower import Lowered
@@ -15,45 +13,30 @@ from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.nodes import Node, node_of
 from dmftsym.program.schedule import Schedule
 from dmftsym.program.statements import Assign, Statement, Update
+from dmftsym.program.tangents import Tangents
 
 
-class TangentWriter:
+class TangentWriter(Tangents):
     """Writes the first-order change of every update along one axis, and the slopes that it needs.
 
-    It is what the tangent rules of statements ask (see `Tangents`): the column, the changes of entries, the weights.
     The nodes may be those of a tangent themselves: then the changes are second ones. A random source whose covariance
     changes has no second change yet.
     """
 
     def __init__(self, nodes: Iterable[Node], now: Index, column: Index, names: "Names", noisy: tuple[str, ...] = ()):
         """`nodes` are those whose quantities change; `noisy` order parameters change by noise of their own, besides."""
-        self.now, self.column, self.names, self.noisy = now, column, names, noisy
         self.nodes = tuple(nodes)
         self.owner = {name: n.name for n in self.nodes for name in n.writes}
+        super().__init__(now, (column,), self.owner)
+        self.column, self.names, self.noisy = column, names, noisy
         self.slopes: dict[str, list[Assign]] = {}
         self.buffers: dict[str, Buffer] = {}
         self.jumping: list[str] = []
-        self.origin: dict[Tensor, Tensor] = {}  # of what a tensor is the change
         self._known = {s.expression: s.target for s in names.statements if isinstance(s, Assign) and not s.starts}
 
-    # --- names ------------------------------------------------------------------------------------
-
-    def varied_tensor(self, tensor: Tensor) -> Tensor:
-        """The tensor of a quantity's first-order change: one more index, the column, before its first time."""
-        first = tensor.time_slots[0] if tensor.time_slots else len(tensor.indices)
-        indices = (*tensor.indices[:first], self.column, *tensor.indices[first:])
-        varied = Tensor(self.names.of_change(tensor), Kind.DEFINITION, indices, tensor.site)
-        self.origin[varied] = tensor
-        return varied
-
-    def change_of(self, entry: Entry) -> Entry | None:
-        """The first-order change of an entry, or None if it does not change."""
-        return self.change(entry) if entry.tensor.name in self.owner else None
-
-    def change(self, entry: Entry) -> Entry:
-        """The first-order change of an entry that changes."""
-        first = entry.tensor.time_slots[0] if entry.tensor.time_slots else len(entry.tensor.indices)
-        return self.varied_tensor(entry.tensor)[(*entry.indices[:first], self.column, *entry.indices[first:])]
+    def name_of(self, tensor: Tensor) -> str:
+        """The name of a quantity's change."""
+        return self.names.of_change(tensor)
 
     def mode(self, site: str) -> Entry:
         """The relative changes of the weights of a site's paths."""
@@ -126,15 +109,6 @@ class TangentWriter:
         if all(t == self.now for e in local for t in e.times):
             self._known[partial] = slope
         return slope
-
-    def vary(self, terms: Iterable[Term]) -> tuple[Term, ...]:
-        """The first-order change of a sum of functions of order parameters.
-
-        Order parameters do not fluctuate at N→∞, so a jump away from their value contributes nothing.
-        """
-        changed = variation(tuple(terms), self.change_of)
-        changed = tuple(replace(t, body=without_jumps(t.body)) for t in changed)
-        return tuple(t for t in changed if t.body != 0)
 
 
 def timed_nodes(schedule: Schedule) -> tuple[Node, ...]:

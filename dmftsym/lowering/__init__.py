@@ -9,13 +9,17 @@ Before: `code_names` gives another name to what cannot stand in code. Then, in t
 2. `clock`: a time that stands in a formula as a number is looked up in an array of times;
 3. `gaussian`: linear sites are closed exactly, and the formulas of those sites multiplied out (`Closure`);
 4. `memory`: memories of random matrices become recalls, averages of whitened functions, without response functions;
-5. `liveness`: what the wanted quantities need (`Liveness`); `equal_time`: what is read only at t = s loses a time;
+5. `liveness`: what the wanted quantities need (`Liveness`), response functions no more than the coefficients of their
+   changes; `equal_time`: what is read only at t = s loses a time;
 6. `kicks` (for covariances): impulses in the sources of closed sites, as paths of their own;
 7. `sources`: groups of jointly Gaussian sources, and which are drawn in ± pairs;
 8. `quantities` (`QuantityBuilder`): products are split into factors per path, sums become contractions; with it write
-   `constraints` (multipliers), `motion` (equations of motion, by the scheme), `integrals` (weights of sums over the
-   past) and `responses` (tangents of a site, with their `onsets`);
-9. `program.schedule` orders the nodes; `program_of` fuses loops and says which arrays keep all times.
+   `constraints` (multipliers), `motion` (equations of motion, by the scheme) and `integrals` (weights of sums over
+   the past);
+9. `responses`: the tangent rule of a site's statements, along the times of an impulse in one of its sources, gives the
+   changes of which response functions are averages (`Kicks`; in schemes with two passes a step `Onsets`). Updates that
+   are there for their change alone, and memories that are recalled instead, are taken away again;
+10. `program.schedule` orders the nodes; `program_of` fuses loops and says which arrays keep all times.
 Used throughout: `schemes` (a scheme is data), `rewrite` (change every term of a derivation), `terms` (small
 questions).
 

@@ -4,6 +4,10 @@ The fields of a Gaussian site are linear in its normals e and, after an impulse 
 R(t,s) = <x(t) u~(s)>. So a response field is one more direction besides the normals: a path on which all normals vanish
 and u(s) is kicked. It has no weight in <x y> (averages of response fields alone vanish), but Wick's theorem for
 averages that hold response functions needs it.
+
+The same numbers are the changes of lowering/responses.py, which are no paths. They are paths here because the sweep
+backward in time gives every direction, normal or kick, its influence by the same statements; changes along an axis of
+their own would need a second influence and a second pairing.
 """
 
 from dataclasses import replace

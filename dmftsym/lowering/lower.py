@@ -1,5 +1,6 @@
 """`lower`: equations on a time grid, live quantities only, in causal order, as a `Program`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, ceiling, floor, sign
@@ -7,7 +8,7 @@ from sympy import Abs, Add, Expr, Heaviside, Integer, Max, Min, Piecewise, ceili
 from dmftsym.derivation.averages import SourceDerivative
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import EffectiveProcess, FieldEquation
-from dmftsym.derivation.responses import ResponseFunction, separate_responses
+from dmftsym.derivation.responses import ResponseFunction, felt_by, separate_responses
 from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
@@ -30,7 +31,7 @@ from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import group_sources
 from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.fusion import UPDATES, fuse, history_arrays
-from dmftsym.program.nodes import statements_of
+from dmftsym.program.nodes import Node, closure, statements_of
 from dmftsym.program.program import Facts, Grid, Program, Sampling, Sweep
 from dmftsym.program.schedule import InstantaneousLoop, Schedule, build_causal_schedule
 from dmftsym.program.sources import SourceGroup
@@ -79,12 +80,11 @@ def _lower(
     equations, closure = close_linear_sites(timed)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
-    more = reads_of_recalls(recalls, processes) | reads_of_responses(equations) | reads_of_constraints(equations)
+    felt = {r.tensor.name: felt_by(r, equations.process) for r in equations.responses}
+    more = reads_of_recalls(recalls, processes) | reads_of_responses(felt) | reads_of_constraints(equations)
     liveness = find_live(action, processes, saddle, wanted, more)
     # a correction has felt the sources of its own time
-    recalls = tuple(
-        replace(r, instant=r.instant or scheme.passes > 1) for r in recalls if r.tensor.name in liveness.live
-    )
+    drawn = tuple(replace(r, instant=r.instant or scheme.passes > 1) for r in recalls if r.tensor.name in liveness.live)
     lines = (*saddle.equation_lines(), *(line for p in processes for line in p.equation_lines()))
     saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
     responses = tuple(r for r in equations.responses if r.tensor.name in liveness.live)
@@ -94,19 +94,24 @@ def _lower(
     builder = QuantityBuilder(action, scheme, equations.causal, closure.sites, explicit)
     if timed != untimed:
         builder.buffers[CLOCK] = Buffer(clock(action.time), Role.CLOCK)
-    groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
+    groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, drawn))
     for group in groups:
         _add_draw(builder, group, scheme)
-    add_recalls(builder, recalls, groups)
+    add_recalls(builder, drawn, groups)
     constraints = ConstraintWriter(builder, equations, scheme)
-    starts = [s for process in sites for s in _add_site(builder, process, liveness, scheme, constraints)]
+    starts = [s for process in sites for s in _add_site(builder, process, liveness.live, scheme, constraints)]
     for constraint in saddle.constraints:
         if constraint.multiplier.name in liveness.live:
             constraints.add_multiplier(constraint)
     _add_order_parameters(builder, action, saddle, liveness, {r.tensor.name for r in equations.responses})
-    add_responses(builder, equations, liveness.live, scheme)
     _add_definitions(builder, saddle, liveness)
-    nodes = builder.nodes
+    known, felt = list(builder.nodes), {name: found for name, found in felt.items() if name in liveness.live}
+    # what changes by an impulse may be read by nothing else; its updates are there until their changes are
+    unread = {x.name for found in felt.values() for x in found} - set(liveness.live)
+    for process in sites:
+        _add_site(builder, process, unread, scheme, constraints)
+    add_responses(builder, equations, recalls, felt, scheme)
+    nodes = _needed(builder, [*known, *felt])
     if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
         nodes = dict(sorted(nodes.items(), key=lambda item: not item[1].starts))
     schedule = build_causal_schedule(nodes, builder.now)
@@ -151,10 +156,18 @@ def _add_draw(builder: QuantityBuilder, group: SourceGroup, scheme: Scheme) -> N
     builder.add_draw(group, "; ".join(lines))
 
 
+def _needed(builder: QuantityBuilder, names: list[str]) -> dict[str, Node]:
+    """The nodes of these names and of all that they read; others are taken away."""
+    needed = closure(names, {name: [read for read, _ in node.reads] for name, node in builder.nodes.items()})
+    for name in [n for n in builder.nodes if n not in needed]:
+        del builder.nodes[name], builder.buffers[name]
+    return builder.nodes
+
+
 def _add_site(
     builder: QuantityBuilder,
     process: EffectiveProcess,
-    liveness: Liveness,
+    names: Collection[str],
     scheme: Scheme,
     constraints: ConstraintWriter,
 ) -> list[Start]:
@@ -165,7 +178,7 @@ def _add_site(
         if times != [now]:
             raise LoweringError(f"{tensor[tensor.indices]} of site {process.site}: declare it with the one time {now}")
     for equation in process.equations:
-        if equation.field.name not in liveness.live:
+        if equation.field.name not in names:
             continue
         own, strength, multiplier = split_multiplier(
             equation, {c.multiplier for c in constraints.equations.saddle_point.constraints}
@@ -184,7 +197,7 @@ def _add_site(
         if start or equation.derivative:
             starts.append(start or Start(equation.field, Integer(0), Integer(0)))
     for definition in process.definitions:
-        if definition.tensor.name in liveness.live:
+        if definition.tensor.name in names:
             value = builder.lower_terms(definition.terms, process.site, definition.tensor.name)
             line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
             builder.add_site_array(definition.tensor, Role.DEFINITION, value, line)
@@ -201,7 +214,7 @@ def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, s
         return lagged
     rate = rate_of(field)
     builder.add_site_array(rate, Role.RATE, right, line, after=waits_of(field, scheme))
-    add_motion(builder, scheme, field, Role.FIELD)
+    add_motion(builder, scheme, field)
     return True
 
 

@@ -16,10 +16,11 @@ from sympy import Expr, KroneckerDelta, Mul
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import Covariance, EffectiveProcess, FieldEquation, Processes, SourceKind
-from dmftsym.derivation.responses import ResponseFunction, tangents
+from dmftsym.derivation.responses import ResponseFunction, affected
 from dmftsym.language.symbols import Entry, Index, Kind, Parameter, Tensor
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.lowering.terms import exchange
 from dmftsym.program.sources import SourceGroup
 
 
@@ -27,9 +28,9 @@ from dmftsym.program.sources import SourceGroup
 class Recall:
     """tensor[free indices of O, t] = coefficient Σ_j <O n_j>_{response.site} e_j on the paths of `tensor.site`.
 
-    `members` are the functions ψ, one for each source that is drawn together with the responding one; `instant`: the
-    normals of the present step count; `correlation`: the memory relative to the noise where both drive one field, as
-    for a square matrix with Corr(J_ij, J_ji) = correlation.
+    `term` is the sum with the response function that it replaces; `members` are the functions ψ, one for each source
+    that is drawn together with the responding one; `instant`: the normals of the present step count; `correlation`: the
+    memory relative to the noise where both drive one field, as for a square matrix with Corr(J_ij, J_ji) = correlation.
     """
 
     tensor: Tensor
@@ -39,6 +40,7 @@ class Recall:
     instant: bool
     equation: str
     correlation: Expr | None
+    term: Term
 
 
 def find_recalls(equations: Derivation) -> tuple[Processes, tuple[Recall, ...]]:
@@ -80,11 +82,13 @@ def _rewrite(term: Term, equation: FieldEquation, process: EffectiveProcess, equ
     if (own.xreplace(here) - inside).expand() != 0 or {e.tensor.site for e in entries_of(own)} != {process.site}:
         return term
     tensor = _tensor(response, process.site)
-    line = f"{tensor[tensor.indices]} = {Term(entry * inside, summed, (limit,))}"
+    replaced = Term(entry * inside, summed, (limit,))
+    line = f"{tensor[tensor.indices]} = {replaced}"
     source = response.responder.tensor.name
     same_field = source == equation.field.name and (*outer, now) == _declared(source, process)
     correlation = rest * response.coefficient / strength if same_field and tensor not in recalls else None
-    recalls[tensor] = Recall(tensor, response, source, members, response.instant, line, correlation)
+    replaced = exchange(replaced, dict(zip((*outer, now), tensor.indices, strict=True)))
+    recalls[tensor] = Recall(tensor, response, source, members, response.instant, line, correlation, replaced)
     bound = tuple(i for i in term.bound if i not in summed)
     kept = tuple(c for c in term.constraints if c != limit)
     return Term(rest * tensor[(*outer, now)], bound, kept)
@@ -183,7 +187,7 @@ def _feels_only(response, field: str, linked: list[str], process: EffectiveProce
     observed = {e.tensor for t in response.terms for e in entries_of(t.body) if e.tensor.site}
     for other in linked:
         tensor = next(e.field for e in process.equations if e.field.name == other)
-        if other != field and observed & {t.of for t in tangents(process, tensor, equations.action)}:
+        if other != field and observed & set(affected(process, tensor)):
             return False
     return True
 

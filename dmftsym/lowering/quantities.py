@@ -30,6 +30,7 @@ from dmftsym.program.statements import (
     Piece,
     RecallMemory,
     Statement,
+    Update,
     parted,
 )
 from dmftsym.program.times import When
@@ -70,16 +71,22 @@ class QuantityBuilder:
         self._add_node(tensor, tuple(contracts))
 
     def add_response(self, tensor: Tensor, target: Entry, terms: tuple[Term, ...], site: str, equation: str) -> None:
-        """A response function: a row of averages of tangents, or of tangents that are the same on every path."""
+        """A response function: a row of averages of changes, or of changes that are the same on every path."""
         self.buffers[tensor.name] = Buffer(tensor, Role.ORDER_PARAMETER)
         if not site:
             self._add_node(tensor, (Evaluate(target, terms, equation),))
             return
-        pieces = []
-        for term in terms:
-            path = Mul(*[f for f in term.factors if on_site(f, site)])
-            pieces.append(self._piece(term.body / path, path, site, (), tensor.name, apart=True))
-        self._add_node(tensor, (Contract(target, tuple(pieces), (), True, equation),))
+        own = lambda term, here: Mul(*[f for f in term.factors if on_site(f, site) == here])
+        split = [(own(t, False), own(t, True)) for t in terms]
+        pieces = tuple(self._piece(c, path, site, (), tensor.name, apart=True) for c, path in split if path != 1)
+        shared = tuple(Term(c) for c, path in split if path == 1)
+        self._add_node(tensor, (Contract(target, pieces, shared, True, equation),))
+
+    def add_change(self, update: Update, after: tuple[Entry, ...], late: bool) -> None:
+        """The change of a quantity by impulses; it comes `after` these in a step, or, if `late`, at its end."""
+        tensor = update.target.tensor
+        self.buffers[tensor.name] = Buffer(tensor, Role.TANGENT if tensor.site else Role.FUNCTION)
+        self._add_node(tensor, (update,), after, site=tensor.site, epilogue=late, auxiliary=True)
 
     def add_function(
         self, tensor: Tensor, terms: tuple[Term, ...], equation: str, auxiliary=False, after=(), **options

@@ -7,7 +7,8 @@ of) and a `Sweep`: its `Buffer`s, the statements before the first step (`constan
 
 The parts of a sweep: `axes` (directions, impulses and passes, beside the axes of the user), `buffers` (an array, its
 `Role`, and of what it is the tangent or the adjoint), `accesses` and `times` (what a statement reads: which entry,
-and `When` relative to the step), `sources` (groups of jointly Gaussian sources), `statements` (see the page there).
+and `When` relative to the step), `sources` (groups of jointly Gaussian sources), `statements` (see the page there), and
+`tangents` (first-order changes along further axes, what the tangent rules of statements ask).
 
 From quantities to a sweep, in this order:
 1. `nodes`: a quantity with its statements and, from their accesses, what it reads and when;

@@ -80,3 +80,15 @@ def rows_alone(named: Iterable[tuple[str, Access]]) -> dict[str, bool]:
     for name, access in named:
         rows[name] = rows.get(name, True) and access.row
     return rows
+
+
+def closure(roots: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
+    """The names that can be reached."""
+    queue = list(roots)
+    found = set(queue)
+    while queue:
+        for name in edges.get(queue.pop(), ()):
+            if name not in found:
+                found.add(name)
+                queue.append(name)
+    return found

@@ -1,13 +1,14 @@
 """The statements of a sweep, one file a kind; each carries its own rules.
 
 A statement is an immutable record of what is updated, from what. `base` says what every one answers (`Statement`, and
-`Update` for those that update one array) and what the rules may ask (`Tangents`, `Transposition`):
+`Update` for those that update one array) and what the rules may ask (`Transposition`; `Tangents`, next door):
 
 - `reads` and `writes`: the expressions it reads, with the limits on their times, and the arrays it updates.
   `accesses` follows, and from it everything that schedule and fusion decide;
 - `text`: the lines by which a printed program shows it;
 - `run`: what it does to the arrays of a step, in plain NumPy: its meaning, against which generated code is tested;
-- `tangent`: the statement that updates the first-order change of what this one updates;
+- `tangent`: the statement that updates the first-order change of what this one updates. One rule serves response
+  functions (along the times of an impulse) and covariances (along columns), and tangents of tangents;
 - `links`: a first-order change term by term, change of target += coefficient · change of source. From it follows
   `transpose`, the statements that pass an adjoint on; a statement with more to say writes its own;
 - `batched`: the statement on independent parts of the paths, one index more in all its entries; primitive ones run
@@ -28,7 +29,7 @@ What holds for all of them:
 CONTRIBUTING.md shows how to add one.
 """
 
-from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update
+from dmftsym.program.statements.base import Link, Statement, Transposition, Update
 from dmftsym.program.statements.contraction import Contract
 from dmftsym.program.statements.directions import Influence, Sketch
 from dmftsym.program.statements.draws import AdjointDraw, Draw, DrawVariation
@@ -57,7 +58,6 @@ __all__ = [
     "RecallMemory",
     "Sketch",
     "Statement",
-    "Tangents",
     "Transposition",
     "Update",
     "parted",

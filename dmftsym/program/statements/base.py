@@ -14,8 +14,9 @@ from sympy import Expr
 
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Tensor
-from dmftsym.language.terms import Before, Term
+from dmftsym.language.terms import Before
 from dmftsym.program.accesses import Access, Reading, accesses_of
+from dmftsym.program.tangents import Tangents
 
 if TYPE_CHECKING:
     from dmftsym.program.interpreter import State
@@ -29,33 +30,6 @@ class Link:
     source: Entry
     coefficient: Expr
     constraints: tuple[Before, ...]
-
-
-class Tangents(Protocol):
-    """What the tangent rule of a statement asks for: the first-order changes along one axis of directions."""
-
-    now: Index
-
-    def change_of(self, entry: Entry) -> Entry | None:
-        """The first-order change of an entry, or None if it does not change."""
-
-    def change(self, target: Entry) -> Entry:
-        """The first-order change of an entry that changes."""
-
-    def vary(self, terms: Iterable[Term]) -> tuple[Term, ...]:
-        """The first-order change of a sum of functions of order parameters."""
-
-    def slope(self, partial: Expr, target: Entry, entry: Entry) -> Expr:
-        """The partial derivative of an update by an entry: as it is, or an array computed beside the update."""
-
-    def mode(self, site: str) -> Entry | None:
-        """The relative changes of the weights of a site's paths, if they change."""
-
-    def noise(self, target: Entry) -> tuple[Term, ...]:
-        """What noise of its own adds to the change of an order parameter."""
-
-    def jumps(self, target: Entry) -> None:
-        """Note that an update jumps, where its derivative misses a part."""
 
 
 class Transposition(Protocol):

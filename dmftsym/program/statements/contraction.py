@@ -8,9 +8,10 @@ from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term, as_expression, entries_of
 from dmftsym.program.operations import Formula, PathSum, Store
-from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update
+from dmftsym.program.statements.base import Link, Statement, Transposition, Update
 from dmftsym.program.statements.elementwise import links_of
 from dmftsym.program.statements.pieces import Piece
+from dmftsym.program.tangents import Tangents
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,11 @@ class Contract(Update):
             modes = [(piece, along.mode(piece.site)) for piece in self.pieces if piece.mode is None]
             pieces += [replace(piece, mode=mode) for piece, mode in modes if mode is not None]
         target = along.change(self.target)
-        explicit = (*along.vary(self.explicit), *along.noise(self.target))
+        explicit = [*along.vary(self.explicit), *along.noise(self.target)]
+        explicit += [p.term(target) for p in pieces if not p.operands]
+        pieces = [p for p in pieces if p.operands]
         line = _equation(target, pieces, explicit)
-        return replace(self, target=target, pieces=tuple(pieces), explicit=explicit, equation=line)
+        return replace(self, target=target, pieces=tuple(pieces), explicit=tuple(explicit), equation=line)
 
     def links(self) -> list[Link]:
         """One for every piece without changed weights, and every explicit term."""
@@ -121,6 +124,6 @@ class Contract(Update):
         return result
 
 
-def _equation(target: Entry, pieces: list[Piece], explicit: tuple[Term, ...]) -> str:
+def _equation(target: Entry, pieces: list[Piece], explicit: list[Term]) -> str:
     inside = " + ".join(str(p.body) for p in pieces).replace("+ -", "- ")
-    return f"{target}: change by {inside}" + (f" + {as_expression(explicit)}" if explicit else "")
+    return f"{target}: change by {inside}" + (f" + {as_expression(tuple(explicit))}" if explicit else "")

@@ -14,7 +14,8 @@ from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of
 from dmftsym.program.axes import has_columns
 from dmftsym.program.sources import SourceGroup
-from dmftsym.program.statements.base import BackwardPrimitive, Primitive, Statement, Tangents, Transposition
+from dmftsym.program.statements.base import BackwardPrimitive, Primitive, Statement, Transposition
+from dmftsym.program.tangents import Tangents
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dmftsym.language.terms import entries_of
 from dmftsym.program.accesses import reads_elsewhere
 from dmftsym.program.axes import has_columns
 from dmftsym.program.operations import Elementwise
-from dmftsym.program.statements.base import Link, Tangents, Update
+from dmftsym.program.statements.base import Link, Update
+from dmftsym.program.tangents import Tangents
 
 
 @dataclass(frozen=True)
@@ -68,22 +69,27 @@ class Assign(Update):
 
     def tangent(self, along: Tangents) -> "Assign":
         """Σ partial derivative · change, over everything that it reads."""
-        total: list[Expr] = []
-        for entry in entries_of(self.expression):
-            change = along.change_of(entry)
-            if change is None:
-                continue
-            symbol = Dummy(real=True)
-            partial = self.expression.xreplace({entry: symbol}).diff(symbol).xreplace({symbol: entry})
-            if has_jump(self.expression):
-                along.jumps(self.target)
-            total.append(along.slope(without_jumps(partial), self.target, entry) * change)
-        target, expression = along.change(self.target), Add(*total)
+        target, expression = along.change(self.target), varied(self.expression, self.target, along)
         return Assign(target, expression, f"{target} = {expression}", self.starts)
 
     def links(self) -> list[Link]:
         """One for every term of the expression."""
         return links_of(self.target, [(part, ()) for part in Add.make_args(self.expression)])
+
+
+def varied(expression: Expr, target: Entry, along: Tangents) -> Expr:
+    """The first-order change of an expression of site fields that updates a target."""
+    total: list[Expr] = []
+    for entry in entries_of(expression):
+        change = along.change_of(entry)
+        if change is None:
+            continue
+        symbol = Dummy(real=True)
+        partial = expression.xreplace({entry: symbol}).diff(symbol).xreplace({symbol: entry})
+        if has_jump(expression, entry):
+            along.jumps(target)
+        total.append(along.slope(without_jumps(partial), target, entry) * change)
+    return Add(*total)
 
 
 def links_of(target: Entry, found) -> list[Link]:

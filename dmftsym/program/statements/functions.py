@@ -7,8 +7,9 @@ from sympy import Expr
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term, as_expression
 from dmftsym.program.operations import Formula, Store
-from dmftsym.program.statements.base import Link, Statement, Tangents, Transposition, Update
+from dmftsym.program.statements.base import Link, Statement, Transposition, Update
 from dmftsym.program.statements.elementwise import links_of
+from dmftsym.program.tangents import Tangents
 
 
 @dataclass(frozen=True)

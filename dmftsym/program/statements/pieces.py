@@ -7,7 +7,7 @@ from sympy import Expr, Mul
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before, Term, entries_of
 from dmftsym.program.accesses import Reading
-from dmftsym.program.statements.base import Tangents
+from dmftsym.program.tangents import Tangents
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,20 @@ class Piece:
         result = []
         for k, operand in enumerate(self.operands):
             change = along.change_of(operand)
-            if change is not None:
-                result.append(replace(self, operands=(*self.operands[:k], change, *self.operands[k + 1 :])))
+            before, after = self.operands[:k], self.operands[k + 1 :]
+            if change is not None and change.tensor.site:
+                result.append(replace(self, operands=(*before, change, *after)))
+            elif change is not None:  # the same on every path
+                result.append(replace(self, coefficient=self.coefficient * change, operands=(*before, *after)))
         for term in along.vary((Term(self.scalar * self.coefficient),)):
             scalar, shared = parted(Mul.make_args(term.body), along.now)
             result.append(replace(self, scalar=scalar, coefficient=shared))
         return result
+
+    def term(self, target: Entry) -> Term:
+        """The product as a term, its sums said."""
+        bound = sorted(self.body.atoms(Index) - target.atoms(Index), key=lambda i: i.name)
+        return Term(self.body, tuple(bound), self.constraints)
 
     def text(self, averaged: bool) -> str:
         """The piece as plain text."""
