@@ -111,10 +111,7 @@ def _lower(
     for process in sites:
         _add_site(builder, process, unread, scheme, constraints)
     add_responses(builder, equations, recalls, felt, scheme)
-    nodes = _needed(builder, [*known, *felt])
-    if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
-        nodes = dict(sorted(nodes.items(), key=lambda item: not item[1].starts))
-    schedule = build_causal_schedule(nodes, builder.now)
+    schedule = _schedule(builder, _needed(builder, [*known, *felt]), scheme)
     return Lowered(
         action=action,
         scheme=scheme,
@@ -127,6 +124,12 @@ def _lower(
         closure=closure,
         responses=responses,
     )
+
+
+def _schedule(builder: QuantityBuilder, nodes: dict[str, Node], scheme: Scheme) -> Schedule:
+    if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
+        nodes = dict(sorted(nodes.items(), key=lambda item: not item[1].starts))
+    return build_causal_schedule(nodes, builder.now)
 
 
 def _check_conjugates_vanish(equations: Derivation) -> None:
