@@ -1,25 +1,18 @@
 """The sweep backward in time as source code, and the sweep that records what it needs."""
 
-from dataclasses import replace
-
-from dmftsym.codegen.adjoint_storage import (
-    adjoint_amounts,
-    recalls_of,
-    stored_adjoint,
-    stored_adjoints_of_group,
-    stored_fresh,
-)
 from dmftsym.codegen.arrays import PATH, size_code
 from dmftsym.codegen.influences import influence_tables
-from dmftsym.codegen.sources import group_size, normals_of
+from dmftsym.codegen.sources import normals_of
 from dmftsym.codegen.statements import StatementWriter, letter_of
+from dmftsym.codegen.storage import adjoint_amounts, made
 from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of, without_unused
 from dmftsym.language.symbols import Entry
 from dmftsym.linearise.records import Influences
 from dmftsym.program.axes import COLUMNS
 from dmftsym.program.buffers import Buffer, Role
-from dmftsym.program.sources import SourceGroup
+from dmftsym.program.sources import SourceGroup, size_of
 from dmftsym.program.statements import AdjointBasis, AdjointDraw, AdjointRecall, Influence, RecallMemory, Statement
+from dmftsym.program.storage import Stored, recalls_of, storage_of, storage_of_adjoint_noise, storage_of_fresh
 
 RECORD_NOTES = ("The sweep of all that the covariances need; it returns every array with all its times.",)
 
@@ -32,11 +25,7 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
     for array in record.sweep.buffers:
         if array.tensor.time_slots and (array.history or not array.site):
             results[array.tensor.name] = f"{array.tensor.name}_history" if array.site else array.tensor.name
-    for group in record.sampling.groups:
-        if group.evolving:
-            parts = ("factor", "active", "ranks", *(["basis"] if group.basis else []))
-            results |= {f"{part}_{group.name}": f"{part}_{group.name}" for part in parts}
-            results[f"ranks_{group.name}"] = writer.target.ranks(group.name)
+    results |= {f"noise_{g.name}": f"noise_{g.name}" for g in record.sampling.groups if g.evolving}
     printer = StatementWriter(record, writer.kernels, "record", writer.target)
     sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results))
     return {"adjoint": _adjoint_sweep(influences, writer), "influencing": influence_tables(influences)}
@@ -56,7 +45,7 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
         "unpack": unpack(values_of(program), [allocate, *step, [COLUMNS.size]]),
         "allocate": allocate,
         "views": views,
-        "amounts": adjoint_amounts("adjoint_sweep", influences, writer.target),
+        "amounts": adjoint_amounts("adjoint_sweep", program, influences.duals),
         "step": step,
         "after": after,
         "results": results,
@@ -78,6 +67,7 @@ class AdjointPrinter:
         self.program, self.now = influences.adjoint, influences.adjoint.grid.now.name
         self.influenced = [a.site for a in self.program.sweep.buffers if a.role is Role.INFLUENCE]
         self.kicks = [b.of.name for b in self.program.sweep.buffers if b.role is Role.PAIRING and b.of]
+        self.stored = {a.at_step or a.name: a for a in storage_of(self.program)}
         self.closed = [site for site, reason in self.program.sampling.closure if not reason]
 
     def lines(self, statement: Statement) -> list[str]:
@@ -104,8 +94,7 @@ class AdjointPrinter:
         allocate += [f'constant_{site} = normals["constant_{site}"]' for site in self.program.sampling.affine]
         for group in (g for g in self.program.sampling.groups if g.evolving):
             allocate += self._group(group)
-        for pair in self.influences.duals:
-            allocate += [array.line for array in stored_fresh(*pair, self.printer.target)]
+        allocate += [self._line(storage_of_fresh(*pair)) for pair in self.influences.duals]
         for array in self.program.sweep.buffers:
             made, seen = self._array(array)
             allocate += made
@@ -120,18 +109,21 @@ class AdjointPrinter:
             if not array.site:
                 return [f'{name} = recorded["{name}"]'], []
             return [f'{name}_history = recorded["{name}"]'], [f"{name} = {name}_history[{self.now}]"]
-        (stored,) = stored_adjoint(array, self.printer.target)
+        stored = self.stored[name]
         if not array.site:
-            return [self._seed(name) or stored.line], []
+            return [self._seed(name) or self._line(stored)], []
         if array.role is Role.INFLUENCE and array.site in self.closed:
             sizes = ", ".join(stored.shape)
             more = f'(paths_{array.site},) if "{array.site}" in closed else ()'
             lists = f"first_{array.site}, second_{array.site} = [], []"
             return [f"{name} = {self.xp}.zeros(({sizes}) + ({more}))", lists], []
-        if stored.name != name:
-            return [stored.line], [f"{name} = {stored.name}[{self.now}]"]
+        if stored.at_step:
+            return [self._line(stored)], [f"{name} = {stored.name}[{self.now}]"]
         reset = [f"{name}[...] = 0.0"] if array.role is Role.ADJOINT else []
-        return [stored.line], reset
+        return [self._line(stored)], reset
+
+    def _line(self, stored: Stored) -> str:
+        return f"{stored.name} = {made(stored, self.printer.target, self.program.grid.continuous)}"
 
     def _seed(self, name: str) -> str:
         """The adjoint of a requested quantity starts from its seed."""
@@ -145,12 +137,12 @@ class AdjointPrinter:
     def _group(self, group: SourceGroup) -> list[str]:
         name = group.name
         normals = normals_of(group, self.program.sampling.groups)
-        lines = [f'normals_{name}, factor_{name} = {normals}, recorded["factor_{name}"]']
-        lines.append(f'active_{name}, ranks_{name} = recorded["active_{name}"], recorded["ranks_{name}"]')
-        lines.append(f"size_{name} = {group_size(group)}")
+        lines = [f'noise_{name}, normals_{name} = recorded["noise_{name}"], {normals}']
+        lines.append(f"factor_{name}, active_{name} = noise_{name}.factor, noise_{name}.active")
+        lines.append(f"ranks_{name}, size_{name} = noise_{name}.opened(), {group.size}")
         if group.basis:
-            lines.append(f'basis_{name} = recorded["basis_{name}"]')
-        return lines + [a.line for a in stored_adjoints_of_group(self.influences, group, self.printer.target)]
+            lines.append(f"basis_{name} = noise_{name}.basis")
+        return lines + [self._line(a) for a in storage_of_adjoint_noise(self.program, group)]
 
     # --- statements -------------------------------------------------------------------------------
 
@@ -302,7 +294,7 @@ class AdjointPrinter:
 
     def _member_rows(self, group: SourceGroup, member: str) -> str:
         """The slice of a member's values among those of its group."""
-        sizes = [group_size(replace(group, members=(m,))) for m in group.members]
+        sizes = [size_of(m) for m in group.members]
         place = next(k for k, m in enumerate(group.members) if m.tensor.name == member)
         start = " + ".join(sizes[:place])
         return f"{start} : {start} + {sizes[place]}" if start else f":{sizes[place]}"
@@ -317,7 +309,7 @@ class AdjointPrinter:
 
     def _opens_first(self, group: SourceGroup) -> bool:
         """Whether the normals of a group are opened before those of its dual in the same step."""
-        return any(r.instant for r in recalls_of(self.influences, group))
+        return any(r.instant for r in recalls_of(self.program, group))
 
     def after(self) -> list[str]:
         """At the end, what averages of closed sites contribute, and those of earlier functions with new normals."""

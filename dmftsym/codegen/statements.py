@@ -79,13 +79,12 @@ class StatementWriter:
 
     def _loop(self, loop: Elementwise) -> list[str]:
         code = self._registered(self.target.kernel(loop, self.now, self.histories))
-        lines = [f"# {a.equation}" for a in loop.updates]
         starting = loop.updates[0].starts
         call = wrapped(f"{code.name}(", code.arguments if starting else self._lagged(code.arguments), ")")
         if not starting:
-            return [*lines, *call]
+            return call
         starts = [f"    {a.target.tensor.name}[...] = {self._start(a)}" for a in loop.updates]
-        return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
+        return [f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
 
     def _lagged(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """What a kernel takes that runs at the first time as well."""
@@ -121,8 +120,7 @@ class StatementWriter:
         if not self.target.fuses_changes:
             return self._apart(kernel)
         code = self._registered(tangent_kernel_code(kernel, self.now, self.histories))
-        lines = [f"# {u.equation}" for u in kernel.updates]
-        lines += [f"{name} = {self.xp}.zeros((blocks_{kernel.site}, {shape}))" for name, shape, _ in code.sums]
+        lines = [f"{name} = {self.xp}.zeros((blocks_{kernel.site}, {shape}))" for name, shape, _ in code.sums]
         call = wrapped(f"{code.name}(", code.arguments if kernel.starts else self._lagged(code.arguments), ")")
         if kernel.starts:
             zeros = [f"    {u.target.tensor.name}[...] = 0.0" for u in kernel.updates]
@@ -135,7 +133,8 @@ class StatementWriter:
                 free = self._free(contract.target)
                 value += f" + {self.formula.sum_of_terms(contract.explicit, free, contract.constraints)}"
             sign = "+=" if contract.accumulate else "="
-            lines.append(f"{self._target(contract.target, contract.constraints)} {sign} {value}".replace("+ -", "- "))
+            update = f"{self._target(contract.target, contract.constraints)} {sign} {value}".replace("+ -", "- ")
+            lines += [f"# {contract.equation}", update]
         return lines
 
     def _registered(self, code):
@@ -154,7 +153,7 @@ class StatementWriter:
         if store.mirror:
             other, permutation = self._mirror(store)
             transposed = "row" if permutation == tuple(range(len(free))) else f"row.transpose{permutation}"
-            return [head, f"row = {value}", f"{target} = row", f"{other} = {transposed}"]
+            return [head, f"{target} = row = {value}", f"{other} = {transposed}"]
         if store.first is not None:
             first = self.formula.sum_of_terms(store.first.terms, free)
             return [head, f"{target} = {value} if {self.now.name} > 0 else {first}"]
@@ -299,29 +298,20 @@ class StatementWriter:
     # --- memory of random matrices -----------------------------------------------------------------
 
     def _extend_basis(self, statement: ExtendBasis) -> list[str]:
-        name = statement.group.name
-        rows = []
-        for entry in statement.values:
-            code, _ = self.path_operand(entry, (), {})
-            rows.append(f"{code}.reshape(-1, paths_{statement.site})")
+        rows = [self.path_operand(entry, (), {})[0] for entry in statement.values]
+        if len(rows) > 1:
+            rows = [f"{row}.reshape(-1, len(weight_{statement.site}))" for row in rows]
         values = rows[0] if len(rows) == 1 else f"{self.xp}.concatenate([{', '.join(rows)}])"
-        factor = f"factor_{name}, active_{name}, {self.target.opened(name)}"
-        return [f"# {statement.equation}", f"_extend_basis(basis_{name}, {values}, {factor}, {self.now.name})"]
+        return [f"noise_{statement.group.name}.whiten({values}, {self.now.name})  # {statement.equation}"]
 
     def _recall(self, statement: RecallMemory) -> list[str]:
-        name, site = statement.group.name, statement.observable.tensor.site
-        count = f"ranks_{name}[{self.now.name}{' + 1' if statement.instant else ''}]"
+        site, target = statement.observable.tensor.site, statement.target.tensor
         code, _ = self.path_operand(statement.observable, (), {})
-        target = statement.target.tensor
         shape = "".join(f"{size_code(i.axis)}, " for i in target.indices if not i.is_time)
         front = "" if statement.coefficient == 1 else f"({self.formula.expression(statement.coefficient, ())})*"
-        observed = f"({code}*weight_{site}).reshape(-1, paths_{site})"
-        functions = self.target.grouped(self.target.product("recalled", f"basis_{name}[:{count}]"))
-        return [
-            f"# {statement.equation}",
-            f"recalled = {self.target.overlap(observed, f'normals_{name}[:{count}]')}",
-            f"{target.name}[...] = {front}{functions}.reshape({shape}-1)",
-        ]
+        before = f"{self.now.name}{' + 1' if statement.instant else ''}"
+        recalled = f"noise_{statement.group.name}.recall({code}*weight_{site}, {before}).reshape({shape}-1)"
+        return [f"# {statement.equation}", f"{target.name}[...] = {front}{recalled}"]
 
     # --- random combinations of observables --------------------------------------------------------
 

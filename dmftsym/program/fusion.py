@@ -1,6 +1,6 @@
 """Which updates share one loop over sample paths, and which site arrays keep all times."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from dmftsym.language.terms import entries_of
@@ -19,8 +19,8 @@ def kernels_of(nodes: tuple[Node, ...]) -> tuple[Statement, ...]:
 
     def flush() -> None:
         if pending:
-            site, stem = pending[0].site, "advance" if pending[0].starts else "update"
-            result.append(Kernel(numbers.named(f"{stem}_{site}"), site, tuple(pending)))
+            name = numbers.named("advance" if pending[0].starts else "update", pending)
+            result.append(Kernel(name, pending[0].site, tuple(pending)))
             pending.clear()
 
     for statement in (u for node in nodes for s in node.statements for u in s.parts):
@@ -49,9 +49,9 @@ def tangent_kernels_of(
         ready = [n for n in pending if not _waits(n, pending, in_place)]
         group = _largest_loop(ready, pending, in_place)
         if group:
-            site, starts = _kind(group[0])
-            name = numbers.named(f"tangent_{'advance_' if starts else ''}{site}")
-            result.append(TangentKernel(name, site, tuple(_updates(group)), starts))
+            (site, starts), updates = _kind(group[0]), tuple(_updates(group))
+            name = numbers.named("tangent_advance" if starts else "tangent", updates)
+            result.append(TangentKernel(name, site, updates, starts))
         else:
             group = [next(n for n in ready if not _fits(n))]
             result += group[0].statements
@@ -71,20 +71,27 @@ def fuse(statements: tuple[Statement, ...], stem: str) -> tuple[Statement, ...]:
         elif isinstance(last, TangentKernel) and last.site == site and not _sums_read(last, statement):
             result[-1] = replace(last, updates=(*last.updates, statement))
         else:
-            result.append(TangentKernel(numbers.named(f"{stem}_{site}"), site, (statement,)))
-    return tuple(result)
+            result.append(TangentKernel("", site, (statement,)))
+    named = lambda s: replace(s, name=numbers.named(stem, s.updates)) if isinstance(s, TangentKernel) else s
+    return tuple(map(named, result))
 
 
 class LoopNames:
-    """Names of loops: the second one of a name gets a number."""
+    """Names of loops, which say what these update: up to three names; the second loop of a name gets a number."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
+        self.taken: set[str] = set()
 
-    def named(self, stem: str) -> str:
+    def named(self, stem: str, updates: Sequence[Assign | Contract]) -> str:
         """The name of a further loop."""
-        self.counts[stem] = self.counts.get(stem, 0) + 1
-        return stem if self.counts[stem] == 1 else f"{stem}_{self.counts[stem]}"
+        names = [u.target.tensor.name.removeprefix("d_").removeprefix("adj_") for u in updates]
+        name = base = "_".join([stem, *names]) if len(names) <= 3 else f"{stem}_{names[0]}_and_more"
+        count = 1
+        while name in self.taken:
+            count += 1
+            name = f"{base}_{count}"
+        self.taken.add(name)
+        return name
 
 
 def _sums_read(kernel: TangentKernel, statement: Contract) -> bool:
