@@ -5,11 +5,22 @@ from dmftsym.codegen.influences import influence_tables
 from dmftsym.codegen.sources import normals_of
 from dmftsym.codegen.statements import StatementWriter, letter_of
 from dmftsym.codegen.storage import adjoint_amounts, made
-from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of, without_unused
+from dmftsym.codegen.sweeps import (
+    ARGUMENTS,
+    held_code,
+    is_read,
+    made_together,
+    names_of_parts,
+    of_state,
+    side_by_side,
+    sizes_and_weights,
+    sweep_code,
+    taken_from,
+)
 from dmftsym.language.symbols import Entry
 from dmftsym.linearise.records import Influences
 from dmftsym.program.axes import COLUMNS
-from dmftsym.program.buffers import Buffer, Role
+from dmftsym.program.buffers import Role
 from dmftsym.program.sources import SourceGroup, size_of
 from dmftsym.program.statements import AdjointBasis, AdjointDraw, AdjointRecall, Influence, RecallMemory, Statement
 from dmftsym.program.storage import Stored, recalls_of, storage_of, storage_of_adjoint_noise, storage_of_fresh
@@ -35,20 +46,18 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
     program = influences.adjoint
     printer = AdjointPrinter(influences, StatementWriter(program, writer.kernels, "adjoint", writer.target))
     step = [printer.lines(s) for s in program.sweep.step]
-    allocate, views = printer.allocations()
-    after = printer.after()
-    results = "{" + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced) + "}, "
-    results += "{" + ", ".join(f'"{kick}": pairing_{kick}' for kick in printer.kicks) + "}" + _drives(influences)
-    views = without_unused(views, step)
-    allocate = without_unused(allocate, [views, *step, after, [results]])
+    after, results = printer.after(), printer.results() + _drives(influences)
+    views = printer.views(step)
+    held = [*after, results]
+    state = held_code(program, printer.allocations([*views, *step, held]), [*views, *step], ["steps", "dt", "closed"], held)
     return {
-        "unpack": unpack(values_of(program), [allocate, *step, [COLUMNS.size]]),
-        "allocate": allocate,
-        "views": views,
+        **names_of_parts("adjoint_sweep"),
+        **state,
+        "views": [line for block in views for line in block],
         "amounts": adjoint_amounts("adjoint_sweep", program, influences.duals),
         "step": step,
-        "after": after,
-        "results": results,
+        "after": [of_state(line, state["names"]) for line in after],
+        "results": of_state(results, state["names"]),
     }
 
 
@@ -85,64 +94,64 @@ class AdjointPrinter:
 
     # --- arrays -----------------------------------------------------------------------------------
 
-    def allocations(self) -> tuple[list[str], list[str]]:
-        """Lines that allocate the adjoints, and lines that every step backward starts with."""
-        allocate, views = [], []
-        for site in self.program.sampling.sites:
-            allocate += [f'weight_{site} = weights["{site}"]', f"paths_{site} = len(weight_{site})"]
-            allocate += self.printer.target.blocks(site)
-        allocate += [f'constant_{site} = normals["constant_{site}"]' for site in self.program.sampling.affine]
+    def results(self) -> str:
+        """The influence functions by site, and the pairings by kick."""
+        influences = ", ".join(f'"{s}": influence_{s}' for s in self.influenced)
+        pairings = ", ".join(f'"{kick}": pairing_{kick}' for kick in self.kicks)
+        return f"{{{influences}}}, {{{pairings}}}"
+
+    def views(self, step: list[list[str]]) -> list[list[str]]:
+        """Blocks of lines that every step backward starts with: rows of arrays with all times, and zeros."""
+        live = [a for a in self.stored.values() if is_read(a.at_step or a.name, step)]
+        rows = {a.at_step: f"{a.name}[{self.now}]" for a in live if a.at_step}
+        zeros = [a.name for a in live if a.site and a.role is Role.ADJOINT and not a.at_step]
+        return [side_by_side(rows), [f"{name}[...] = 0.0" for name in zeros]]
+
+    def allocations(self, code: list[list[str]]) -> list[list[str]]:
+        """Blocks of lines that allocate the adjoints, as far as the other `code` reads them."""
+        blocks = sizes_and_weights(self.program, self.printer)
         for group in (g for g in self.program.sampling.groups if g.evolving):
-            allocate += self._group(group)
-        allocate += [self._line(storage_of_fresh(*pair)) for pair in self.influences.duals]
-        for array in self.program.sweep.buffers:
-            made, seen = self._array(array)
-            allocate += made
-            views += seen
-        return allocate, views
+            blocks += self._group(group)
+        blocks += [self._line(storage_of_fresh(*pair)) for pair in self.influences.duals]
+        live = [a for a in self.stored.values() if is_read(a.name, code)]
+        given = {a.name: a.at_step or a.name for a in live if a.role is Role.GIVEN}
+        own = [a for a in live if a.role is not Role.GIVEN]
+        special = {a.name: self._special(a) for a in own}
+        blocks += [[line] for line in taken_from("recorded", given)]
+        blocks += made_together([a for a in own if not special[a.name]], self.program, self.printer)
+        return [*blocks, *([line] for lines in special.values() for line in lines)]
 
-    def _array(self, array: Buffer) -> tuple[list[str], list[str]]:
-        name, tensor = array.tensor.name, array.tensor
-        if array.role is Role.GIVEN:
-            if not tensor.time_slots:
-                return [], []
-            if not array.site:
-                return [f'{name} = recorded["{name}"]'], []
-            return [f'{name}_history = recorded["{name}"]'], [f"{name} = {name}_history[{self.now}]"]
-        stored = self.stored[name]
-        if not array.site:
-            return [self._seed(name) or self._line(stored)], []
-        if array.role is Role.INFLUENCE and array.site in self.closed:
-            sizes = ", ".join(stored.shape)
-            more = f'(paths_{array.site},) if "{array.site}" in closed else ()'
-            lists = f"first_{array.site}, second_{array.site} = [], []"
-            return [f"{name} = {self.xp}.zeros(({sizes}) + ({more}))", lists], []
-        if stored.at_step:
-            return [self._line(stored)], [f"{name} = {stored.name}[{self.now}]"]
-        reset = [f"{name}[...] = 0.0"] if array.role is Role.ADJOINT else []
-        return [self._line(stored)], reset
+    def _special(self, array: Stored) -> list[str]:
+        """The lines that make an array which does not begin with zeros: seeds, and influences of closed sites."""
+        name, site = array.name, array.site
+        if not site:
+            return self._seed(name)
+        if array.role is not Role.INFLUENCE or site not in self.closed:
+            return []
+        more = f'(paths_{site},) if "{site}" in closed else ()'
+        lists = f"first_{site}, second_{site} = [], []"
+        return [f"{name} = {self.xp}.zeros(({', '.join(array.shape)}) + ({more}))", lists]
 
-    def _line(self, stored: Stored) -> str:
-        return f"{stored.name} = {made(stored, self.printer.target, self.program.grid.continuous)}"
+    def _line(self, stored: Stored) -> list[str]:
+        return [f"{stored.name} = {made(stored, self.printer.target, self.program.grid.continuous)}"]
 
-    def _seed(self, name: str) -> str:
+    def _seed(self, name: str) -> list[str]:
         """The adjoint of a requested quantity starts from its seed."""
-        for q in self.influences.covariances:
-            if name == f"adj_{q.name}":
-                if q.name in self.influences.symmetric and len(q.time_slots) == 2:
-                    return f'{name} = {self.xp}.array(_onto_rows(seeds["{q.name}"]))'
-                return f'{name} = {self.xp}.array(seeds["{q.name}"])'
-        return ""
+        for q in (q for q in self.influences.covariances if name == f"adj_{q.name}"):
+            on_rows = q.name in self.influences.symmetric and len(q.time_slots) == 2
+            seed = f'_onto_rows(seeds["{q.name}"])' if on_rows else f'seeds["{q.name}"]'
+            return [f"{name} = {self.xp}.array({seed})"]
+        return []
 
-    def _group(self, group: SourceGroup) -> list[str]:
-        name = group.name
-        normals = normals_of(group, self.program.sampling.groups)
-        lines = [f'noise_{name}, normals_{name} = recorded["noise_{name}"], {normals}']
-        lines.append(f"factor_{name}, active_{name} = noise_{name}.factor, noise_{name}.active")
-        lines.append(f"ranks_{name}, size_{name} = noise_{name}.opened(), {group.size}")
-        if group.basis:
-            lines.append(f"basis_{name} = noise_{name}.basis")
-        return lines + [self._line(a) for a in storage_of_adjoint_noise(self.program, group)]
+    def _group(self, group: SourceGroup) -> list[list[str]]:
+        name, normals = group.name, normals_of(group, self.program.sampling.groups)
+        lines = [
+            f'noise_{name}, normals_{name} = recorded["noise_{name}"], {normals}',
+            f"factor_{name}, active_{name} = noise_{name}.factor, noise_{name}.active",
+            f"ranks_{name}, size_{name} = noise_{name}.opened(), {group.size}",
+            *[f"basis_{name} = noise_{name}.basis"] * bool(group.basis),
+        ]
+        return [[line] for line in lines] + [self._line(a) for a in storage_of_adjoint_noise(self.program, group)]
 
     # --- statements -------------------------------------------------------------------------------
 

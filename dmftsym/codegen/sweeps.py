@@ -61,7 +61,7 @@ def sweep_code(
     results = results or {t.name: whole(t) for t in program.facts.outputs}
     held = [*(a.tensor.name for a in timed), *(f"noise_{group}" for group in evolving), *results.values()]
     state = state_code(program, writer, [*arguments], held)
-    returned = {key: _of_state(code, state["names"]) for key, code in results.items()}
+    returned = {key: of_state(code, state["names"]) for key, code in results.items()}
     of_pass = ("back", "reach", "blend")
     return {
         **names_of_parts(name),
@@ -89,20 +89,27 @@ def names_of_parts(name: str) -> dict:
 
 
 def state_code(program: Program, writer: StatementWriter, arguments: list[str], held: list[str]) -> dict:
-    """The steps of a program, and the state that they share: what allocates it, and which names a step takes from it.
-
-    `held`: source of what is read of the state between the steps.
-    """
+    """The steps of a program, and the state that they share; `held`: source of what is read between the steps."""
     step = [writer.lines(s) for s in program.sweep.step]
     epilogue = [writer.lines(s) for s in program.sweep.epilogue]
     arrays = storage_of(program)
     rows = {a.at_step: writer.target.row(a.name, program.grid.now.name) for a in arrays if a.at_step}
-    rows = {name: code for name, code in rows.items() if is_read(name, [*step, *epilogue])}
-    views = [f"{', '.join(rows)} = {', '.join(rows.values())}"] if rows else []
+    views = side_by_side({name: code for name, code in rows.items() if is_read(name, [*step, *epilogue])})
     body = [views, *step, *epilogue, ["dt"] * (program.grid.passes > 1)]
-    blocks = _sizes(program, writer) + _arrays([a for a in arrays if is_read(a.name, [*body, held])], program, writer)
+    blocks = sizes_and_weights(program, writer)
+    blocks += made_together([a for a in arrays if is_read(a.name, [*body, held])], program, writer)
     blocks += grid_lines(program, writer.xp, body) + [constant_lines(c, writer) for c in program.sweep.constants]
     blocks += _initial_values(program, writer)
+    return {**held_code(program, blocks, body, arguments, held), "views": views, "step": step, "epilogue": epilogue}
+
+
+def held_code(
+    program: Program, blocks: list[list[str]], body: list[list[str]], arguments: list[str], held: list[str]
+) -> dict:
+    """The names of a state, and the lines that make it and that a step begins with.
+
+    blocks: what makes arrays and numbers; body: the lines of a step; held: what is read between the steps.
+    """
     known = [*values_of(program), *arguments, *(name for block in blocks for name in _names(block))]
     known = [name for name in dict.fromkeys(known) if name not in (*ARRAYS, DRAWN)]
     taken = [name for name in known if is_read(name, body)]
@@ -113,10 +120,33 @@ def state_code(program: Program, writer: StatementWriter, arguments: list[str], 
         "allocate": [*unpacked(values_of(program), [needed, names]), *needed],
         "unpack": _taken(taken, len(taken) < len(names)),
         "made": wrapped("return State(", tuple(f"{name}={name}" for name in names), ")"),
-        "history_views": views,
-        "step": step,
-        "epilogue": epilogue,
     }
+
+
+def side_by_side(codes: dict[str, str], width: int = 108) -> list[str]:
+    """Assignments, several on a line."""
+    lines: list[str] = []
+    for name, code in codes.items():
+        left, right = lines[-1].split(" = ") if lines else ("", "")
+        joined = f"{left}, {name} = {right}, {code}"
+        if lines and len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(f"{name} = {code}")
+    return lines
+
+
+def taken_from(source: str, keys: dict[str, str], width: int = 50) -> list[str]:
+    """Assignments of entries of a table to names, several on a line; `keys`: of the names."""
+    rows: list[list[str]] = []
+    for name in keys:
+        if rows and len(", ".join([*rows[-1], name])) <= width:
+            rows[-1].append(name)
+        else:
+            rows.append([name])
+    quoted = lambda names: ", ".join(f'"{keys[name]}"' for name in names)
+    some = lambda names: f"{', '.join(names)} = ({source}[name] for name in ({quoted(names)}))"
+    return [some(names) if len(names) > 1 else f"{names[0]} = {source}[{quoted(names)}]" for names in rows]
 
 
 def _taken(names: list[str], more: bool) -> list[str]:
@@ -126,7 +156,7 @@ def _taken(names: list[str], more: bool) -> list[str]:
     return [] if not names else [line] if len(line) <= 108 else wrapped("(", tuple(targets), ") = state")
 
 
-def _sizes(program: Program, writer: StatementWriter) -> list[list[str]]:
+def sizes_and_weights(program: Program, writer: StatementWriter) -> list[list[str]]:
     """Blocks of lines with the weights of the sites, and how many paths they have."""
     columns = any(has_columns(a.tensor) for a in program.sweep.buffers)
     blocks: list[list[str]] = []
@@ -136,7 +166,7 @@ def _sizes(program: Program, writer: StatementWriter) -> list[list[str]]:
     return blocks + [[f'constant_{site} = normals["constant_{site}"]'] for site in program.sampling.affine]
 
 
-def _arrays(arrays: list[Stored], program: Program, writer: StatementWriter) -> list[list[str]]:
+def made_together(arrays: list[Stored], program: Program, writer: StatementWriter) -> list[list[str]]:
     """Lines that make the arrays, those of a kind together."""
     alike: dict[str, list[list[str]]] = {}
     for array in arrays:
@@ -163,9 +193,10 @@ def _live(blocks: list[list[str]], names: list[str]) -> list[list[str]]:
     return kept[::-1]
 
 
-def _of_state(code: str, names: list[str]) -> str:
+def of_state(code: str, names: list[str]) -> str:
     """Source between the steps, where names belong to the state."""
-    return re.sub(r"(?<![\w.\"])\w+(?![\w\"])", lambda m: f"state.{m[0]}" if m[0] in names else m[0], code)
+    pattern = r"\"[^\"]*\"|#.*|(?<![\w.])[A-Za-z]\w*"
+    return re.sub(pattern, lambda m: f"state.{m[0]}" if m[0] in names else m[0], code)
 
 
 def _initial_values(program: Program, writer: StatementWriter) -> list[list[str]]:
@@ -242,37 +273,22 @@ def values_of(program: Program) -> list[str]:
     return [p.name for p in program.facts.parameters] + [d.tensor.name for d in program.facts.data] + sizes_of(program)
 
 
+_KEYS = {COLUMNS.size: f"({COLUMNS.size})"}  # in `values`: which no user's name is
+
+
 def is_read(name: str, blocks: list[list[str]]) -> bool:
     """Whether lines of code mention a name, beside comments and strings."""
     lines = (line for block in blocks for line in block if not line.lstrip().startswith("#"))
     return any(name in line and re.search(rf"\b{name}\b", re.sub(r'"[^"]*"', "", line)) for line in lines)
 
 
-def without_unused(lines: list[str], rest: list[list[str]]) -> list[str]:
-    """Assignments without those to names that neither later ones nor the rest of the code read.
-
-    What has an equation above it stays.
-    """
-    kept: list[str] = []
-    for above, line in reversed(list(zip(["", *lines], lines, strict=False))):
-        name = re.match(r"(\w+) = ", line)
-        if name and not above.startswith("#") and not is_read(name[1], [kept, *rest]):
-            continue
-        kept.append(line)
-    return kept[::-1]
-
-
 def unpack(names: list[str], blocks: list[list[str]]) -> list[str]:
     """Assignments from `values` for the names that stand in the given lines of code."""
     code = " ".join(line for block in blocks for line in block if not line.lstrip().startswith("#"))
-    key = {COLUMNS.size: f"({COLUMNS.size})"}  # which no user's name is
-    return [f'{name} = values["{key.get(name, name)}"]' for name in names if re.search(rf"\b{name}\b", code)]
+    return [f'{name} = values["{_KEYS.get(name, name)}"]' for name in names if re.search(rf"\b{name}\b", code)]
 
 
 def unpacked(names: list[str], blocks: list[list[str]]) -> list[str]:
-    """The same in one line, where there are several names."""
+    """The same with several names on a line."""
     found = [line.split(" = ")[0] for line in unpack(names, blocks)]
-    if len(found) < 2 or COLUMNS.size in found:
-        return unpack(names, blocks)
-    keys = ", ".join(f'"{name}"' for name in found)
-    return [f"{', '.join(found)} = (values[name] for name in ({keys}))"]
+    return taken_from("values", {name: _KEYS.get(name, name) for name in found})
