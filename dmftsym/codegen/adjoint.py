@@ -49,7 +49,9 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
     after, results = printer.after(), printer.results() + _drives(influences)
     views = printer.views(step)
     held = [*after, results]
-    state = held_code(program, printer.allocations([*views, *step, held]), [*views, *step], ["steps", "dt", "closed"], held)
+    state = held_code(
+        program, printer.allocations([*views, *step, held]), [*views, *step], ["steps", "dt", "closed"], held
+    )
     return {
         **names_of_parts("adjoint_sweep"),
         **state,

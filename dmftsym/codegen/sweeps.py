@@ -1,6 +1,7 @@
 """A program as one function of the generated module: a causal pass over time."""
 
 import re
+import textwrap
 
 from dmftsym.codegen.grid import grid_lines
 from dmftsym.codegen.kernels import wrapped
@@ -151,9 +152,11 @@ def taken_from(source: str, keys: dict[str, str], width: int = 50) -> list[str]:
 
 def _taken(names: list[str], more: bool) -> list[str]:
     """The line with which a step takes its names from the state, or several lines."""
-    targets = [*names, *["*_"] * more]
-    line = f"{', '.join(targets)}{',' if len(targets) == 1 else ''} = state"
-    return [] if not names else [line] if len(line) <= 108 else wrapped("(", tuple(targets), ") = state")
+    targets = ", ".join([*names, *["*_"] * more])
+    if len(targets) <= 108:
+        return [f"{targets}{',' if len(names) == 1 and not more else ''} = state"] * bool(names)
+    first, *rest, last = textwrap.wrap(targets, 106, break_long_words=False)
+    return [f"({first}", *[f" {line}" for line in rest], f" {last}) = state"]
 
 
 def sizes_and_weights(program: Program, writer: StatementWriter) -> list[list[str]]:
