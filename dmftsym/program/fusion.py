@@ -11,6 +11,9 @@ from dmftsym.program.statements import Assign, Contract, Kernel, Statement, Tang
 from dmftsym.program.times import When
 
 
+LONGEST = 40  # of the name of a loop that lists all its updates
+
+
 def kernels_of(nodes: tuple[Node, ...]) -> tuple[Statement, ...]:
     """The statements of a step; neighbouring elementwise updates of one site share a kernel."""
     result: list[Statement] = []
@@ -85,8 +88,10 @@ class LoopNames:
     def named(self, stem: str, updates: Sequence[Assign | Contract]) -> str:
         """The name of a further loop."""
         names = [u.target.tensor.name.removeprefix("d_").removeprefix("adj_") for u in updates]
-        name = base = "_".join([stem, *names]) if len(names) <= 3 else f"{stem}_{names[0]}_and_more"
-        count = 1
+        base, count = "_".join([stem, *names]), 1
+        if len(names) > 3 or len(base) > LONGEST:
+            base = f"{stem}_{names[0]}_and_more"
+        name = base
         while name in self.taken:
             count += 1
             name = f"{base}_{count}"
