@@ -166,13 +166,12 @@ def with_causal_memory(processes: Processes, known: tuple[Reach, ...]) -> Proces
 
     A time derivative feels only what is strictly earlier.
     """
-    strict = tuple(replace(r, instant=False) for r in known)
 
     def limited(equation: FieldEquation) -> FieldEquation:
         now = equation.field.indices[equation.field.time_slots[0]]
         terms = []
         for term in equation.terms:
-            limits = _limits(term, now, strict if equation.derivative else known)
+            limits = _limits(term, now, known)
             terms.append(replace(term, constraints=(*term.constraints, *limits)))
         return replace(equation, terms=tuple(terms))
 

@@ -16,7 +16,7 @@ from dmftsym.language.symbols import KICKS, Entry, Index, Kind, Tensor, split_in
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, flatten
 from dmftsym.lowering.integrals import integrals_of
 from dmftsym.lowering.schemes import Scheme
-from dmftsym.lowering.terms import exchange, indices_in_order, on_site, readable
+from dmftsym.lowering.terms import exchange, indices_in_order, mixes_times, on_site, readable, times_apart
 from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.nodes import Node, node_of
 from dmftsym.program.sources import SourceGroup
@@ -98,7 +98,7 @@ class QuantityBuilder:
     def lower_terms(self, terms: tuple[Term, ...], site: str, target: str) -> Expr:
         """The value at the current step of a sum of terms, as an elementwise expression; sums become memory arrays."""
         merged: dict[tuple, Expr] = {}
-        for term in terms:
+        for term in (part for whole in terms for part in times_apart(whole)):
             term = replace(term, body=self._lower_inner_sums(term.body, site, target))
             inner, outer = self._split(term)
             path = Mul(*[f for f in inner if on_site(f, site)])
@@ -233,7 +233,8 @@ class QuantityBuilder:
         for factor in Term(path).factors if site in self.linear else Mul.make_args(path):
             local = [e for e in entries_of(factor) if e.tensor.site == site]
             times = {t for e in local for t in e.times}
-            if len(times) > 1:
+            if len(times) > 1 or mixes_times(factor):
+                times |= {t for e in entries_of(factor) for t in e.times}
                 raise LoweringError(
                     f"{target}: {factor} mixes the times {', '.join(sorted(map(str, times)))} in one function; "
                     f"only products of functions of one time can be averaged"

@@ -1,6 +1,8 @@
 """Small questions about terms that the lowering asks: which site, which indices, which name."""
 
-from sympy import Expr, Mul
+from dataclasses import replace
+
+from sympy import Add, Expr, Mul, expand_mul
 
 from dmftsym.language.activations import ActivationValue
 from dmftsym.language.symbols import Entry, Index
@@ -17,6 +19,22 @@ def exchange(term: Term, mapping: dict) -> Term:
 def on_site(factor: Expr, site: str) -> bool:
     """Whether a factor holds fields of a site."""
     return any(e.tensor.site == site for e in entries_of(factor))
+
+
+def mixes_times(factor: Expr) -> bool:
+    """Whether a factor with fields of a site holds quantities of several times, so that it is no function of one."""
+    times = {i for e in entries_of(factor) for t in e.times for i in t.atoms(Index)}
+    return len(times) > 1 and any(e.tensor.site for e in entries_of(factor))
+
+
+def times_apart(term: Term) -> tuple[Term, ...]:
+    """The term with brackets multiplied out in which a field at one time stands with a quantity of another time.
+
+    A sum over earlier times s of (a φ(h(s)) + b(t, s)) x(s) is one of products of functions of s and coefficients.
+    """
+    if not any(factor.is_Add and mixes_times(factor) for factor in term.factors):
+        return (term,)
+    return tuple(replace(term, body=body) for body in Add.make_args(expand_mul(term.body)))
 
 
 def indices_in_order(expr: Expr) -> list[Index]:
