@@ -150,7 +150,8 @@ class AdjointPrinter:
         lines = [
             f'noise_{name}, normals_{name} = recorded["noise_{name}"], {normals}',
             f"factor_{name}, active_{name} = noise_{name}.factor, noise_{name}.active",
-            f"ranks_{name}, size_{name} = noise_{name}.opened(), {group.size}",
+            f"ranks_{name} = noise_{name}.opened()",
+            f"size_{name} = {group.size}",
             *[f"basis_{name} = noise_{name}.basis"] * bool(group.basis),
         ]
         return [[line] for line in lines] + [self._line(a) for a in storage_of_adjoint_noise(self.program, group)]

@@ -1,4 +1,4 @@
-"""A program as one function of the generated module: a causal pass over time."""
+"""A program as functions of the generated module: what allocates the state, one time step, and the loop over time."""
 
 import re
 import textwrap
@@ -96,7 +96,7 @@ def state_code(program: Program, writer: StatementWriter, arguments: list[str], 
     arrays = storage_of(program)
     rows = {a.at_step: writer.target.row(a.name, program.grid.now.name) for a in arrays if a.at_step}
     views = side_by_side({name: code for name, code in rows.items() if is_read(name, [*step, *epilogue])})
-    body = [views, *step, *epilogue, ["dt"] * (program.grid.passes > 1)]
+    body = [views, *step, *epilogue, ["dt"] * (program.grid.passes > 1 and bool(step))]
     blocks = sizes_and_weights(program, writer)
     blocks += made_together([a for a in arrays if is_read(a.name, [*body, held])], program, writer)
     blocks += grid_lines(program, writer.xp, body) + [constant_lines(c, writer) for c in program.sweep.constants]
