@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+from dmftsym.codegen.targets import TARGETS
 from dmftsym.errors import DmftsymError
 from dmftsym.lowering.schemes import scheme_named
 
@@ -23,8 +24,8 @@ class Options:
     def __post_init__(self):
         for name in ("outputs", "covariance"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))
-        if self.backend not in BACKENDS:
-            raise DmftsymError(f"unknown backend '{self.backend}'; available: {', '.join(BACKENDS)}")
+        if self.backend not in TARGETS:
+            raise DmftsymError(f"unknown backend '{self.backend}'; available: {', '.join(TARGETS)}")
         scheme_named(self.scheme)
 
     def as_dict(self) -> dict:
@@ -41,6 +42,3 @@ def _names(option: str, value) -> tuple[str, ...]:
     if not all(isinstance(n, str) for n in names):
         raise DmftsymError(f"option {option}: names of quantities are expected, given: {value!r}")
     return names
-
-
-BACKENDS = ("numba", "cupy")

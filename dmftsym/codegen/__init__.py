@@ -6,7 +6,10 @@ NumPy, and Numba or CuPy.
 
 The files, from formulas to the module:
 - `printers`, `cuda_printer`: one rule a function, for numbers inside kernels and for whole arrays;
-- `arrays` (`ArrayFormula`): entries as slices, lined up for broadcasting;
+- `tree`, `places`: array operations as data, whose axes have indices; what stands in a subscript;
+- `arrays`, `pieces`, `covariances`: formulas, products over sample paths and covariances of sources as such trees, the
+  same for every target;
+- `array_printer`: trees as text, with the words of the target where targets differ;
 - `kernels`, `cuda_kernels`, `tangent_kernels`: loops over sample paths;
 - `sources`, `statements` (`StatementWriter`), `adjoint`: statements as lines of array code, the equation above each;
 - `storage`: what makes each array of the plan (`program.storage`), and how much memory all take; `grid`: arrays that

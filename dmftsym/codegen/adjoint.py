@@ -1,9 +1,9 @@
 """The sweep backward in time as source code, and the sweep that records what it needs."""
 
-from dmftsym.codegen.arrays import PATH, size_code
 from dmftsym.codegen.influences import influence_tables
+from dmftsym.codegen.places import REST, length, size_code
 from dmftsym.codegen.sources import normals_of
-from dmftsym.codegen.statements import StatementWriter, letter_of
+from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.storage import adjoint_amounts, made
 from dmftsym.codegen.sweeps import (
     ARGUMENTS,
@@ -17,6 +17,7 @@ from dmftsym.codegen.sweeps import (
     sweep_code,
     taken_from,
 )
+from dmftsym.codegen.tree import Einsum, Shaped
 from dmftsym.language.symbols import Entry
 from dmftsym.linearise.records import Influences
 from dmftsym.program.axes import COLUMNS
@@ -160,28 +161,21 @@ class AdjointPrinter:
 
     def _influence(self, statement: Influence) -> list[str]:
         target, piece = statement.target.tensor, statement.piece
-        sampled = f"{target.name} += {self.printer.piece_code(piece, (statement.target.indices[0],), False)}"
+        pieces, text = self.printer.pieces, self.printer.printer.text
+        free = (statement.target.indices[0],)
+        sampled = f"{target.name} += {text(pieces.piece(piece, free, False))}"
         if target.site not in self.closed:
             return [f"# {statement.equation}", sampled]
-        letters: dict = {}
-        operands = [self.printer.path_operand(o, piece.constraints, letters) for o in piece.operands]
-        if piece.coefficient != 1:
-            indices = self.printer.coefficient_indices(piece, (statement.target.indices[0],))
-            code = self.printer.formula.expression(piece.coefficient, indices, piece.constraints)
-            operands.insert(0, (code, "".join(letter_of(letters, i) for i in indices)))
-        *front, (last, ends) = operands
-        summed = ends.removesuffix(PATH)
-        column = letters[statement.target.indices[0]]
-        arrays = ", ".join(code for code, _ in front)
-        first = f'{self.xp}.einsum("{",".join(s for _, s in front)}->{column}{summed}{PATH}", {arrays}, optimize=True)'
-        if piece.scalar != 1:
-            first = f"{self.printer.scalar_code(piece)}*{first}"
-        shape = f"paths_{target.site}"
+        *front, last = pieces.factors(piece, free)
+        *summed, path = last.indices
+        product = Shaped((), Einsum((*free, *summed, path), tuple(front)), (length(COLUMNS), REST, length(path.axis)))
+        first = text(product if piece.scalar == 1 else pieces.scaled(piece, product))
+        second = text(Shaped((), last, (REST, length(path.axis))))
         return [
             f"# {statement.equation}",
             f'if "{target.site}" in closed:',
-            f"    first_{target.site}.append({first}.reshape(columns, -1, {shape}))",
-            f"    second_{target.site}.append({last}.reshape(-1, {shape}))",
+            f"    first_{target.site}.append({first})",
+            f"    second_{target.site}.append({second})",
             "else:",
             f"    {sampled}",
         ]
@@ -190,7 +184,7 @@ class AdjointPrinter:
         recall, now = statement.recall, self.now
         name, home, other = recall.group.name, recall.observable.tensor.site, recall.target.tensor.site
         count = f"ranks_{name}[{now}{' + 1' if recall.instant else ''}]"
-        observable, _ = self.printer.path_operand(recall.observable, (), {})
+        observable = self.printer.operand(recall.observable)
         memory, passed = statement.memory.tensor.name, statement.observable.tensor.name
         scale = "" if recall.coefficient == 1 else f"({self.printer.formula.expression(recall.coefficient, ())})*"
         lines = [

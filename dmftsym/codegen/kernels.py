@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from sympy import Expr, Function, KroneckerDelta, Symbol
 
-from dmftsym.codegen.arrays import number_symbol, part_slice, slot_code
-from dmftsym.codegen.printers import FormulaPrinter
+from dmftsym.codegen import tree
+from dmftsym.codegen.places import All, Part, place_of, size_code
+from dmftsym.codegen.printers import FormulaPrinter, number_symbol
+from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.schemes import BLEND, REACH
@@ -29,10 +31,29 @@ class KernelCode:
 
     name: str
     signature: tuple[str, ...]
-    arguments: tuple[str, ...]
+    arguments: tuple[Array, ...]
     paths_of: str
     loops: tuple[Loop, ...]
     updates: str
+
+
+@dataclass(frozen=True)
+class Element:
+    """One value of an array inside a kernel: the parameter that holds the array, its places, and what is passed."""
+
+    name: str
+    places: tuple[str, ...]
+    argument: Array
+
+    @property
+    def code(self) -> str:
+        """Its source."""
+        return f"{self.name}[{', '.join(self.places)}]" if self.places else self.name
+
+
+def number(name: str) -> Array:
+    """A number that is passed under its own name."""
+    return tree.Named((), name)
 
 
 def wrapped(head: str, items: tuple[str, ...], tail: str, width: int = 108) -> list[str]:
@@ -59,14 +80,87 @@ def listed(names: list[str], most: int = 60) -> str:
     return text
 
 
-def kernel_code(kernel: Elementwise, now: Index, histories: frozenset[str]) -> KernelCode:
-    """Print the updates of a kernel; arrays become parameters, cut to the time at which they are read."""
-    arguments: dict[str, str] = {a.target.tensor.name: a.target.tensor.name for a in kernel.updates}
-    printed = tuple(_loop(indices, group, now, histories, arguments) for indices, group in loops_of(kernel))
-    first = kernel.updates[0].target.tensor.name
-    signature = tuple(wrapped("(", tuple(arguments), "):"))
-    updates = listed([a.target.tensor.name for a in kernel.updates])
-    return KernelCode(kernel.name, signature, tuple(arguments.values()), first, printed, updates)
+def kernel_code(
+    kernel: Elementwise, now: Index, histories: frozenset[str], printer: FormulaPrinter | None = None
+) -> KernelCode:
+    """Print the updates of a kernel; arrays become parameters, cut to the time at which they are read.
+
+    `printer`: of other formulas than those of numbers.
+    """
+    writer = KernelWriter(kernel, now, histories, printer or FormulaPrinter(array=False))
+    return writer.kernel(tuple(wrapped("(", tuple(writer.parameters), "):")))
+
+
+class ElementPrinter:
+    """Prints single values of arrays and notes what the caller must pass: parameter: argument."""
+
+    kronecker = "(1.0 if {} == {} else 0.0)"
+
+    def __init__(self, now: Index, histories: frozenset[str], printer: FormulaPrinter):
+        self.now, self.histories, self.printer = now, histories, printer
+        self.parameters: dict[str, Array] = {}
+
+    def take(self, name: str, argument: Array, whole: bool = False) -> None:
+        """Note a parameter and what is passed for it; `whole`: a whole number."""
+        self.parameters.setdefault(name, argument)
+
+    def element(self, entry: Entry) -> str:
+        """One value of an array."""
+        found = element(entry, self.now, self.histories)
+        self.take(found.name, found.argument)
+        return found.code
+
+    def with_source_names(self, expr: Expr) -> Expr:
+        """Entries and parameters replaced by symbols that carry their source code."""
+        expr = substitute_activations(expr)
+        replaced: dict[Expr, Expr] = {e: Symbol(self.element(e), real=True) for e in entries_of(expr)}
+        for delta in sorted(expr.atoms(KroneckerDelta), key=str):
+            replaced[delta] = Symbol(self.kronecker.format(*delta.args), real=True)
+        for atom in sorted(expr.atoms(Parameter, Size), key=str):
+            self.take(atom.name, number(atom.name), isinstance(atom, Size))
+            replaced[atom] = number_symbol(atom)
+        for of_pass in (n for n in (TIME_STEP, REACH, BLEND) if expr.has(n)):
+            self.take(of_pass.name, number(of_pass.name))
+        return expr.xreplace(replaced)
+
+
+class KernelWriter(ElementPrinter):
+    """Prints the loops of a kernel."""
+
+    comment, assignment, local = "# ", "{} = {}", "{} = {}"
+
+    def __init__(self, kernel: Elementwise, now: Index, histories: frozenset[str], printer: FormulaPrinter):
+        super().__init__(now, histories, printer)
+        self.of, self.written = kernel, {a.target.tensor.name for a in kernel.updates}
+        for assign in kernel.updates:
+            self.element(assign.target)
+        self.loops = tuple(self._loop(indices, group) for indices, group in loops_of(kernel))
+
+    def kernel(self, signature: tuple[str, ...]) -> KernelCode:
+        """The kernel with the lines of its signature."""
+        names = [a.target.tensor.name for a in self.of.updates]
+        return KernelCode(self.of.name, signature, tuple(self.parameters.values()), names[0], self.loops, listed(names))
+
+    def _loop(self, indices: tuple[Index, ...], group: list[Assign]) -> Loop:
+        """Loops over `indices` with the updates of a group inside."""
+        bodies = [self.with_source_names(a.expression) for a in group]
+        common = repeated_functions(bodies, {*self.parameters, *self.written})
+        lines: list[str] = []
+        done: set[Expr] = set()
+        for assign, body in zip(group, bodies, strict=True):
+            for function, name in common.items():
+                if function not in done and body.has(function):
+                    lines.append(self.local.format(name, self.printer.formula(function)))
+                    done.add(function)
+            lines.append(f"{self.comment}{assign.equation}")
+            value = self.printer.formula(body.xreplace({f: Symbol(n, real=True) for f, n in common.items()}))
+            lines.append(self.assignment.format(self.element(assign.target), value))
+        return Loop(tuple((i.name, self.limit(i, group[0].target)) for i in indices), tuple(lines))
+
+    def limit(self, index: Index, target: Entry) -> str:
+        """The upper limit of a loop over an index of what is updated."""
+        others = [i for i in target.indices if not i.is_time]
+        return f"{target.tensor.name}.shape[{others.index(index)}]"
 
 
 def loops_of(kernel: Elementwise) -> list[tuple[tuple[Index, ...], list[Assign]]]:
@@ -85,76 +179,35 @@ def loops_of(kernel: Elementwise) -> list[tuple[tuple[Index, ...], list[Assign]]
     return groups
 
 
-def _loop(indices, group: list[Assign], now: Index, histories, arguments: dict[str, str]) -> Loop:
-    printer = FormulaPrinter(array=False)
-    bodies = [with_source_names(a.expression, now, histories, arguments) for a in group]
-    common = repeated_functions(bodies, {*arguments, *(a.target.tensor.name for a in group)})
-    lines: list[str] = []
-    done: set[Expr] = set()
-    for assign, body in zip(group, bodies, strict=True):
-        for function, name in common.items():
-            if function not in done and body.has(function):
-                lines.append(f"{name} = {printer.formula(function)}")
-                done.add(function)
-        lines += [f"# {assign.equation}"]
-        value = printer.formula(body.xreplace({f: Symbol(n, real=True) for f, n in common.items()}))
-        lines.append(f"{element_code(assign.target, now)[0]} = {value}")
-    ranges = tuple((i.name, _range_of(i, group[0].target)) for i in indices)
-    return Loop(ranges, tuple(lines))
-
-
-def _range_of(index: Index, target: Entry) -> str:
-    others = [i for i in target.indices if not i.is_time]
-    return f"{target.tensor.name}.shape[{others.index(index)}]"
-
-
-def with_source_names(expr: Expr, now: Index, histories, arguments: dict[str, str]) -> Expr:
-    """Replace entries and parameters by symbols that carry their source code; note what the caller must pass."""
-    expr = substitute_activations(expr)
-    replaced: dict[Expr, Expr] = {}
-    for entry in entries_of(expr):
-        code, name, argument = element_code(entry, now, histories)
-        arguments.setdefault(name, argument)
-        replaced[entry] = Symbol(code, real=True)
-    for delta in sorted(expr.atoms(KroneckerDelta), key=str):
-        replaced[delta] = Symbol(f"(1.0 if {delta.args[0]} == {delta.args[1]} else 0.0)", real=True)
-    for atom in sorted(expr.atoms(Parameter, Size), key=str):
-        arguments.setdefault(atom.name, atom.name)
-        replaced[atom] = number_symbol(atom)
-    for number in (n for n in (TIME_STEP, REACH, BLEND) if expr.has(n)):
-        arguments.setdefault(number.name, number.name)
-    return expr.xreplace(replaced)
-
-
-def element_code(entry: Entry, now: Index, histories=frozenset()) -> tuple[str, str, str]:
-    """Source of one element, the parameter that holds its array, and the argument for that parameter."""
+def element(entry: Entry, now: Index, histories=frozenset()) -> Element:
+    """An entry inside a kernel, where the array that holds it is cut to the time at which it is read."""
     tensor = entry.tensor
     moments = {when(t, now, (), str(entry)) for t in entry.times}
     suffix = {When.LAG: "_previous", When.INITIAL: "_initial"}
     name = tensor.name + "".join(suffix.get(m, "") for m in sorted(moments, key=lambda m: m.value))
-    slots = zip(tensor.indices, entry.indices, strict=True)
+    slots = list(zip(tensor.indices, entry.indices, strict=True))
     inside = [_offset(slot, argument) for slot, argument in slots if not slot.is_time]
-    if tensor.site:
-        argument = name
-        if moments == {When.LAG}:
-            argument = f"{tensor.name}_history[{entry.times[0]}]" if tensor.name in histories else tensor.name
-        elif moments == {When.INITIAL}:
-            argument = f"{tensor.name}_history[0]"
-        return f"{name}[{', '.join([*inside, 'path'])}]", name, argument
-    codes = [
-        slot_code(slot, a, now, (), str(entry)) if slot.is_time else ":"
-        for slot, a in zip(tensor.indices, entry.indices, strict=True)
-    ]
-    argument = tensor.name if all(c == ":" for c in codes) else f"{tensor.name}[{', '.join(codes)}]"
-    return (f"{name}[{', '.join(inside)}]" if inside else name), name, argument
+    place = lambda slot, a: place_of(slot, a, now, (), str(entry)) if slot.is_time else All()
+    whole = tuple(slot for slot, _ in slots if not slot.is_time)
+    if not tensor.site:
+        places = tuple(place(slot, a) for slot, a in slots)
+        return Element(name, tuple(inside), tree.Cut(whole, tree.Named(tensor.indices, tensor.name), places))
+    kept = (*whole, tree.path_index(tensor.site))
+    argument: Array = tree.Named(kept, tensor.name)
+    if moments == {When.INITIAL} or (moments == {When.LAG} and tensor.name in histories):
+        (time,) = ((slot, a) for slot, a in slots if slot.is_time)
+        history = tree.Named((time[0], *kept), tree.history_of(tensor), True)
+        argument = tree.Cut(kept, history, (place(*time),))
+    return Element(name, (*inside, "path"), argument)
 
 
 def _offset(slot: Index, argument: Expr) -> str:
     """An index inside a kernel; parts of a stacked axis start where the parts before them end."""
     if argument.is_Integer:
         return str(argument)
-    start = part_slice(slot.axis, argument.axis).split(":")[0]
-    return f"{start} + {argument.name}" if start else argument.name
+    if slot.axis == argument.axis:
+        return argument.name
+    return " + ".join([*map(size_code, Part(slot.axis, argument.axis).before), argument.name])
 
 
 def repeated_functions(bodies: list[Expr], taken: set[str]) -> dict[Expr, str]:

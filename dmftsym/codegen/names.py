@@ -8,7 +8,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from dmftsym.codegen.templates import COMMON, template_folder
+from dmftsym.codegen.targets import TARGETS
+from dmftsym.codegen.templates import template_folders
 from dmftsym.lowering.code_names import GeneratedNames
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -28,11 +29,14 @@ _STARTS = (
 _ENDS = ("_change", "_initial", "_previous", "_sweep")
 
 
-@lru_cache(maxsize=1)
 def generated_names() -> GeneratedNames:
     """Every name that the generator may give something, read off its templates and source files."""
+    return _names_in_folders(tuple(dict.fromkeys(folder for target in TARGETS for folder in template_folders(target))))
+
+
+@lru_cache(maxsize=4)
+def _names_in_folders(folders: tuple[Path, ...]) -> GeneratedNames:
     words: set[str] = set(_KEPT)
-    folders = [template_folder(target) for target in (COMMON, "numba", "cupy")]
     for path in sorted(p for folder in folders for p in folder.glob("*.jinja")):
         text = _without_documentation(_TAG.sub("", path.read_text(encoding="utf-8")))
         words |= {w for w in _WORD.findall(_STRING.sub("", _COMMENT.sub("", text))) if len(w) >= _SHORT}

@@ -1,10 +1,11 @@
 """Formulas as source code: one rule a function, for numbers inside kernels and for whole arrays."""
 
-from sympy import Expr, Function, I, Piecewise, Pow
+from sympy import Expr, Function, I, Piecewise, Pow, Symbol
 from sympy.printing.precedence import precedence
 from sympy.printing.pycode import PythonCodePrinter
 
 from dmftsym.errors import CodegenError
+from dmftsym.language.symbols import Parameter, Size
 
 # name of the SymPy class -> (rule for one number, rule for an array); {0}, {1}, ... are the printed arguments
 RULES = {
@@ -35,6 +36,11 @@ RULES = {
 }
 
 
+def number_symbol(number: Parameter | Size) -> Symbol:
+    """A plain symbol for a number given at run time, with what is known of its sign: Abs(b) of any b stays."""
+    return Symbol(number.name, real=True, positive=True if number.is_positive else None)
+
+
 class FormulaPrinter(PythonCodePrinter):
     """Prints a SymPy formula whose symbols already carry source code as names.
 
@@ -56,11 +62,21 @@ class FormulaPrinter(PythonCodePrinter):
             raise CodegenError(f"{expr} holds the imaginary unit I")
         return self.doprint(expr)
 
+    def factor(self, expr: Expr) -> str:
+        """The formula as the first factor of a product."""
+        return f"({self.formula(expr)})" if expr.is_Add else self.formula(expr)
+
     def parenthesize(self, item, level, strict=False):
         """Positive rationals are literals: they need no parentheses."""
         if item.is_Rational and item > 0:
             return self._print(item)
         return super().parenthesize(item, level, strict)
+
+    def _as_ordered_terms(self, expr, order=None):
+        """A term without a sign comes first."""
+        terms = super()._as_ordered_terms(expr, order)
+        first = next((k for k, term in enumerate(terms) if not term.could_extract_minus_sign()), 0)
+        return [terms[first], *terms[:first], *terms[first + 1 :]]
 
     def _print_Symbol(self, expr):
         return expr.name

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from dmftsym.codegen.arrays import ArrayFormula
+from dmftsym.codegen.covariances import Covariances
 from dmftsym.codegen.targets import Target
 from dmftsym.derivation.process import Source
-from dmftsym.language.symbols import Entry, Index
-from dmftsym.language.terms import Before, Term
+from dmftsym.language.symbols import Index
 from dmftsym.lowering.schemes import BACK
 from dmftsym.program.axes import COLUMNS, length_of
 from dmftsym.program.sources import SourceGroup, size_of, times_size
@@ -19,6 +19,7 @@ class SourceWriter:
     def __init__(self, now: Index, formula: ArrayFormula, target: Target, passes: int = 1):
         """With two `passes` a step, white noise is that of the step that the pass before began."""
         self.now, self.formula, self.target = now, formula, target
+        self.covariances = Covariances(now, formula.arrays)
         self.white_time = now.name if passes == 1 else BACK.name
 
     def covariance(self, group: SourceGroup, lead: tuple[Index, ...] = (), flat: bool = True) -> str:
@@ -26,50 +27,7 @@ class SourceWriter:
 
         `lead` are indices in front: the columns, if the blocks hold first-order changes.
         """
-        matrix = f".reshape({', '.join([*(i.axis.size for i in lead), group.size])}, -1)" if flat else ""
-        if len(group.members) == 1:
-            return f"{self._block(group, *group.members * 2, lead)}{matrix}"
-        rows = []
-        for left in group.members:
-            shapes = [self._shape(group, left, right, lead) for right in group.members]
-            blocks = [
-                f"{self._block(group, left, right, lead)}.reshape({shape})"
-                for right, shape in zip(group.members, shapes, strict=True)
-            ]
-            rows.append(f"{self.formula.xp}.concatenate([{', '.join(blocks)}], axis=-1)")
-        return f"{self.formula.xp}.concatenate([{', '.join(rows)}], axis={len(lead)}){matrix}"
-
-    def _shape(self, group: SourceGroup, left: Source, right: Source, lead) -> str:
-        times = [f"{self.now.name} + 1"] if group.evolving else []
-        return ", ".join([*(i.axis.size for i in lead), size_of(left), *times, size_of(right)])
-
-    def _block(self, group: SourceGroup, left: Source, right: Source, lead) -> str:
-        evolving = group.evolving
-        for block in group.blocks:
-            if (block.left.tensor, block.right.tensor) == (left.tensor, right.tensor):
-                return self._block_code(block.left, block.right, block.terms, evolving, lead)
-            if (block.left.tensor, block.right.tensor) == (right.tensor, left.tensor):
-                if not evolving:
-                    return self._block_code(block.right, block.left, block.terms, False, lead)
-                swap = {block.left.times[0]: block.right.times[0], block.right.times[0]: block.left.times[0]}
-                terms = tuple(Term(t.body.xreplace(swap), t.bound, t.constraints) for t in block.terms)
-                return self._block_code(block.right.xreplace(swap), block.left.xreplace(swap), terms, True, lead)
-        return f"{self.formula.xp}.zeros(({self._shape(group, left, right, lead)}))"
-
-    def _block_code(self, left: Entry, right: Entry, terms, evolving: bool, lead) -> str:
-        """One block with the axes of both ends (and the earlier time between them)."""
-        constraints = (Before(right.times[0], self.now, True),) if evolving else ()
-        time = (right.times[0],) if evolving else ()
-        spatial = [[i for i in e.indices if not (isinstance(i, Index) and i.is_time)] for e in (left, right)]
-        target = (*lead, *spatial[0], *time, *spatial[1])
-        code = self.formula.sum_of_terms(terms, target, constraints)
-        if not target:
-            return f"{self.formula.xp}.array({code})"
-        only = terms[0].body if len(terms) == 1 else None
-        if isinstance(only, Entry) and len(only.atoms(Index) - {self.now}) == len(target):
-            return code
-        full = ", ".join(length_of(i.axis) if not i.is_time else f"{self.now.name} + 1" for i in target)
-        return f"{self.formula.xp}.broadcast_to({code}, ({full}{',' if len(target) == 1 else ''}))"
+        return self.formula.printer.text(self.covariances.matrix(group, lead, flat))
 
     def draw(self, statement: Draw) -> list[str]:
         """The values of an evolving or white group of sources at this step."""
@@ -87,11 +45,7 @@ class SourceWriter:
         """The values at this step of one source of an evolving group, given those drawn before it."""
         member = group.members[part]
         first = " + ".join(size_of(m) for m in group.members[:part]) or "0"
-        blocks = [
-            f"{self._block(group, member, right, ())}.reshape({self._shape(group, member, right, ())})"
-            for right in group.members
-        ]
-        row = f"{self.formula.xp}.concatenate([{', '.join(blocks)}], axis=-1)"
+        row = self.formula.printer.text(self.covariances.rows(group, member))
         drawn = f'noise_{group.name}.draw({row}, {self.now.name}, {first}, "{member.tensor.name}")'
         head = f"# {member.tensor[member.tensor.indices]}, one of several sources: {equation}"
         return [head, *self.members(replace(group, members=(member,)), drawn)]

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from sympy import Expr, Mul, Symbol
 
-from dmftsym.codegen.arrays import size_code
-from dmftsym.codegen.kernels import element_code, listed, with_source_names, wrapped
+from dmftsym.codegen.kernels import ElementPrinter, element, listed, number, wrapped
+from dmftsym.codegen.places import size_code
 from dmftsym.codegen.printers import FormulaPrinter
+from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import entries_of
 from dmftsym.program.axes import COLUMNS
@@ -23,7 +24,7 @@ class TangentKernelCode:
 
     name: str
     signature: tuple[str, ...]
-    arguments: tuple[str, ...]
+    arguments: tuple[Array, ...]
     column: str
     paths_of: str
     lines: tuple[str, ...]
@@ -35,7 +36,7 @@ def tangent_kernel_code(kernel: TangentKernel, now: Index, histories: frozenset[
     """Print the changes of a kernel; arrays become parameters, cut to the time at which they are read."""
     writer = _Writer(kernel, now, histories)
     lines = [line for update in kernel.updates for line in writer.lines(update)]
-    arguments = {"columns": "columns", f"weight_{kernel.site}": f"weight_{kernel.site}"} | writer.arguments
+    arguments = {name: number(name) for name in ("columns", f"weight_{kernel.site}")} | writer.parameters
     return TangentKernelCode(
         kernel.name,
         tuple(wrapped("(", tuple(arguments), "):")),
@@ -48,13 +49,12 @@ def tangent_kernel_code(kernel: TangentKernel, now: Index, histories: frozenset[
     )
 
 
-class _Writer:
+class _Writer(ElementPrinter):
     """Prints updates one by one and notes what the caller must pass."""
 
     def __init__(self, kernel: TangentKernel, now: Index, histories: frozenset[str]):
-        self.site, self.now, self.histories = kernel.site, now, histories
-        self.printer = FormulaPrinter(array=False)
-        self.arguments: dict[str, str] = {}
+        super().__init__(now, histories, FormulaPrinter(array=False))
+        self.site = kernel.site
         self.sums: list[tuple[str, str, Contract]] = []
         self.column = next(i.name for u in kernel.updates for i in u.target.indices if i in _columns(u.target))
 
@@ -63,8 +63,8 @@ class _Writer:
         comment = f"# {update.equation}"
         if isinstance(update, Assign):
             rows: dict[str, str] = {}
-            target = self._element(update.target, rows)
-            value = self._formula(update.expression, rows)
+            target = self._row_element(update.target, rows)
+            value = self.printer.formula(self._hidden(update.expression, rows))
             return [comment, *self._loops(_spatial(update.target), _over_paths(rows, f"{target} = {value}"))]
         return self._average(update) if update.averaged else [comment, *self._sum(update)]
 
@@ -73,15 +73,14 @@ class _Writer:
         inner: list[str] = []
         if not contract.accumulate:
             zero: dict[str, str] = {}
-            inner += _over_paths(zero, f"{self._element(contract.target, zero)} = 0.0")
+            inner += _over_paths(zero, f"{self._row_element(contract.target, zero)} = 0.0")
         for piece in contract.pieces:
             rows: dict[str, str] = {}
-            target = self._element(contract.target, rows)
-            value = "*".join(self._element(o, rows) for o in piece.factors)
-            coefficient = self._formula(piece.scalar * piece.coefficient, {})
-            before = [] if coefficient == "1" else [f"path_factor = {coefficient}"]
-            factors = [*([] if coefficient == "1" else ["path_factor"]), *([value] if value else [])]
-            update = f"{target} += {'*'.join(factors)}"
+            target = self._row_element(contract.target, rows)
+            value = "*".join(self._row_element(o, rows) for o in piece.factors)
+            factor = piece.scalar * piece.coefficient
+            before = [] if factor == 1 else [f"path_factor = {self.printer.formula(self._hidden(factor, {}))}"]
+            update = f"{target} += {'*'.join([*['path_factor'] * len(before), *[value] * bool(value)])}"
             inner += self._loops(_bound(piece, own), [*before, *_over_paths(rows, update)])
         return self._loops(own, inner)
 
@@ -89,32 +88,33 @@ class _Writer:
         own = _spatial(contract.target)
         name = f"sum_{contract.target.tensor.name}"
         free = [i for i in contract.target.indices if i != self.now]
-        self.arguments[name] = name
+        self.take(name, number(name))
         self.sums.append((name, ", ".join(size_code(i.axis) for i in free), contract))
         part = f"{name}[path_block, {', '.join(str(i) for i in free)}]"
         inner: list[str] = []
         for piece in contract.pieces:
             rows = {"path_weight": f"weight_{self.site}[path_from:path_to]"}
-            value = "*".join(["path_weight[path]", *[self._element(o, rows) for o in piece.factors]])
-            coefficient = self._formula(piece.scalar * piece.coefficient, {})
+            value = "*".join(["path_weight[path]", *[self._row_element(o, rows) for o in piece.factors]])
+            factor = piece.scalar * piece.coefficient
             body = ["path_sum = 0.0", *_over_paths(rows, f"path_sum += {value}")]
-            body.append(f"{part} += {'path_sum' if coefficient == '1' else f'({coefficient})*path_sum'}")
+            front = "" if factor == 1 else f"{self.printer.factor(self._hidden(factor, {}))}*"
+            body.append(f"{part} += {front}path_sum")
             inner += self._loops(_bound(piece, own), body)
         return self._loops(own, inner)
 
-    def _formula(self, expression: Expr, rows: dict[str, str]) -> str:
+    def _hidden(self, expression: Expr, rows: dict[str, str]) -> Expr:
+        """A formula whose symbols are source."""
         local = [e for e in entries_of(expression) if e.tensor.site]
-        symbols = {e: Symbol(self._element(e, rows), real=True) for e in local}
-        hidden = with_source_names(expression.xreplace(symbols), self.now, self.histories, self.arguments)
-        return self.printer.formula(hidden)
+        symbols = {e: Symbol(self._row_element(e, rows), real=True) for e in local}
+        return self.with_source_names(expression.xreplace(symbols))
 
-    def _element(self, entry: Entry, rows: dict[str, str]) -> str:
+    def _row_element(self, entry: Entry, rows: dict[str, str]) -> str:
         """One value of a site array, taken from a row: the slice of this column and block, noted in `rows`."""
-        code, name, argument = element_code(entry, self.now, self.histories)
-        self.arguments.setdefault(name, argument)
+        found = element(entry, self.now, self.histories)
+        self.take(found.name, found.argument)
         place = [str(i) for i in _spatial(entry)] + [str(i) for i in entry.indices if i.is_Integer]
-        row = "_".join(["row", name, *place])
-        rows[row] = code.replace("path]", "path_from:path_to]")
+        row = "_".join(["row", found.name, *place])
+        rows[row] = f"{found.name}[{', '.join([*found.places[:-1], 'path_from:path_to'])}]"
         return f"{row}[path]"
 
     def _loops(self, indices: list[Index], inner: list[str]) -> list[str]:
@@ -123,7 +123,7 @@ class _Writer:
         for depth, index in enumerate(indices):
             size = size_code(index.axis)
             if not size.isdigit():
-                self.arguments.setdefault(size, size)
+                self.take(size, number(size))
             result.append(f"{'    ' * depth}for {index} in range({size}):")
         return result + [f"{'    ' * len(indices)}{line}" for line in inner]
 

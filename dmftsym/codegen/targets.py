@@ -5,23 +5,28 @@ Everything that one target has and another lacks is a method of `Target`, or sta
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from dmftsym.codegen.cuda_kernels import cuda_kernel_code
 from dmftsym.codegen.kernels import KernelCode, kernel_code
+from dmftsym.codegen.tree import Array
 
 
 @dataclass(frozen=True)
 class Target:
     """Code for NumPy on the host; a subclass says what another target writes instead.
 
-    `xp` is the name of the array namespace in generated code, `kernel` prints an elementwise kernel.
+    `xp` is the name of the array namespace in generated code, `kernel` prints an elementwise kernel, `folders` are
+    where its templates are: a path, or the name of a target; without any, its own name.
     """
 
     name: str
     xp: str
     kernel: Callable[..., KernelCode]
+    folders: tuple[str | Path, ...] = ()
     fuses_changes: ClassVar[bool] = True  # first-order changes of a site share a kernel with their averages
+    operators: ClassVar[bool] = True  # products of matrices with arrays over sample paths are written with @
 
     # --- sums over arrays over sample paths -------------------------------------------------------
 
@@ -45,7 +50,7 @@ class Target:
         """A `product` as one factor."""
         return f"({product})"
 
-    def takes_weights(self, array: str) -> bool:
+    def takes_weights(self, array: Array) -> bool:
         """Whether the weights of the paths can be multiplied to an array before a sum."""
         return True
 
@@ -81,6 +86,7 @@ class DeviceTarget(Target):
     """
 
     fuses_changes: ClassVar[bool] = False
+    operators: ClassVar[bool] = False
 
     def einsum(self, subscripts: str, arrays: str) -> str:
         """A sum of products in which arrays over sample paths take part."""
@@ -102,9 +108,9 @@ class DeviceTarget(Target):
         """A call is one factor."""
         return product
 
-    def takes_weights(self, array: str) -> bool:
+    def takes_weights(self, array: Array) -> bool:
         """Not a history, which may wait on the host."""
-        return "_history[" not in array
+        return not array.reads_history()
 
     def zeros(self, shape: str, site: str, kept: bool = False) -> str:
         """Zeros over the sample paths of a site; `kept`: for all times."""
@@ -128,7 +134,5 @@ class DeviceTarget(Target):
         return []
 
 
-TARGETS = {
-    "numba": Target("numba", "np", kernel_code),
-    "cupy": DeviceTarget("cupy", "cp", cuda_kernel_code),
-}
+HOST = Target("numba", "np", kernel_code)  # whose words are those of NumPy
+TARGETS = {target.name: target for target in (HOST, DeviceTarget("cupy", "cp", cuda_kernel_code))}

@@ -1,15 +1,22 @@
 """Sums of terms as array code, against loops over every index."""
 
+import ast
 from itertools import product
 
 import numpy as np
 import pytest
-from sympy import KroneckerDelta, exp
+from sympy import KroneckerDelta, exp, tanh
 
 import dmftsym as ds
-from dmftsym.codegen.arrays import ArrayFormula
+from dmftsym.codegen import tree
+from dmftsym.codegen.array_printer import ArrayPrinter
+from dmftsym.codegen.arrays import ArrayFormula, Arrays
+from dmftsym.codegen.places import All, Moment, Number, Part
+from dmftsym.codegen.targets import TARGETS
 from dmftsym.errors import CodegenError
+from dmftsym.language.sums import sum_over
 from dmftsym.language.terms import Before, Term
+from dmftsym.program.times import When
 
 SIZES = {"P": 3, "Q": 2, "M": 5, "steps": 6}
 NOW = 3
@@ -106,7 +113,7 @@ CASES = {
 }
 
 
-class Arrays(dict):
+class Values(dict):
     """Values by attribute, for readable loops."""
 
     __getattr__ = dict.__getitem__
@@ -121,7 +128,7 @@ def run(terms, target, values):
 
 def by_loops(function, target, values):
     ranges = [range(SIZES[index.axis.size]) for index in target]
-    found = np.array([function(Arrays(values), *where) for where in product(*ranges)])
+    found = np.array([function(Values(values), *where) for where in product(*ranges)])
     return found.reshape([len(r) for r in ranges])
 
 
@@ -141,3 +148,110 @@ def test_the_loops_would_see_exchanged_indices(values):
 def test_an_index_that_the_result_lacks_is_an_error():
     with pytest.raises(CodegenError, match="W"):
         ArrayFormula(t).sum_of_terms((Term(W[mu, a]),), (mu,))
+
+
+# as one would write them by hand
+READABLE = {
+    "0.5*np.sum((y - f[:, t])**2)": (Term((y[mu] - f[mu, t]) ** 2 / 2, (mu,)), ()),
+    "y - f[:, t]": (Term(y[mu] - f[mu, t]), (mu,)),
+    "(A @ y)/g": (Term(A[mu, nu] * y[nu] / g, (nu,)), (mu,)),
+    "y @ A": (Term(A[nu, mu] * y[nu], (nu,)), (mu,)),
+    "A @ W": (Term(A[mu, nu] * W[nu, a], (nu,)), (mu, a)),
+    "(g + 1)*(A @ y)": (Term((g + 1) * A[mu, nu] * y[nu], (nu,)), (mu,)),
+    "-2*np.sum(V)/(g + 1)": (Term(-2 * V[a] / (g + 1), (a,)), ()),
+    "np.tanh(A @ y)**2": (Term(tanh(sum_over(nu)(A[mu, nu] * y[nu])) ** 2), (mu,)),
+    "(A @ y)*y": (Term(y[mu] * sum_over(nu)(A[mu, nu] * y[nu])), (mu,)),
+    "y[:, None] - W": (Term(y[mu] - W[mu, a]), (mu, a)),
+}
+
+
+@pytest.mark.parametrize("expected", READABLE)
+def test_formulas_are_written_as_by_hand(expected):
+    term, target = READABLE[expected]
+    assert ArrayFormula(t).sum_of_terms((term,), target) == expected
+
+
+# --- the tree itself --------------------------------------------------------------------------------------
+
+PATHS = 4
+path = tree.path_index("one")
+h = tree.Named((mu, path), "h")
+weight = tree.weights_of("one")
+history = tree.Named((s, mu, path), "h_history", history=True)
+past, now = Moment(When.PAST, t), Moment(When.NOW, t)
+earlier = tree.Cut((s, mu, path), history, (past,))
+joint = tree.Named((i, j), "K")
+average = lambda *parts, target: tree.Average(target, parts, weight, 0)
+
+# a node, and the same in NumPy
+NODES = {
+    "new axes": (tree.lined_up(tree.Named((mu,), "y"), (a, mu, b)), lambda v: v.y[None, :, None] * np.ones((2, 1, 2))),
+    "other order": (tree.lined_up(tree.Named((mu, a), "W"), (a, mu)), lambda v: v.W.T),
+    "diagonal": (tree.Diagonal((mu,), tree.Named((mu, mu), "A")), lambda v: np.diag(v.A)),
+    "last part": (tree.Cut((a, j), joint, (Part(i.axis, a.axis), All())), lambda v: v.K[3:]),
+    "first part": (tree.Cut((mu,), joint, (Part(i.axis, mu.axis), Number(2))), lambda v: v.K[:3, 2]),
+    "times": (tree.Cut((mu, s), tree.Named((mu, t), "f"), (All(), past)), lambda v: v.f[:, :NOW]),
+    "product": (
+        tree.Einsum((a, path), (tree.Named((mu, a), "W"), h)),
+        lambda v: np.array([sum(v.W[m, q] * v.h[m] for m in range(3)) for q in range(2)]),
+    ),
+    "matrix product": (
+        tree.TensorDot((a, path), h, tree.lined_up(tree.Named((mu, a), "W"), (a, mu)), 1),
+        lambda v: v.W.T @ v.h,
+    ),
+    "average": (average(h, target=(mu,)), lambda v: v.h @ v.weight_one),
+    "average of a product": (
+        average(h, earlier, target=(mu, s)),
+        lambda v: np.array([[np.mean(v.h[m] * v.h_history[k, m]) for k in range(NOW)] for m in range(3)]),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def with_paths(values):
+    rng = np.random.default_rng(1)
+    more = {"h": rng.standard_normal((3, PATHS)), "h_history": rng.standard_normal((6, 3, PATHS))}
+    return {**values, **more, "weight_one": np.full(PATHS, 1 / PATHS)}
+
+
+@pytest.mark.parametrize("case", NODES)
+def test_node(case, with_paths):
+    node, expected = NODES[case]
+    expected = expected(Values(with_paths))
+    found = eval(ArrayPrinter(TARGETS["numba"]).text(node), {"np": np}, dict(with_paths))
+    assert np.broadcast_to(found, expected.shape) == pytest.approx(expected, rel=1e-13)
+
+
+def names_in(text):
+    functions = {"np", "math", "_before"}
+    return {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)} - functions
+
+
+@pytest.mark.parametrize("case", [*CASES, *NODES])
+def test_a_tree_knows_the_names_in_its_text(case):
+    node = NODES[case][0] if case in NODES else Arrays(t).total(tuple(CASES[case][0]), CASES[case][1])
+    assert set(node.names()) == names_in(ArrayPrinter(TARGETS["numba"]).text(node))
+
+
+def test_what_a_tree_says_of_itself():
+    """The previous time is zero before the first; histories may wait on the host."""
+    lagged = tree.before_start(tree.Cut((mu,), tree.Named((mu, t), "f"), (All(), Moment(When.LAG, t))), t)
+    assert lagged.reads_before() and isinstance(lagged, tree.BeforeStart) and not h.reads_before()
+    assert tree.before_start(h, t) is h
+    assert earlier.reads_history() and not h.reads_history()
+    assert h.over_paths() and not lagged.over_paths()
+
+
+def test_weights_go_to_an_array_of_one_time():
+    """On a device a history is not multiplied: it is one factor more."""
+    texts = [ArrayPrinter(TARGETS[name]).text(average(earlier, h, target=(mu, s))) for name in ("numba", "cupy")]
+    assert ["h_history[:t]*weight_one" in text for text in texts] == [True, False]
+    assert texts[1].endswith(", h, weight_one)")
+
+
+def test_the_letter_of_the_paths_is_kept_for_them(with_paths):
+    """An index whose own letter would be p."""
+    p = ds.Model("other").indices("p", size="P", axis="sample")
+    renamed = tree.Named((p, path), "h")
+    text = ArrayPrinter(TARGETS["numba"]).text(tree.Einsum((p,), (renamed, weight)))
+    assert eval(text, {"np": np}, dict(with_paths)) == pytest.approx(with_paths["h"] @ with_paths["weight_one"])
