@@ -1,6 +1,5 @@
 """The pipeline: language → derivation → lowering → codegen → runtime."""
 
-import hashlib
 from dataclasses import dataclass, replace
 
 from dmftsym.codegen.generate import Source, generate_source
@@ -8,7 +7,7 @@ from dmftsym.codegen.layout import laid_out
 from dmftsym.codegen.names import generated_names, in_users_names
 from dmftsym.derivation.derive import Derivation, derive
 from dmftsym.errors import DmftsymError
-from dmftsym.language.action import Action
+from dmftsym.language.action import hash_of
 from dmftsym.language.model import Model
 from dmftsym.linearise.feedback import Feedback
 from dmftsym.linearise.fluctuations import linearise
@@ -39,8 +38,8 @@ class CompiledModel:
     def __repr__(self) -> str:
         action, notes = self.derivation.action, self.derivation.worth_checking
         known = {
-            "parameters": [p.name for p in action.parameters],
-            "data": [str(d.tensor[d.tensor.indices]) for d in action.data],
+            "parameters": [p.name for p in action.declared.parameters],
+            "data": [str(d.tensor[d.tensor.indices]) for d in action.declared.data],
             "results": [t.name for t in self.program.facts.outputs],
             "covariances": list(self.fluctuations.names) if self.fluctuations else [],
         }
@@ -77,20 +76,13 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
         source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)
     source = replace(source, text=laid_out(in_users_names(source.text, names)))
     solver = Solver(source.name, source.text)
-    return CompiledModel(equations, lowered.liveness, lowered.schedule, program, feedback, fluctuations, source, solver)
-
-
-def hash_of(action: Action) -> str:
-    """A hash of the mathematical content of a model: its action, declarations and formulas."""
-    parts = [
-        action.name,
-        action.text(),
-        *[f"{a.name}={a.formula}" for a in action.activations],
-        *[f"{p.name}:{p.default}:{p.lower}:{p.strict}:{p.upper}:{p.only}" for p in action.parameters],
-        *[f"{d.tensor[d.tensor.indices]}:{d.otherwise}" for d in action.data],
-        *[a.key() for a in action.axes],
-        *[f"{i.name}:{i.axis.name}" for i in action.indices],
-        *action.outputs,
-        str(action.time_step),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return CompiledModel(
+        derivation=equations,
+        liveness=lowered.liveness,
+        schedule=lowered.schedule,
+        program=program,
+        feedback=feedback,
+        fluctuations=fluctuations,
+        source=source,
+        solver=solver,
+    )

@@ -22,8 +22,8 @@ import numpy as np
 import scipy.special
 from sympy import Add, Heaviside, KroneckerDelta, Symbol
 
-from dmftsym.language.action import read_action
 from dmftsym.language.activations import ARGUMENT, ActivationValue
+from dmftsym.language.reading import read_action
 from dmftsym.language.sums import FutureSum, IndexSum, PastSum
 from dmftsym.language.symbols import Entry, Index, Parameter, Size, TimeDerivative, split_index
 from dmftsym.language.terms import Term, entries_of
@@ -58,7 +58,7 @@ class Evaluator:
         self.unread = unread
         self.steps, self.dt = steps, dt if self.action.is_continuous else 1.0
         size_of = lambda axis: int(axis.size) if axis.size.isdigit() else values.get(axis.size)
-        self.sizes = {a.name: steps if a.is_time else size_of(a) for a in self.action.axes}
+        self.sizes = {a.name: steps if a.is_time else size_of(a) for a in self.action.declared.axes}
         self.sites = {site.name: _SiteTerms(site) for site in self.action.sites}
         self.known, self.pending, self.bumps, self.written = {}, set(), {}, {}
         self.noises = {name: _Noise(self, site) for name, site in self.sites.items()}

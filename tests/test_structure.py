@@ -1,6 +1,7 @@
 """The shape of the project: stages import in one direction, files and functions stay small, the README is current."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,16 @@ LARGE_CLASSES = {
     "AdjointPrinter": "random matrices that are said replace most of it",
     "QuantityBuilder": "one method a kind of quantity; memories go with random matrices that are said",
 }
-LARGE_RECORDS = {"Action": "a field for everything that a user declares"}
+
+# functions with more than five parameters: interfaces, whose parameters a user gives by name, ...
+INTERFACES = {
+    "cli/main.py": {"compile_command", "derive_command", "solve_command"},
+    "language/model.py": {"parameters"},
+    "models/mlp.py": {"build"},
+    "runtime/solver.py": {"solve"},
+}
+MANY_PARAMETERS = 7  # ... and others: this may fall, not grow
+POSITIONAL = 17  # records of more than four fields made by position, in codegen and linearise: this may fall too
 
 
 def large_classes(tree):
@@ -179,16 +189,38 @@ def many_parameters(tree):
 def test_classes_and_records_stay_small(path):
     tree = ast.parse(path.read_text())
     assert set(large_classes(tree)) <= set(LARGE_CLASSES), path
-    assert set(large_records(tree)) <= set(LARGE_RECORDS), path
+    assert large_records(tree) == [], path
 
 
-def test_functions_of_many_parameters_are_counted(record_property):
-    """No limit: the command line and the interface of a solver have them rightly."""
+def test_functions_have_few_parameters():
     counted = {
-        str(p.relative_to(PACKAGE)): found for p in FILES if (found := many_parameters(ast.parse(p.read_text())))
+        name: set(found) - INTERFACES.get(name, set())
+        for p in FILES
+        if (found := many_parameters(ast.parse(p.read_text()))) and (name := str(p.relative_to(PACKAGE)))
     }
-    record_property("functions with more than five parameters", sum(map(len, counted.values())))
-    assert "solve" in counted["runtime/solver.py"]
+    assert "solve" in many_parameters(ast.parse((PACKAGE / "runtime/solver.py").read_text()))
+    assert sum(map(len, counted.values())) <= MANY_PARAMETERS, {k: v for k, v in counted.items() if v}
+
+
+def positional(tree, fields):
+    """Records with more than four fields that are made from more than four positional arguments."""
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    return [c.func.id for c in calls if fields.get(c.func.id, 0) > 4 and len(c.args) > 4]
+
+
+def fields_of(trees):
+    """How many fields the dataclasses of some files have, by name."""
+    records = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    return {n.name: sum(isinstance(s, ast.AnnAssign) for s in n.body) for n in records if n.decorator_list}
+
+
+def test_records_of_many_fields_are_made_by_keyword():
+    trees = {p: ast.parse(p.read_text()) for p in FILES}
+    fields = fields_of(trees.values())
+    found = [(p.name, r) for p, tree in trees.items() for r in positional(tree, fields)]
+    assert len(found) <= POSITIONAL, found
+    record = ast.parse("@dataclass\nclass R:\n" + "".join(f"    f{k}: int\n" for k in range(5)) + "R(1, 2, 3, 4, 5)")
+    assert positional(record, fields_of([record])) == ["R"]
 
 
 def test_large_classes_and_records_are_found():
@@ -217,6 +249,14 @@ def test_top_level_holds_only_what_was_agreed():
     agreed |= {"CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff"}
     visible = {p.name for p in ROOT.iterdir() if not p.name.startswith(".")}
     assert visible <= agreed | {"build", "dist"}
+
+
+def test_citations_of_the_theory_resolve():
+    sections = set(re.findall(r"^##+ (\d(?:\.\d)?)", (ROOT / "docs" / "theory.md").read_text(), re.MULTILINE))
+    files = [p for folder in ("dmftsym", "templates", "tests", "docs") for p in (ROOT / folder).rglob("*.*")]
+    texts = [p.read_text() for p in files if p.suffix in (".py", ".jinja", ".md")]
+    cited = {found for text in texts for found in re.findall(r"theory(?:\.md)?\s+§? ?(\d(?:\.\d)?)\b", text)}
+    assert {"1", "6.6"} <= cited <= sections
 
 
 def test_readme_names_the_current_version():

@@ -38,11 +38,12 @@ def bench(backend: str, depth: int, quick: bool) -> Table:
     times = tuple(f"{name}, s" for name in modules)
     for heading in ("paths", "steps", "samples", *times, "ratio", "share of dgemm", *single):
         table.add_column(heading, justify="right")
-    for paths, steps, samples in QUICK if quick else CASES:
+    for case in QUICK if quick else CASES:
+        paths, steps, samples = case
         # rows of kernels, bases, noise, memory and drift: products of the samples' paths with all their past;
         # once for all paths and once for their parts
         work = 2 * (12 * (depth - 1) + 2) * paths * (samples * steps) ** 2 / 2
-        table.add_row(*_row(modules, backend, work / rate, paths, steps, samples))
+        table.add_row(*_row(modules, backend, work / rate, case))
     return table
 
 
@@ -51,8 +52,9 @@ def show(table: Table) -> None:
     Console(width=max(Console().width, 110)).print(table)  # a pipe has 80 columns
 
 
-def _row(modules, backend: str, ideal: float, paths: int, steps: int, samples: int) -> list[str]:
-    """One case; `ideal` is the time of its products at the rate of a large matrix product."""
+def _row(modules, backend: str, ideal: float, case: tuple[int, int, int]) -> list[str]:
+    """One case of paths, steps, samples; `ideal` is the time of its products at the rate of a large one."""
+    paths, steps, samples = case
     rng = np.random.default_rng(0)
     data = {"X": rng.standard_normal((samples, samples + 2)), "y": rng.choice([-1.0, 1.0], samples)}
     parameters = {"gamma": 1.0, "eta": 0.02}

@@ -3,6 +3,7 @@
 import math
 import signal
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -92,7 +93,7 @@ def compile_command(
     from dmftsym.runtime.results import check_output
 
     check_output(output)
-    compiled = _compiled(model, settings, outputs, backend, covariance, scheme=scheme)
+    compiled = _compiled(model, settings, _options(outputs, covariance, backend, scheme))
     source = compiled.source
     _warn(compiled.derivation)
     _write(output, source.text)
@@ -121,7 +122,7 @@ def derive_command(
 
         check_output(graph)
     if show in ("schedule", "program", "code"):
-        compiled = _compiled(model, settings, outputs, backend, covariance, scheme=scheme)
+        compiled = _compiled(model, settings, _options(outputs, covariance, backend, scheme))
         if show == "schedule":
             records = (compiled.liveness, compiled.schedule, *([compiled.feedback] if compiled.feedback else []))
             print(document(model, records, form))
@@ -177,13 +178,13 @@ def solve_command(
     arrays = load_data(data) if data else {}
     numbers = {name: _number(name, value) for name, value in _pairs("-p", parameter)}
     shapes = {name: array.shape for name, array in arrays.items()}
-    what = (model, settings, outputs, covariance, shapes, numbers, scheme)
-    compiled = _compiled(*what[:3], "numba" if backend == "auto" else backend, *what[3:])
+    options = _options(outputs, covariance, "numba" if backend == "auto" else backend, scheme)
+    compiled = _compiled(model, settings, options, shapes, numbers)
     if data and data.suffix == ".nc":  # which may hold more than data, as results do
         known = [d.tensor.name for d in compiled.program.facts.data]
         arrays = {name: array for name, array in arrays.items() if name in known} or arrays
     if backend == "auto" and _device_gains(compiled, numbers, arrays, steps, points):
-        compiled = _compiled(*what[:3], "cupy", *what[3:])
+        compiled = _compiled(model, settings, replace(options, backend="cupy"), shapes, numbers)
     _warn(compiled.derivation)
     with interrupts.watched():  # also while the result is written
         result = compiled.solve(
@@ -330,13 +331,14 @@ def _model(spec: str, settings: list[str], shapes=None, numbers=None):
     return find_model(spec).build(dict(_pairs("--set", settings)), shapes, numbers)
 
 
-def _compiled(
-    spec: str, settings: list[str], outputs: str, backend, covariance="", shapes=None, numbers=None, scheme="euler"
-):
+def _options(outputs: str, covariance: str, backend, scheme) -> Options:
+    names, varied = (tuple(name.strip() for name in text.split(",") if name.strip()) for text in (outputs, covariance))
+    return Options(backend=backend, outputs=names, covariance=varied, scheme=scheme)
+
+
+def _compiled(spec: str, settings: list[str], options: Options, shapes=None, numbers=None):
     from dmftsym.compiler import compile_model
 
-    names, varied = (tuple(name.strip() for name in text.split(",") if name.strip()) for text in (outputs, covariance))
-    options = Options(backend=backend, outputs=names, covariance=varied, scheme=scheme)
     return compile_model(_model(spec, settings, shapes, numbers), options)
 
 

@@ -96,7 +96,7 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
         "name": program.facts.name,
         "version": __version__,
         "description": _docstring_safe(facts.description.strip()) or f"Mean-field theory of {facts.name}.",
-        "equations": [_docstring_safe(e) for e in _computed_equations(program)],
+        "equations": [_docstring_safe(e) for e in program.facts.equations],
         "scheme": program.grid.scheme,
         "model_hash": model_hash,
         "options": ", ".join(f"{k}={v}" for k, v in options.items()),
@@ -108,16 +108,6 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
         "sobol": lines,
         "sobol_shape": shape,
     }
-
-
-def _computed_equations(program: Program) -> list[str]:
-    """The equations of what the sweep computes, each once; observables stand in those of their averages."""
-    names = {b.tensor.name for b in program.sweep.buffers} | {c.target.tensor.name for c in program.sweep.constants}
-    names |= {member.tensor.name for group in program.sampling.groups for member in group.members}
-    names |= {name.removesuffix("_equal") for name in names}  # kept at equal times only
-    left = lambda line: re.match(r"<?(\w+)", line)
-    known = [line for line in program.facts.equations if not line.startswith("observable of ")]
-    return list(dict.fromkeys(line for line in known if not (name := left(line)) or name[1] in names))
 
 
 def _tables(program: Program) -> dict:

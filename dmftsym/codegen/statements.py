@@ -24,10 +24,10 @@ from dmftsym.program.statements import (
     Draw,
     DrawVariation,
     ExtendBasis,
+    PathLoop,
     RecallMemory,
     Sketch,
     Statement,
-    TangentKernel,
 )
 
 
@@ -63,7 +63,7 @@ class StatementWriter:
                 return self._loop(operation)
             case Store():
                 return self._store(operation)
-            case TangentKernel():
+            case PathLoop():
                 return self._tangent_kernel(operation)
             case Draw():
                 return self.sources.draw(operation)
@@ -101,7 +101,7 @@ class StatementWriter:
         role = self.program.sweep.buffer(target.name).role
         return "0.0" if role in (Role.TANGENT, Role.VARIATION) else f"{target.name}_start"
 
-    def _apart(self, kernel: TangentKernel) -> list[str]:
+    def _apart(self, kernel: PathLoop) -> list[str]:
         """The updates of a tangent kernel one after the other: elementwise ones as kernels, sums as array code."""
         lines: list[str] = []
         waiting: list[Assign] = []
@@ -118,7 +118,7 @@ class StatementWriter:
                 lines += self.lines(update)
         return lines
 
-    def _tangent_kernel(self, kernel: TangentKernel) -> list[str]:
+    def _tangent_kernel(self, kernel: PathLoop) -> list[str]:
         if not self.target.fuses_changes:
             return self._apart(kernel)
         code = self._registered(tangent_kernel_code(kernel, self.now, self.pieces.histories))

@@ -11,7 +11,7 @@ from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import entries_of
 from dmftsym.program.axes import COLUMNS
-from dmftsym.program.statements import Assign, Contract, Piece, TangentKernel
+from dmftsym.program.statements import Assign, Contract, PathLoop, Piece
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TangentKernelCode:
     updates: str
 
 
-def tangent_kernel_code(kernel: TangentKernel, now: Index, histories: frozenset[str]) -> TangentKernelCode:
+def tangent_kernel_code(kernel: PathLoop, now: Index, histories: frozenset[str]) -> TangentKernelCode:
     """Print the changes of a kernel; arrays become parameters, cut to the time at which they are read."""
     writer = _Writer(kernel, now, histories)
     lines = [line for update in kernel.updates for line in writer.lines(update)]
@@ -52,7 +52,7 @@ def tangent_kernel_code(kernel: TangentKernel, now: Index, histories: frozenset[
 class _Writer(ElementPrinter):
     """Prints updates one by one and notes what the caller must pass."""
 
-    def __init__(self, kernel: TangentKernel, now: Index, histories: frozenset[str]):
+    def __init__(self, kernel: PathLoop, now: Index, histories: frozenset[str]):
         super().__init__(now, histories, FormulaPrinter(array=False))
         self.site = kernel.site
         self.sums: list[tuple[str, str, Contract]] = []

@@ -1,5 +1,7 @@
 """Site averages as symbolic objects, and response fields as derivatives with respect to sources."""
 
+import re
+
 from sympy import Expr, Integer, Mul, Tuple
 
 from dmftsym.language.sums import SiteSymbol
@@ -7,12 +9,20 @@ from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import Term
 
 
+def source_name(field: str, rank: int = 0) -> str:
+    """The name of a source in the equation of a field: u_x, and u2_x, u3_x, ... of those that follow."""
+    return f"u{rank + 1 if rank else ''}_{field}"
+
+
+def is_source_name(name: str) -> bool:
+    """Whether a name is like those of sources, which nothing else may have."""
+    return re.match(r"u\d*_", name) is not None
+
+
 def source_of(response: Entry) -> Entry:
     """The source u that enters the equation of a field beside its response field."""
-    tensor = response.tensor
-    return Tensor(f"u_{tensor.name}", Kind.SOURCE, tensor.indices, tensor.site, f"u^{{{tensor.latex_name}}}")[
-        response.indices
-    ]
+    tensor, name = response.tensor, source_name(response.tensor.name)
+    return Tensor(name, Kind.SOURCE, tensor.indices, tensor.site, f"u^{{{tensor.latex_name}}}")[response.indices]
 
 
 class Average(Expr):

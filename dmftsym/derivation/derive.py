@@ -16,9 +16,10 @@ from dmftsym.derivation.responses import (
 )
 from dmftsym.derivation.saddle_point import Reach, SaddlePoint, derive_order_parameters, derive_saddle_point
 from dmftsym.derivation.worth_checking import WorthChecking, find_worth_checking
-from dmftsym.language.action import Action, read_action
+from dmftsym.language.action import Action
 from dmftsym.language.display import Displayed
 from dmftsym.language.model import Model
+from dmftsym.language.reading import read_action
 
 
 @dataclass(frozen=True)
@@ -74,4 +75,10 @@ def derive(model: Model) -> Derivation:
     check_covariances(processes, responses)
     causal = reaches(responses, sums)
     saddle = derive_saddle_point(action, causal)
-    return Derivation(action, with_causal_memory(processes, causal), saddle, responses, causal)
+    return Derivation(
+        action=action,
+        process=with_causal_memory(processes, causal),
+        saddle_point=saddle,
+        responses=responses,
+        causal=causal,
+    )

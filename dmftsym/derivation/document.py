@@ -5,7 +5,7 @@ from html import escape
 
 from latex2mathml.converter import convert
 
-from dmftsym.language.display import Displayed, latex_block
+from dmftsym.language.display import Displayed
 
 
 def document(title: str, records: tuple[Displayed, ...], form: str) -> str:
@@ -13,15 +13,27 @@ def document(title: str, records: tuple[Displayed, ...], form: str) -> str:
     if form == "text":
         return "\n\n".join(r.text() for r in records)
     if form == "latex":
-        return "\n\n".join(f"\\[\n{latex_block(r.latex_lines())}\n\\]" for r in records)
-    lines = [line for r in records if not hasattr(r, "notes") for line in r.latex_lines()]
-    body = "\n".join(f"<p>{convert(line, display='block')}</p>" for line in lines)
-    body += "".join(f"\n<pre>{escape(r.text())}</pre>" for r in records if hasattr(r, "notes"))
-    body += "".join(f"\n{svg_of(r.figure())}" for r in records if hasattr(r, "figure"))
+        return "\n\n".join(text for r in records if (text := _latex(r)))
+    body = "\n".join(_html(r) for r in records)
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title></head>\n'
         f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>"
     )
+
+
+def _latex(record: Displayed) -> str:
+    """A heading, and one display an equation, between which pages can break."""
+    lines = [f"\\[ {line} \\]" for line in record.latex_lines()]
+    return "\n".join([*([rf"\section*{{{record.title}}}"] if record.title and lines else []), *lines])
+
+
+def _html(record: Displayed) -> str:
+    if hasattr(record, "notes"):
+        lines = [f"<pre>{escape(record.text())}</pre>"] if record.text() else []
+    else:
+        lines = [f"<p>{convert(line, display='block')}</p>" for line in record.latex_lines()]
+    heading = [f"<h2>{record.title}</h2>"] if record.title and lines else []
+    return "\n".join([*heading, *lines, *([svg_of(record.figure())] if hasattr(record, "figure") else [])])
 
 
 def svg_of(figure) -> str:

@@ -79,6 +79,8 @@ class HessianBlock:
 class Hessian(Displayed):
     """All blocks of the Hessian on and above the diagonal, conjugates first."""
 
+    title = "Hessian"
+
     order_parameters: tuple[Tensor, ...]
     blocks: tuple[HessianBlock, ...]
 
@@ -170,7 +172,7 @@ def _conjugate_factors(term: Term) -> list[Expr]:
 
 def primed(tensor: Tensor) -> tuple[Index, ...]:
     """The indices of a second copy of a variable."""
-    return tuple(Index(f"{i.name}'", i.axis) for i in tensor.indices)
+    return tuple(i.primed for i in tensor.indices)
 
 
 def _block(action: Action, gone: set[Tensor], causal: tuple[Reach, ...], first: Tensor, second: Tensor) -> HessianBlock:
@@ -185,11 +187,13 @@ def _block(action: Action, gone: set[Tensor], causal: tuple[Reach, ...], first: 
     own, others = _take_own(action, row, column, explicit)
     sites = []
     for site in action.sites:
-        found, dropped = _site_block(action, site, gone, causal, row, column)
+        found, dropped = _site_block(action, site, gone, causal, (row, column))
         vanishing += dropped
         if found.expression != 0:
             sites.append(found)
-    return HessianBlock(row, column, own, others, tuple(sites), tuple(vanishing))
+    return HessianBlock(
+        row=row, column=column, own=own, explicit=others, sites=tuple(sites), vanishing=tuple(vanishing)
+    )
 
 
 def _second_derivative(terms: Terms, row: Entry, column: Entry, action: Action) -> Terms:
@@ -214,28 +218,30 @@ def _take_own(action: Action, row: Entry, column: Entry, explicit: list[Term]) -
 
 
 def _site_block(
-    action: Action, site: SiteAction, gone: set[Tensor], causal: tuple[Reach, ...], row: Entry, column: Entry
+    action: Action, site: SiteAction, gone: set[Tensor], causal: tuple[Reach, ...], ends: tuple[Entry, Entry]
 ):
     """The connected vertex average of one site; terms that vanish are returned with their reasons."""
-    first, second = (_vertex(action, site, gone, e) for e in (row, column))
+    first, second = (_vertex(action, site, gone, e) for e in ends)
     joint, apart, dropped = [], [], []
     together = [multiply((a, b)) for a in first for b in second]
-    curvature = _second_derivative(site.terms, row, column, action)
+    curvature = _second_derivative(site.terms, *ends, action)
     together += [t for t in curvature if not _conjugates(t) & gone]
     for term in expanded(tuple(together)):
-        fate = site_fate(term, site.name, site.weight, action, causal)
+        fate = site_fate(term, site, action, causal)
         if fate.vanishes:
             dropped.append(fate)
         else:
             joint.append(term)
     for a in first:
         for b in second:
-            if not any(site_fate(t, site.name, site.weight, action, causal).vanishes for t in (a, b)):
+            if not any(site_fate(t, site, action, causal).vanishes for t in (a, b)):
                 apart.append((a, b))
     total = as_expression(tuple(_averaged(t, site.name, action) for t in joint))
     for a, b in apart:
         total -= Mul(*[as_expression((_averaged(t, site.name, action),)) for t in (a, b)])
-    return SiteBlock(site.name, site.weight, tuple(joint), tuple(apart), site.weight * total), dropped
+    return SiteBlock(
+        site=site.name, weight=site.weight, joint=tuple(joint), apart=tuple(apart), expression=site.weight * total
+    ), dropped
 
 
 def _vertex(action: Action, site: SiteAction, gone: set[Tensor], variable: Entry) -> Terms:

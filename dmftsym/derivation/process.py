@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from sympy import Add, Eq, Expr, Integer, KroneckerDelta, Mul, latex
 
+from dmftsym.derivation.averages import source_name
 from dmftsym.derivation.symmetry import ordered_ends, symmetric_tensors
 from dmftsym.errors import DerivationError, LanguageError
 from dmftsym.language.action import Action, Definition, SiteAction, Start
@@ -73,6 +74,8 @@ class FieldEquation:
 class EffectiveProcess(Displayed):
     """The single-site process: x = drift + memory + noise, definitions, initial values and observables q̂·O."""
 
+    title = "Effective process"
+
     site: str
     equations: tuple[FieldEquation, ...]
     covariances: tuple[Covariance, ...]
@@ -87,15 +90,27 @@ class EffectiveProcess(Displayed):
 
     def text(self) -> str:
         """One equation a line, in plain text, then what each noise is and the initial values."""
-        lines = [f"{left} = {right}" for left, right in self._lines(str)]
-        lines += [f"{name}: {words}" for name, words in self._noise()]
-        lines += [f"{s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in self.starts]
-        lines += [f"{field}(0) = 0, no initial value is declared" for field in self._from_zero()]
-        return "\n".join([*lines, *(f"{q} = 0 before time 0" for q in self._before_start())])
+        observables = [f"{name} = {observable}" for name, observable in self._observables(str)]
+        return "\n".join([*(line for _, line in self._equations()), *observables, *(line for _, line in self._rest())])
+
+    def equation_lines(self) -> tuple[tuple[Tensor, str], ...]:
+        """The lines of `text` but for observables, which stand in averages, each with the quantity that it is about."""
+        return (*self._equations(), *self._rest())
+
+    def _equations(self) -> list[tuple[Tensor, str]]:
+        about = [*(e.field for e in self.equations), *(d.tensor for d in self.definitions)]
+        about += [c.left.tensor for c in self.covariances]
+        return [(q, f"{left} = {right}") for q, (left, right) in zip(about, self._lines(str), strict=True)]
+
+    def _rest(self) -> list[tuple[Tensor, str]]:
+        lines = [(source, f"{source}: {words}") for source, words in self._noise()]
+        lines += [(s.field, f"{s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})") for s in self.starts]
+        lines += [(field, f"{field}(0) = 0, no initial value is declared") for field in self._from_zero()]
+        return lines + [(q, f"{q} = 0 before time 0") for q in self._before_start()]
 
     def latex_lines(self) -> list[str]:
         """One equation a line, as LaTeX."""
-        lines = [f"{left} = {right}" for left, right in self._lines(latex)]
+        lines = [f"{left} = {right}" for left, right in (*self._lines(latex), *self._observables(latex))]
         lines += [rf"{latex(name)}: \quad \text{{{words}}}" for name, words in self._noise()]
         for s in self.starts:
             moments = f"{latex(s.mean)}, {latex(s.variance)}"
@@ -130,8 +145,10 @@ class EffectiveProcess(Displayed):
                 brackets = rf"\left\langle {latex(c.left)} {latex(c.right)} \right\rangle"
                 pair = (brackets, latex(as_expression(c.terms)))
             lines.append(pair)
-        lines += [self._observable(term, show) for term in self.observables]
         return lines
+
+    def _observables(self, show) -> list[tuple[str, str]]:
+        return [self._observable(term, show) for term in self.observables]
 
     def _observable(self, term: Term, show) -> tuple[str, str]:
         """What multiplies a conjugate: the observable whose average is the order parameter."""
@@ -143,6 +160,8 @@ class EffectiveProcess(Displayed):
 
 class Processes(Displayed, tuple):
     """The effective processes of all sites, in the order of their declaration."""
+
+    title = "Effective processes"
 
     __slots__ = ()
 
@@ -184,7 +203,14 @@ def derive_process(site: SiteAction, symmetric: frozenset[Tensor]) -> EffectiveP
         by_degree[0 if conjugates else len(responses)].append(term)
     sources, covariances = _read_noise(site, by_degree[2], symmetric)
     equations = tuple(_read_equation(site, field, by_degree[1], sources) for field in site.fields)
-    return EffectiveProcess(site.name, equations, covariances, site.definitions, site.starts, tuple(by_degree[0]))
+    return EffectiveProcess(
+        site=site.name,
+        equations=equations,
+        covariances=covariances,
+        definitions=site.definitions,
+        starts=site.starts,
+        observables=tuple(by_degree[0]),
+    )
 
 
 def _is_response(factor: Expr) -> bool:
@@ -262,10 +288,9 @@ def _make_source(site: SiteAction, field: str, kind: SourceKind, amplitude: Expr
     tensor = next(f for f in site.fields if f.name == field)
     rank = sum(s.field == tensor for s in existing)
     indices = tuple(i for i in tensor.indices if not i.is_time) if kind is SourceKind.STATIC else tensor.indices
-    number = str(rank + 1) if rank else ""
-    base, caret, superscript = tensor.latex_name.partition("^")
-    latex_name = f"u_{{{number}}}^{{{base}{caret}{superscript}}}" if number else f"u^{{{tensor.latex_name}}}"
-    return Source(Tensor(f"u{number}_{field}", Kind.SOURCE, indices, site.name, latex_name), tensor, kind, amplitude)
+    latex_name = f"u_{{{rank + 1}}}^{{{tensor.latex_name}}}" if rank else f"u^{{{tensor.latex_name}}}"
+    source = Tensor(source_name(field, rank), Kind.SOURCE, indices, site.name, latex_name)
+    return Source(source, tensor, kind, amplitude)
 
 
 def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):
@@ -300,7 +325,8 @@ def _noise_blocks(site: SiteAction, term: Term, symmetric: frozenset[Tensor]):
         raise DerivationError(f"site {site.name}: white noise with the amplitude {amplitudes[0]} needs a convention")
     if kind is SourceKind.EVOLVING and not any(inner.has(t) for t in times):
         kind = SourceKind.STATIC
-    yield from _oriented(site, term, kind, (one, other), amplitudes, inner, symmetric)
+    ends = ((one, amplitudes[0]), (other, amplitudes[1]))
+    yield from _oriented(site, Term(inner, term.bound), kind, ends, symmetric)
 
 
 def _kind(body: Expr, times: list[Expr]) -> SourceKind:
@@ -310,23 +336,26 @@ def _kind(body: Expr, times: list[Expr]) -> SourceKind:
     return SourceKind.EVOLVING if any(body.has(t) for t in times) else SourceKind.STATIC
 
 
-def _oriented(site: SiteAction, term: Term, kind: SourceKind, pair, amplitudes, inner: Expr, symmetric):
-    """One block for two different sources, in a fixed order; for one source both orientations, unless symmetric."""
+def _oriented(site: SiteAction, term: Term, kind: SourceKind, pair, symmetric):
+    """One block for two different sources, in a fixed order; for one source both orientations, unless symmetric.
+
+    `term` is their covariance; `pair` holds a response field and the amplitude of its source for each.
+    """
     order = [f.name for f in site.fields]
     ends = []
-    for response, amplitude in zip(pair, amplitudes, strict=True):
+    for response, amplitude in pair:
         declared = dict(zip(response.indices, _field_indices(site, response.tensor.name), strict=True))
         ends.append(
             (order.index(response.tensor.name), str(amplitude.xreplace(declared)), response, amplitude, declared)
         )
     ends.sort(key=lambda end: end[:2])
     same = ends[0][:2] == ends[1][:2]
-    if same and _is_symmetric(inner, pair, symmetric):
-        same, inner = False, 2 * inner
+    if same and _is_symmetric(term.body, tuple(response for response, _ in pair), symmetric):
+        same, term = False, term.times(2)
     for (_, _, left, a, own), (_, _, right, b, declared) in (ends, ends[::-1]) if same else (ends,):
         targets = _field_indices(site, left.tensor.name), _second_indices(site, right.tensor.name, kind)
         bound = tuple(i for i in term.bound if i not in left.indices and i not in right.indices)
-        moved = avoid(Term(inner, bound), [*targets[0], *targets[1]])
+        moved = avoid(Term(term.body, bound), [*targets[0], *targets[1]])
         mapping = dict(zip(right.indices, targets[1], strict=True)) | dict(zip(left.indices, targets[0], strict=True))
         moved = rename(moved.times(_independent_components(left, right, targets)), mapping)
         moved = replace(moved, body=ordered_ends(moved.body, symmetric))
@@ -353,12 +382,11 @@ def _field_indices(site: SiteAction, name: str) -> tuple[Index, ...]:
 
 def _second_indices(site: SiteAction, name: str, kind: SourceKind) -> tuple[Index, ...]:
     """Indices of the right-hand entry of a covariance: primed, the time too unless the noise is white."""
-    return tuple(
-        i if i.is_time and kind is SourceKind.WHITE else Index(f"{i.name}'", i.axis) for i in _field_indices(site, name)
-    )
+    white = kind is SourceKind.WHITE
+    return tuple(i if i.is_time and white else i.primed for i in _field_indices(site, name))
 
 
 def _covariance_entries(left: Source, right: Source) -> tuple[Entry, Entry]:
     white = right.kind is SourceKind.WHITE
-    primed = [i if i.is_time and white else Index(f"{i.name}'", i.axis) for i in right.tensor.indices]
+    primed = [i if i.is_time and white else i.primed for i in right.tensor.indices]
     return left.tensor[left.tensor.indices], right.tensor[tuple(primed)]

@@ -52,6 +52,8 @@ class Propagator(Displayed):
     `coupled` lists the blocks of the Hessian that prevent the decoupling, if there are any.
     """
 
+    title = "Propagator"
+
     order_parameters: tuple[Tensor, ...]
     drives: tuple[Drive, ...]
     noise: tuple[Noise, ...]
@@ -177,7 +179,11 @@ def derive_propagator(action: Action, saddle: SaddlePoint, hessian: Hessian) -> 
         b for b in hessian.blocks if not b.vanishes and {b.row.tensor, b.column.tensor} & {m.hat for m in multipliers}
     ]
     return Propagator(
-        action.order_parameters, tuple(drives), tuple(noise), tuple(f for f in followers if f.reads), tuple(both)
+        order_parameters=action.order_parameters,
+        drives=tuple(drives),
+        noise=tuple(noise),
+        followers=tuple(f for f in followers if f.reads),
+        coupled=tuple(both),
     )
 
 

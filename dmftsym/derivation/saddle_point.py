@@ -7,7 +7,7 @@ from sympy import Add, Eq, Expr, latex
 from dmftsym.derivation.averages import average
 from dmftsym.derivation.functional import functional_derivative, not_after, strictly_before, without
 from dmftsym.errors import DerivationError
-from dmftsym.language.action import Action, Definition
+from dmftsym.language.action import Action, Definition, SiteAction
 from dmftsym.language.display import Displayed
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor, TimeDerivative
 from dmftsym.language.terms import Before, Term, as_expression, avoid, entries_of, rename
@@ -89,6 +89,8 @@ class ConjugateEquation:
 class SaddlePoint(Displayed):
     """The saddle-point equations of an action: order parameters, definitions, and why conjugates vanish."""
 
+    title = "Saddle point"
+
     equations: tuple[OrderParameterEquation, ...]
     definitions: tuple[Definition, ...]
     conjugates: tuple[ConjugateEquation, ...]
@@ -99,9 +101,9 @@ class SaddlePoint(Displayed):
         """The equation of the order parameter of that name."""
         return next(e for e in self.equations if e.tensor.name == name)
 
-    def equation_lines(self) -> list[str]:
-        """The equations of order parameters and definitions in plain text."""
-        return [f"{left} = {right}" for left, right in self._pairs()]
+    def equation_lines(self) -> tuple[tuple[Tensor, str], ...]:
+        """The equations of order parameters and definitions in plain text, each with the quantity that it is about."""
+        return tuple((left.tensor, f"{left} = {right}") for left, right in self._pairs())
 
     @property
     def sympy(self) -> tuple[Eq, ...]:
@@ -110,7 +112,7 @@ class SaddlePoint(Displayed):
 
     def text(self) -> str:
         """Equations in plain text, then each conjugate with the reason why it vanishes."""
-        lines = self.equation_lines()
+        lines = [line for _, line in self.equation_lines()]
         lines += [f"0 = {as_expression(c.terms)}, which determines {_own(c)}" for c in self.constraints]
         for c in self.conjugates:
             lines.append(f"{c.conjugate} = 0" if c.vanishes else f"{c.conjugate} does not vanish")
@@ -131,7 +133,7 @@ class SaddlePoint(Displayed):
         lines += [rf"\text{{conjugate of }} {latex(q)}: \quad {latex(p)}" for q, p in self.pairs]
         return lines
 
-    def _pairs(self) -> list[tuple[Expr, Expr]]:
+    def _pairs(self) -> list[tuple[Entry, Expr]]:
         pairs = [(e.tensor[e.tensor.indices], e.right_side()) for e in self.equations]
         return pairs + [(d.tensor[d.tensor.indices], as_expression(d.terms)) for d in self.definitions]
 
@@ -147,11 +149,11 @@ def derive_saddle_point(action: Action, causal: tuple[Reach, ...] = ()) -> Saddl
     """
     conjugates = {q: action.conjugate(q) for q in action.order_parameters}
     return SaddlePoint(
-        derive_order_parameters(action),
-        action.definitions,
-        tuple(_conjugate_equation(action, q, causal) for q, c in conjugates.items() if c.tensor == q.hat),
-        tuple((q[q.indices], c) for q, c in conjugates.items() if c.tensor != q.hat),
-        tuple(_constraint(action, q) for q in action.order_parameters if action.is_multiplier(q)),
+        equations=derive_order_parameters(action),
+        definitions=action.definitions,
+        conjugates=tuple(_conjugate_equation(action, q, causal) for q, c in conjugates.items() if c.tensor == q.hat),
+        pairs=tuple((q[q.indices], c) for q, c in conjugates.items() if c.tensor != q.hat),
+        constraints=tuple(_constraint(action, q) for q in action.order_parameters if action.is_multiplier(q)),
     )
 
 
@@ -219,7 +221,7 @@ def _conjugate_equation(action: Action, q: Tensor, causal: tuple[Reach, ...]) ->
             terms.append(pair_fate(term))
     for site in action.sites:
         for term in expanded(functional_derivative(site.terms, q, q.indices, action)):
-            terms.append(site_fate(term, site.name, site.weight, action, causal, reach))
+            terms.append(site_fate(term, site, action, causal, reach))
     return ConjugateEquation(own, tuple(terms))
 
 
@@ -232,8 +234,7 @@ def pair_fate(term: Term) -> CausalTerm:
 
 def site_fate(
     term: Term,
-    site: str,
-    weight: Expr,
+    site: SiteAction,
     action: Action,
     causal: tuple[Reach, ...] = (),
     given: tuple[Before, ...] = (),
@@ -243,11 +244,11 @@ def site_fate(
     Where a term holds a response function, its times are ordered as its reach says: elsewhere it is zero. `given` is
     what else is known of the order of times.
     """
-    averaged = weight * as_expression((Term(average(term.body, site), term.bound, term.constraints),))
+    averaged = site.weight * as_expression((Term(average(term.body, site.name), term.bound, term.constraints),))
     if entries_of(term.body, Kind.CONJUGATE):
         return CausalTerm(averaged, True, "proportional to a conjugate; all vanish together")
     responses = [f for f in term.factors if isinstance(f, Entry) and f.tensor.kind == Kind.RESPONSE_FIELD]
-    local = [e for e in entries_of(term.body) if e.tensor.site == site and e.tensor.kind != Kind.RESPONSE_FIELD]
+    local = [e for e in entries_of(term.body) if e.tensor.site == site.name and e.tensor.kind != Kind.RESPONSE_FIELD]
     if not responses:
         return CausalTerm(averaged, False, "holds no response field, does not vanish")
     if not local:

@@ -1,7 +1,7 @@
 """What a user writes: axes, parameters, data, activations, order parameters, sites and the action.
 
-In: calls of `Model` (`model.py`) and `Site` (`site.py`). Out: an `Action` (`action.py`), immutable and checked, from
-which the derivation starts; its parts are `SiteAction`, `Definition`, `Data` and `Start`.
+In: calls of `Model` (`model.py`) and `Site` (`site.py`). Out: an `Action` (`action.py`), immutable and checked by
+`reading`, from which the derivation starts; its parts are `Declarations`, `SiteAction`, `Definition` and `Start`.
 
 Words, from the inside out:
 - `symbols`: `Axis`, `Index`, `Parameter`, `Size`, `Tensor` (the head) and `Entry` (a head with indices, h[mu, t]).

@@ -27,6 +27,7 @@ class Displayed:
     """Gives a record with `latex_lines()` its notebook display, `text()` its ``str`` and, cut short, its ``repr``."""
 
     __slots__ = ()
+    title = ""  # its heading in a document
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)

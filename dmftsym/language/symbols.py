@@ -94,6 +94,11 @@ def _latex_of(name: str) -> str:
     return text + name[len(stem) :]
 
 
+def stem_of(name: str) -> str:
+    """The name of an index without the primes and numbers of those that are made of it."""
+    return name.rstrip("0123456789'") or name
+
+
 class Index(_Named):
     """An index symbol that runs over an axis; `t - 1` is the previous time."""
 
@@ -126,6 +131,15 @@ class Index(_Named):
     def is_time(self) -> bool:
         """Whether the index is a time."""
         return self.axis.is_time
+
+    @property
+    def primed(self) -> "Index":
+        """Another index of the axis: t' for t."""
+        return Index(f"{self.name}'", self.axis)
+
+    def numbered(self, count: int) -> "Index":
+        """One more: t1, t2, ... for t and for those that were made of it."""
+        return Index(f"{stem_of(self.name)}{count}", self.axis)
 
 
 class Size(_Named):

@@ -112,10 +112,10 @@ def keep_inner_sums_apart(body: Expr, taken: set[Index]) -> Expr:
 def fresh_index(index: Index, taken) -> Index:
     """An index of the same axis whose name is not taken: s, s1, s2, ..."""
     names = {i.name for i in taken}
-    stem, count, name = index.name.rstrip("0123456789'"), 1, index.name
-    while name in names:
-        name, count = f"{stem}{count}", count + 1
-    return Index(name, index.axis)
+    found, count = index, 1
+    while found.name in names:
+        found, count = index.numbered(count), count + 1
+    return found
 
 
 def avoid(term: Term, taken) -> Term:

@@ -21,7 +21,7 @@ from dmftsym.lowering.kicks import kick_name
 from dmftsym.lowering.lower import Lowered
 from dmftsym.program.axes import COLUMNS, has_columns
 from dmftsym.program.buffers import Buffer, Role
-from dmftsym.program.fusion import fuse
+from dmftsym.program.fusion import ADJOINTS, fuse
 from dmftsym.program.nodes import Node
 from dmftsym.program.program import Program
 from dmftsym.program.sources import SourceGroup
@@ -30,8 +30,8 @@ from dmftsym.program.statements import (
     Evaluate,
     ExtendBasis,
     Influence,
-    Kernel,
     Link,
+    PathLoop,
     Piece,
     RecallMemory,
     Statement,
@@ -87,11 +87,12 @@ class AdjointWriter:
         slopes: list[Statement] = []
         every = [a for each in self.tangents.slopes.values() for a in each]
         for site in dict.fromkeys(a.site for a in every):
-            slopes.append(Kernel(f"slopes_{site}", site, tuple(a for a in every if a.site == site)))
+            updates = tuple(a for a in every if a.site == site)
+            slopes.append(PathLoop(name=f"slopes_{site}", site=site, updates=updates))
         for buffer in [b for b in self.tangents.buffers.values() if b.role is Role.SLOPE]:
             self.buffers[buffer.tensor.name] = buffer
         backward = [s for n in reversed(self.nodes) for s in (*self.gathered.get(n.name, ()), *pushed[n.name])]
-        return (*slopes, *fuse(self._assigned(backward), "adjoint"))
+        return (*slopes, *fuse(self._assigned(backward), self.now, ADJOINTS))
 
     def _statements_of(self, node: Node) -> list[Statement]:
         """The statements of a node; what the second one of a two-time quantity repeats (equal times) counts once."""

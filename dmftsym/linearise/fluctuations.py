@@ -25,8 +25,8 @@ from dmftsym.lowering.lower import Lowered, lower, program_of
 from dmftsym.lowering.schemes import BLEND, REACH, Scheme
 from dmftsym.program.axes import COLUMNS
 from dmftsym.program.buffers import Buffer, Role
-from dmftsym.program.fusion import LoopNames, history_arrays, kernels_of, tangent_kernels_of
-from dmftsym.program.nodes import Node
+from dmftsym.program.fusion import CHANGES, UPDATES, LoopNames, fuse, gathered, history_arrays
+from dmftsym.program.nodes import Node, statements_of
 from dmftsym.program.program import Program
 from dmftsym.program.schedule import Schedule
 from dmftsym.program.statements import Contract, Evaluate, Sketch
@@ -206,16 +206,11 @@ class ProgramWriter:
         assembled = self._assembled(program, moved, self.tangent.buffers)
         in_place = {b.tensor.name for b in assembled.sweep.buffers if b.site and not b.history}
         first, last, names = len(plain.step), len(plain.epilogue), LoopNames()
+        changes = lambda nodes: fuse(statements_of(gathered(nodes, in_place)), program.grid.now, CHANGES, names)
+        own = fuse(statements_of(moved.step[:first]), program.grid.now, UPDATES)
         return assembled.with_sweep(
-            step=(
-                *kernels_of(moved.step[:first]),
-                *tangent_kernels_of(list(moved.step[first:]), in_place, names),
-                *seconds,
-            ),
-            epilogue=(
-                *[s for n in moved.epilogue[:last] for s in n.statements],
-                *tangent_kernels_of(list(moved.epilogue[last:]), in_place, names),
-            ),
+            step=(*own, *changes(moved.step[first:]), *seconds),
+            epilogue=(*statements_of(moved.epilogue[:last]), *changes(moved.epilogue[last:])),
         )
 
     def _second_order(self) -> tuple[Evaluate, ...]:
@@ -269,7 +264,7 @@ class ProgramWriter:
         buffers |= {t.name: Buffer(t, Role.EXCESS) for t in self.excess.values()}
         buffers |= {b.tensor.name: b for b in self.lowered.builder.integrals.buffers()}
         buffers |= {name: b for name, b in self.lowered.builder.buffers.items() if b.role is Role.CLOCK}
-        statements = tuple(s for n in (*functions, *changes) for s in n.statements)
+        statements = statements_of((*functions, *changes))
         chain = program.with_axis(COLUMNS).with_sweep(
             buffers=tuple(buffers.values()), step=(*statements, *self._second_order()), epilogue=()
         )
@@ -333,6 +328,6 @@ class ProgramWriter:
         history = history_arrays(schedule, everything)
         return program.with_axis(COLUMNS).with_sweep(
             buffers=tuple(replace(b, history=name in history) for name, b in everything.items()),
-            step=kernels_of(schedule.step),
-            epilogue=tuple(s for n in schedule.epilogue for s in n.statements),
+            step=fuse(statements_of(schedule.step), program.grid.now, UPDATES),
+            epilogue=statements_of(schedule.epilogue),
         )

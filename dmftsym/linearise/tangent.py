@@ -191,6 +191,5 @@ def second_tangent(first: TangentWriter, schedule: Schedule, column: Index) -> T
 
 def _free_name(lowered: Lowered) -> str:
     action = lowered.action
-    taken = {i.name for i in action.indices} | {p.name for p in action.parameters} | set(lowered.builder.buffers)
-    taken |= {d.tensor.name for d in action.data} | {a.size for a in action.axes} | {s.name for s in action.sites}
+    taken = {*action.declared.names, *(s.name for s in action.sites), *lowered.builder.buffers}
     return next(name for name in ("r", "q", "k", "direction") if name not in taken)

@@ -10,12 +10,13 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 
 from sympy import Basic
 
+from dmftsym.derivation.averages import is_source_name, source_name
 from dmftsym.derivation.derive import Derivation
 from dmftsym.errors import DmftsymError, LoweringError
-from dmftsym.language.action import Action, SiteAction
+from dmftsym.language.action import Action, Declarations, SiteAction
 from dmftsym.language.activations import Activation
 from dmftsym.language.sums import SiteSymbol
-from dmftsym.language.symbols import Axis, Index, Kind, Parameter, Size, Tensor
+from dmftsym.language.symbols import Axis, Index, Kind, Parameter, Size, Tensor, stem_of
 
 # words of C++ and CUDA, in which kernels are written, beside those of Python
 _C_WORDS = frozenset(
@@ -26,7 +27,6 @@ _C_WORDS = frozenset(
     "threadIdx blockIdx blockDim gridDim warpSize printf erf erfc exp log sin cos tan sqrt pow fmin fmax fabs".split()
 )
 _PYTHON_WORDS = frozenset([*keyword.kwlist, *keyword.softkwlist, *dir(builtins)])
-_SOURCE = re.compile(r"u\d*_")
 _LETTERS = {"lamda": "lambda"}
 
 
@@ -42,7 +42,7 @@ class GeneratedNames:
         """Whether a name cannot stand in generated code as it is."""
         if name in self.words or name in _C_WORDS or name in _PYTHON_WORDS or self.unfit(name):
             return True
-        return name.startswith(self.starts) or name.endswith(self.ends) or bool(_SOURCE.match(name))
+        return name.startswith(self.starts) or name.endswith(self.ends) or is_source_name(name)
 
     def unfit(self, name: str) -> bool:
         """Whether a name cannot even be the end of a name in generated code, as those of sites are."""
@@ -60,7 +60,7 @@ def with_code_names(equations: Derivation, generated: GeneratedNames) -> tuple[D
     names = _choose(equations.action, generated)
     if not names:
         return equations, {}
-    return _Renaming(equations.action, names, generated).of(equations), names
+    return _Renaming(equations, names, generated).of(equations), names
 
 
 @contextmanager
@@ -71,19 +71,20 @@ def users_names_in_errors(names: dict[str, str]) -> Iterator[None]:
     except DmftsymError as error:
         message = str(error)
         for name, code in names.items():
-            message = re.sub(rf"(?<!\w)((?:u\d*_)?){re.escape(code)}(?!\w)", rf"\g<1>{name}", message)
+            # what is formed of a name, as that of a source, keeps its beginning
+            message = re.sub(rf"(?<!\w)((?:[a-z0-9]+_)*){re.escape(code)}(?!\w)", rf"\g<1>{name}", message)
         raise type(error)(message) from None
 
 
 def _choose(action: Action, generated: GeneratedNames) -> dict[str, str]:
     """A name for code for every name of the user that clashes, in the order of declaration."""
     own = _names_of(action)
-    stems = {_stem(i.name) for i in action.indices}
-    indices = {i.name for i in action.indices}
-    taken = {*own, *(a.name for a in action.axes)}
+    stems = {stem_of(i.name) for i in action.declared.indices}
+    indices = {i.name for i in action.declared.indices}
+    taken = {*own, *(a.name for a in action.declared.axes)}
     chosen: dict[str, str] = {}
     local = {t.name for s in action.sites for t in (*s.fields, *(d.tensor for d in s.definitions))}
-    activations, sites = {a.name for a in action.activations}, {s.name for s in action.sites}
+    activations, sites = {a.name for a in action.declared.activations}, {s.name for s in action.sites}
     for name in own:
         if name in sites:
             clash = generated.unfit(name) or bool(re.search(r"_\d+$", name))  # kernels are numbered
@@ -94,8 +95,8 @@ def _choose(action: Action, generated: GeneratedNames) -> dict[str, str]:
         elif name == action.name:
             clash = not (name.isidentifier() and name.isascii())
         else:
-            numbered = name not in indices and _stem(name) in stems  # derivations number indices: s, s1, s2
-            clash = numbered or generated.clash(name) or (name in indices and generated.clash(_stem(name)))
+            numbered = name not in indices and stem_of(name) in stems  # derivations number indices: s, s1, s2
+            clash = numbered or generated.clash(name) or (name in indices and generated.clash(stem_of(name)))
         if clash:
             chosen[name] = _free(name, generated, taken, stems)
             taken.add(chosen[name])
@@ -104,20 +105,14 @@ def _choose(action: Action, generated: GeneratedNames) -> dict[str, str]:
 
 def _names_of(action: Action) -> list[str]:
     """Every name of a model that stands in code, once."""
-    tensors = [*(d.tensor for d in action.data), *action.order_parameters, *(d.tensor for d in action.definitions)]
-    for site in action.sites:
-        tensors += [*site.fields, *(d.tensor for d in site.definitions)]
-    names = [action.name, *(i.name for i in action.indices), *(a.size for a in action.axes if not _is_fixed(a))]
-    names += [p.name for p in action.parameters] + [a.name for a in action.activations]
-    return list(dict.fromkeys([*names, *(t.name for t in tensors), *(s.name for s in action.sites)]))
+    declared = action.declared
+    names = [action.name, *(i.name for i in declared.indices), *(a.size for a in declared.axes if not _is_fixed(a))]
+    names += [p.name for p in declared.parameters] + [a.name for a in declared.activations]
+    return list(dict.fromkeys([*names, *(t.name for t in action.tensors), *(s.name for s in action.sites)]))
 
 
 def _is_fixed(axis: Axis) -> bool:
     return axis.is_time or axis.size.isdigit()
-
-
-def _stem(name: str) -> str:
-    return name.rstrip("0123456789'") or name
 
 
 def _free(name: str, generated: GeneratedNames, taken: set[str], stems: set[str]) -> str:
@@ -126,7 +121,7 @@ def _free(name: str, generated: GeneratedNames, taken: set[str], stems: set[str]
     for count in range(1, len(taken) + 3):
         for start in ("", "own" + "_"):
             code = f"{start}{base}{count if count > 1 else ''}_"
-            if code not in taken and not generated.clash(code) and _stem(code) not in stems:
+            if code not in taken and not generated.clash(code) and stem_of(code) not in stems:
                 return code
     raise LoweringError(f"no name for {name} can stand in code")
 
@@ -149,10 +144,15 @@ def _latin(name: str) -> str:
 class _Renaming:
     """Replaces names in records of any kind: symbols in expressions, axes, and texts that name sites or results."""
 
-    def __init__(self, action: Action, names: dict[str, str], generated: GeneratedNames):
+    def __init__(self, equations: Derivation, names: dict[str, str], generated: GeneratedNames):
+        action = equations.action
         self.names, self.generated = dict(names), generated
-        self.taken = {*_names_of(action), *names.values(), *(a.name for a in action.axes)}
-        self.stems = {_stem(i.name): names[i.name] for i in action.indices if i.name in names}
+        driven = [e for p in equations.process for e in p.equations]
+        ranks = [(e.field.name, rank) for e in driven for rank in range(len(e.sources))]
+        ranks += [(field.name, 0) for site in action.sites for field in site.fields]
+        self.sources = {source_name(f, rank): source_name(names.get(f, f), rank) for f, rank in ranks}
+        self.taken = {*_names_of(action), *names.values(), *(a.name for a in action.declared.axes)}
+        self.stems = {stem_of(i.name): names[i.name] for i in action.declared.indices if i.name in names}
         self.atoms: dict[Basic, Basic] = {}
 
     def of(self, value):
@@ -173,7 +173,9 @@ class _Renaming:
     def field(self, record, field: str):
         """A field of a record; texts are names where they name a site, results, or what the record is."""
         value = getattr(record, field)
-        named = field in ("site", "sites", "outputs") or (field == "name" and isinstance(record, SiteAction | Action))
+        named = field in ("site", "sites", "outputs") or (
+            field == "name" and isinstance(record, SiteAction | Declarations)
+        )
         if named and isinstance(value, str):
             return self.name(value)
         if named and isinstance(value, tuple) and all(isinstance(v, str) for v in value):
@@ -181,11 +183,8 @@ class _Renaming:
         return self.of(value)
 
     def name(self, name: str) -> str:
-        """A name for code; what the derivation has formed of names (u_x for a source) is formed of theirs."""
-        source = re.match(r"u\d*_", name)
-        if name not in self.names and source and name[source.end() :] in self.names:
-            self.names[name] = source[0] + self.names[name[source.end() :]]
-        elif name not in self.names and not name.isascii():
+        """A name for code."""
+        if name not in self.names and not name.isascii():
             self.names[name] = _free(name, self.generated, self.taken, set())
             self.taken.add(self.names[name])
         return self.names.get(name, name)
@@ -215,19 +214,14 @@ class _Renaming:
         else:
             indices = tuple(self.atom(i) for i in atom.indices)
             site = self.name(atom.site) if atom.site else ""
-            name = self._source(atom.name) if atom.kind == Kind.SOURCE else self.name(atom.name)
+            name = self.sources[atom.name] if atom.kind == Kind.SOURCE else self.name(atom.name)
             return Tensor(name, atom.kind, indices, site, atom.latex_name)
         new.latex_name = atom.latex_name
         return new
 
-    def _source(self, name: str) -> str:
-        start = re.match(r"u\d*_", name)
-        assert start is not None, f"{name} is no source"
-        return start[0] + self.names.get(name[start.end() :], name[start.end() :])
-
     def _index(self, name: str) -> str:
         """An index of the user, or one that a derivation formed of it: primed or numbered."""
-        stem = _stem(name)
+        stem = stem_of(name)
         if name in self.names or stem not in self.stems:
             return self.names.get(name, name)
         return self.stems[stem].rstrip("_0123456789") + "_" + name[len(stem) :]

@@ -11,7 +11,7 @@ from sympy import Add, Expr, Integer, Mul, Poly, Symbol, sqrt
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import FieldEquation
-from dmftsym.derivation.saddle_point import Constraint, SiteAverage
+from dmftsym.derivation.saddle_point import Constraint, OrderParameterEquation, SiteAverage
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import Term, as_expression, entries_of
@@ -121,7 +121,8 @@ class ConstraintWriter:
         for power in range(max(powers) + 1):
             tensor = Tensor(self.builder.unique_name(f"{mu.name}_power_{power}"), Kind.DEFINITION, mu.indices)
             line = f"coefficient of {mu}**{power} in 0 = {as_expression(constraint.terms)}"
-            self.builder.add_average(tensor, powers.get(power, []), explicit if power == 0 else [], line, False)
+            averages, rest = tuple(powers.get(power, ())), tuple(explicit if power == 0 else ())
+            self.builder.add_average(OrderParameterEquation(tensor, averages, rest), line, False)
             coefficients.append(tensor[mu.indices])
         line = f"{mu[mu.indices]}: 0 = {as_expression(constraint.terms)}"
         if self.scheme.passes == 1:

@@ -110,4 +110,6 @@ def integrals_of(
     if scheme.passes == 1:
         return Integrals(scheme.integral_weight)
     past, end = (Tensor(names(name), Kind.DATA, (action.time,)) for name in ("past_weight", "end_weight"))
-    return Integrals(scheme.integral_weight, past, end, causal, action.time if explicit else None)
+    return Integrals(
+        weight=scheme.integral_weight, past=past, end=end, causal=causal, explicit=action.time if explicit else None
+    )

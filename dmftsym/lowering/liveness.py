@@ -15,6 +15,8 @@ from dmftsym.language.terms import Term, entries_of
 class Liveness(Displayed):
     """Names of live quantities; `equal_time` are live order parameters needed on their diagonal t = s only."""
 
+    title = "What is computed"
+
     outputs: tuple[str, ...]
     live: tuple[str, ...]
     equal_time: tuple[str, ...]

@@ -12,12 +12,12 @@ from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.derivation.symmetry import symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action, Start
-from dmftsym.language.symbols import Kind
+from dmftsym.language.symbols import Kind, Tensor
 from dmftsym.language.terms import as_expression, entries_of, substitute_activations
 from dmftsym.lowering.acausal import explain_by_missing_past
 from dmftsym.lowering.clock import CLOCK, clock, with_clock
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
-from dmftsym.lowering.equal_time import restrict_to_equal_time
+from dmftsym.lowering.equal_time import equal_time_tensor, restrict_to_equal_time
 from dmftsym.lowering.gaussian import Closure, close_linear_sites
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
@@ -29,7 +29,8 @@ from dmftsym.lowering.responses import add_responses, reads_of_responses
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import group_sources
 from dmftsym.program.buffers import Buffer, Role
-from dmftsym.program.fusion import history_arrays, kernels_of
+from dmftsym.program.fusion import UPDATES, fuse, history_arrays
+from dmftsym.program.nodes import statements_of
 from dmftsym.program.program import Facts, Grid, Program, Sampling, Sweep
 from dmftsym.program.schedule import InstantaneousLoop, Schedule, build_causal_schedule
 from dmftsym.program.sources import SourceGroup
@@ -47,7 +48,7 @@ class Lowered:
     starts: tuple[Start, ...]
     schedule: Schedule
     liveness: Liveness
-    equations: tuple[str, ...]
+    equations: tuple[tuple[Tensor, str], ...]
     closure: Closure
     responses: tuple[ResponseFunction, ...]
 
@@ -68,8 +69,7 @@ def _lower(
     """Discretise, prune, split into contractions and elementwise updates, and order the equations of a model.
 
     `wanted` names the quantities to compute; `kicked` adds impulses to the sources of sites that are closed exactly.
-    Raises `LoweringError` for acausal terms, instantaneous loops (named in
-    the user's symbols) and averages of response fields.
+    Raises `LoweringError` for acausal terms, instantaneous loops and averages of response fields, in the user's words.
     """
     _check_conjugates_vanish(equations)
     check_passes(equations, scheme)
@@ -85,7 +85,7 @@ def _lower(
     recalls = tuple(
         replace(r, instant=r.instant or scheme.passes > 1) for r in recalls if r.tensor.name in liveness.live
     )
-    lines = (*saddle.equation_lines(), *(line for p in processes for line in p.text().splitlines()))
+    lines = (*saddle.equation_lines(), *(line for p in processes for line in p.equation_lines()))
     saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
     responses = tuple(r for r in equations.responses if r.tensor.name in liveness.live)
     if kicked:
@@ -95,27 +95,33 @@ def _lower(
     if timed != untimed:
         builder.buffers[CLOCK] = Buffer(clock(action.time), Role.CLOCK)
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, recalls))
-    starts: list[Start] = []
     for group in groups:
         _add_draw(builder, group, scheme)
     add_recalls(builder, recalls, groups)
     constraints = ConstraintWriter(builder, equations, scheme)
-    for process in sites:
-        starts += _add_site(builder, process, liveness, scheme, constraints)
+    starts = [s for process in sites for s in _add_site(builder, process, liveness, scheme, constraints)]
     for constraint in saddle.constraints:
         if constraint.multiplier.name in liveness.live:
             constraints.add_multiplier(constraint)
     _add_order_parameters(builder, action, saddle, liveness, {r.tensor.name for r in equations.responses})
     add_responses(builder, equations, liveness.live, scheme)
-    for definition in saddle.definitions:
-        if definition.tensor.name in liveness.live:
-            line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
-            builder.add_function(definition.tensor, definition.terms, line)
+    _add_definitions(builder, saddle, liveness)
     nodes = builder.nodes
     if scheme.passes > 1:  # what moves comes first, so that a value and its base share a loop
         nodes = dict(sorted(nodes.items(), key=lambda item: not item[1].starts))
     schedule = build_causal_schedule(nodes, builder.now)
-    return Lowered(action, scheme, builder, groups, tuple(starts), schedule, liveness, lines, closure, responses)
+    return Lowered(
+        action=action,
+        scheme=scheme,
+        builder=builder,
+        groups=groups,
+        starts=tuple(starts),
+        schedule=schedule,
+        liveness=liveness,
+        equations=lines,
+        closure=closure,
+        responses=responses,
+    )
 
 
 def _check_conjugates_vanish(equations: Derivation) -> None:
@@ -199,15 +205,24 @@ def _add_field(builder: QuantityBuilder, equation: FieldEquation, right: Expr, s
     return True
 
 
+def _add_definitions(builder: QuantityBuilder, saddle: SaddlePoint, liveness: Liveness) -> None:
+    for definition in saddle.definitions:
+        if definition.tensor.name in liveness.live:
+            line = f"{definition.tensor[definition.tensor.indices]} = {as_expression(definition.terms)}"
+            builder.add_function(definition.tensor, definition.terms, line)
+
+
 def _add_order_parameters(
     builder: QuantityBuilder, action: Action, saddle: SaddlePoint, liveness: Liveness, responses: set[str]
 ) -> None:
     symmetric = symmetric_tensors(action)
+    live = {
+        *liveness.live,
+        *(equal_time_tensor(q).name for q in action.order_parameters if q.name in liveness.equal_time),
+    }
     for equation in saddle.equations:
         name = equation.tensor.name
-        if name not in liveness.live and name.removesuffix("_equal") not in liveness.equal_time:
-            continue
-        if name in responses:
+        if name not in live or name in responses:
             continue
         right = equation.right_side()
         if right.has(SourceDerivative):
@@ -219,7 +234,7 @@ def _add_order_parameters(
         if not equation.averages:
             builder.add_function(equation.tensor, equation.explicit, line)
             continue
-        builder.add_average(equation.tensor, equation.averages, equation.explicit, line, equation.tensor in symmetric)
+        builder.add_average(equation, line, equation.tensor in symmetric)
 
 
 def program_of(lowered: Lowered) -> Program:
@@ -232,19 +247,19 @@ def program_of(lowered: Lowered) -> Program:
     symmetric = {tensor.name for tensor in symmetric_tensors(action) if tensor.kind == Kind.DATA}
     facts = Facts(
         name=action.name,
-        description=action.description,
-        axes=action.axes,
-        parameters=action.parameters,
-        data=action.data,
+        description=action.declared.description,
+        axes=action.declared.axes,
+        parameters=action.declared.parameters,
+        data=action.declared.data,
         symmetric_data=tuple(sorted(symmetric)),
         outputs=tuple(heads[name] for name in lowered.liveness.outputs),
-        equations=lowered.equations,
+        equations=_computed_equations(lowered, buffers),
     )
     grid = Grid(
         now=builder.now,
         continuous=action.is_continuous,
         scheme=scheme.name if action.is_continuous else "exact discrete time",
-        time_step=action.time_step if action.is_continuous else 1.0,
+        time_step=action.declared.time_step if action.is_continuous else 1.0,
         order=scheme.order if action.is_continuous else None,
         passes=scheme.passes,
     )
@@ -260,10 +275,17 @@ def program_of(lowered: Lowered) -> Program:
     sweep = Sweep(
         buffers=buffers,
         constants=constants,
-        step=kernels_of(schedule.step),
-        epilogue=tuple(s for n in schedule.epilogue for s in n.statements),
+        step=fuse(statements_of(schedule.step), builder.now, UPDATES),
+        epilogue=statements_of(schedule.epilogue),
     )
     return Program(facts=facts, grid=grid, sampling=sampling, sweep=sweep)
+
+
+def _computed_equations(lowered: Lowered, buffers: tuple[Buffer, ...]) -> tuple[str, ...]:
+    """The equations of what is computed, each once."""
+    names = {b.tensor.name for b in buffers} | {name for n in lowered.schedule.constants for name in n.writes}
+    names |= {m.tensor.name for group in lowered.groups for m in group.members} | {*lowered.liveness.equal_time}
+    return tuple(dict.fromkeys(line for tensor, line in lowered.equations if tensor.name in names))
 
 
 def _drawn_groups(groups, schedule: Schedule) -> tuple[SourceGroup, ...]:

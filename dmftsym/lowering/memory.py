@@ -84,7 +84,15 @@ def _rewrite(term: Term, equation: FieldEquation, process: EffectiveProcess, equ
     source = response.responder.tensor.name
     same_field = source == equation.field.name and (*outer, now) == _declared(source, process)
     correlation = rest * response.coefficient / strength if same_field and tensor not in recalls else None
-    recalls[tensor] = Recall(tensor, response, source, members, response.instant, line, correlation)
+    recalls[tensor] = Recall(
+        tensor=tensor,
+        response=response,
+        source=source,
+        members=members,
+        instant=response.instant,
+        equation=line,
+        correlation=correlation,
+    )
     bound = tuple(i for i in term.bound if i not in summed)
     kept = tuple(c for c in term.constraints if c != limit)
     return Term(rest * tensor[(*outer, now)], bound, kept)
@@ -204,7 +212,7 @@ def _pair(block: Covariance, equations: Derivation) -> tuple[Expr, Expr, Expr] |
     if term.bound or term.constraints or len({e.tensor.site for e in entries_of(term.body)}) != 1:
         return None
     body = term.body.xreplace(dict(zip(entry.tensor.indices, entry.indices, strict=True)))
-    back = {i: Index(i.name.rstrip("'"), i.axis) for i in block.right.indices}
+    back = dict(zip(block.right.indices, block.right.tensor.indices, strict=True))
     sides = []
     for end in (block.left, block.right):
         factors = [f for f in Term(body).factors if any(f.has(t) for t in end.times)]

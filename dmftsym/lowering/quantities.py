@@ -9,6 +9,7 @@ from functools import cached_property
 
 from sympy import Expr, Integer, KroneckerDelta, Mul
 
+from dmftsym.derivation.saddle_point import OrderParameterEquation
 from dmftsym.errors import LoweringError
 from dmftsym.language.action import Action
 from dmftsym.language.sums import IndexSum
@@ -45,11 +46,7 @@ class QuantityBuilder:
         self.drawn: dict[str, str] = {}  # source -> the group whose draw it waits for; static sources wait for none
         self._factors: dict[Expr, Tensor] = {}
         self._primed: dict[Index, Index] = {}
-        self._names = {t.name for site in action.sites for t in site.fields}
-        self._names |= {d.tensor.name for site in action.sites for d in site.definitions}
-        self._names |= {d.tensor.name for d in action.data} | {d.tensor.name for d in action.definitions}
-        self._names |= {q.name for q in action.order_parameters} | {p.name for p in action.parameters}
-        self._names |= {i.name for i in action.indices} | {a.size for a in action.axes} | {s.name for s in action.sites}
+        self._names = {*action.declared.names, *(t.name for t in action.tensors), *(s.name for s in action.sites)}
         self.integrals = integrals_of(scheme, action, self.unique_name, causal, explicit)
         self.buffers |= {b.tensor.name: b for b in self.integrals.buffers()}
 
@@ -63,12 +60,13 @@ class QuantityBuilder:
         assign = Assign(tensor[tensor.indices], expression, equation, **options)
         self._add_node(tensor, (assign,), after, site=tensor.site, auxiliary=role is Role.FACTOR)
 
-    def add_average(self, tensor: Tensor, averages, explicit, equation: str, symmetric: bool) -> None:
+    def add_average(self, equation: OrderParameterEquation, line: str, symmetric: bool) -> None:
         """An order parameter: a row of site averages, with its mirror image if it has two times."""
+        tensor = equation.tensor
         self.buffers[tensor.name] = Buffer(tensor, Role.ORDER_PARAMETER)
-        contracts = [self._average(tensor, averages, explicit, equation, mirror=symmetric)]
+        contracts = [self._average(equation, line, mirror=symmetric)]
         if len(tensor.time_slots) == 2 and not symmetric:
-            contracts.append(self._average(tensor, averages, explicit, equation, exchanged=True))
+            contracts.append(self._average(equation, line, exchanged=True))
         self._add_node(tensor, tuple(contracts))
 
     def add_response(self, tensor: Tensor, target: Entry, terms: tuple[Term, ...], site: str, equation: str) -> None:
@@ -107,7 +105,7 @@ class QuantityBuilder:
             merged[key] = merged.get(key, Integer(0)) + coefficient
         total = Integer(0)
         for (outer, path, bound, constraints), coefficient in merged.items():
-            total += outer * self._sum(coefficient, path, bound, constraints, site, target)
+            total += outer * self._sum(coefficient, Term(path, bound, constraints), site, target)
         return total
 
     def add_draw(self, group: SourceGroup, equation: str) -> None:
@@ -125,7 +123,12 @@ class QuantityBuilder:
         reads = [(group.name, When.NOW), *((v.tensor.name, When.NOW) for v in values)]
         statement = ExtendBasis(group, group.basis, values, line)
         self.nodes[f"basis_{group.name}"] = Node(
-            f"basis_{group.name}", label, (statement,), tuple(reads), group.basis, auxiliary=True
+            name=f"basis_{group.name}",
+            label=label,
+            statements=(statement,),
+            reads=tuple(reads),
+            site=group.basis,
+            auxiliary=True,
         )
 
     def add_recall(self, tensor: Tensor, observable: Entry, coefficient: Expr, group: SourceGroup, recall) -> None:
@@ -134,10 +137,18 @@ class QuantityBuilder:
         reads = ((observable.tensor.name, When.NOW), (group.name, moment), (f"basis_{group.name}", moment))
         target = tensor[tensor.indices]
         statement = RecallMemory(
-            target, observable, coefficient, group, recall.instant, recall.equation, recall.correlation
+            target=target,
+            observable=observable,
+            coefficient=coefficient,
+            group=group,
+            instant=recall.instant,
+            equation=recall.equation,
+            correlation=recall.correlation,
         )
         self.buffers[tensor.name] = Buffer(tensor, Role.MEMORY)
-        self.nodes[tensor.name] = Node(tensor.name, str(target), (statement,), reads, tensor.site, auxiliary=True)
+        self.nodes[tensor.name] = Node(
+            name=tensor.name, label=str(target), statements=(statement,), reads=reads, site=tensor.site, auxiliary=True
+        )
 
     # --- sums -------------------------------------------------------------------------------------
 
@@ -146,7 +157,9 @@ class QuantityBuilder:
         outer = [f for f in term.factors if not any(f.has(i) for i in term.bound)]
         return inner, Mul(*outer)
 
-    def _sum(self, coefficient: Expr, path: Expr, bound, constraints, site: str, target: str) -> Expr:
+    def _sum(self, coefficient: Expr, of: Term, site: str, target: str) -> Expr:
+        """Σ coefficient · `of`, a function of the paths of a site with its sums, in the equation of `target`."""
+        path, bound, constraints = of.body, of.bound, of.constraints
         if not bound:
             return coefficient * path
         past = [c for c in constraints if c.time in bound]
@@ -165,28 +178,29 @@ class QuantityBuilder:
         end: Expr = Integer(0)
         if past and path != 1:
             self.integrals.check(Term(coefficient * path, bound, constraints))
-            end = self._end(coefficient, path, bound, past[0], site, target)
+            end = self._end(coefficient, of, past[0], site, target)
             coefficient, limit = self.integrals.strict(coefficient, past[0])
             constraints = tuple(limit if c == past[0] else c for c in constraints)
             past = [limit]
         term = Term(coefficient * path, bound, constraints)
-        free = tuple(i for i in indices_in_order(term.body) if i not in bound and not i.is_time)
-        equation = as_expression((term,))
         if path == 1:
+            free = tuple(i for i in indices_in_order(term.body) if i not in bound and not i.is_time)
             tensor = Tensor(self.unique_name(f"sum_{target}"), Kind.DEFINITION, (*free, self.now))
-            self.add_function(tensor, (term,), f"{tensor[tensor.indices]} = {equation}", auxiliary=True)
+            self.add_function(tensor, (term,), f"{tensor[tensor.indices]} = {as_expression((term,))}", auxiliary=True)
             return tensor[tensor.indices]
-        return self._memory(coefficient, path, term, free, past, site, target) + end
+        return self._memory(coefficient, Term(path, bound, constraints), past, site, target) + end
 
-    def _end(self, coefficient: Expr, path: Expr, bound, limit: Before, site: str, target: str) -> Expr:
+    def _end(self, coefficient: Expr, of: Term, limit: Before, site: str, target: str) -> Expr:
         """What the upper end of an integral contributes."""
         if self.integrals.end is None:
             return Integer(0)
-        front, inside = (self.integrals.last(e, limit) for e in (coefficient, path))
-        rest = tuple(i for i in bound if i != limit.time)
-        return self._sum(front * self.integrals.end_weight(limit.upper), inside, rest, (), site, target)
+        front, inside = (self.integrals.last(e, limit) for e in (coefficient, of.body))
+        rest = Term(inside, tuple(i for i in of.bound if i != limit.time))
+        return self._sum(front * self.integrals.end_weight(limit.upper), rest, site, target)
 
-    def _memory(self, coefficient, path, term: Term, free, past, site: str, target: str) -> Expr:
+    def _memory(self, coefficient: Expr, of: Term, past: list[Before], site: str, target: str) -> Expr:
+        path, term = of.body, replace(of, body=coefficient * of.body)
+        free = tuple(i for i in indices_in_order(term.body) if i not in of.bound and not i.is_time)
         tensor = Tensor(self.unique_name(f"memory_{target}"), Kind.DEFINITION, (*free, self.now), site)
         entry = tensor[tensor.indices]
         accumulate = bool(past) and not term.body.has(self.now)
@@ -197,7 +211,13 @@ class QuantityBuilder:
             coefficient, path, constraints = coefficient.xreplace(at_now), path.xreplace(at_now), ()
         piece = self._piece(coefficient, path, site, constraints, target)
         contract = Contract(
-            entry, (piece,), (), False, f"{entry} = {as_expression((term,))}", accumulate, constraints=constraints
+            target=entry,
+            pieces=(piece,),
+            explicit=(),
+            averaged=False,
+            equation=f"{entry} = {as_expression((term,))}",
+            accumulate=accumulate,
+            constraints=constraints,
         )
         self.buffers[tensor.name] = Buffer(tensor, Role.MEMORY)
         self._add_node(tensor, (contract,), site=site, epilogue=strict, auxiliary=True)
@@ -261,7 +281,7 @@ class QuantityBuilder:
         counts: dict = {}
         canonical: dict[Expr, Expr] = {}
         for index in own:
-            same_axis = [i for i in self.action.indices if i.axis == index.axis]
+            same_axis = [i for i in self.action.declared.indices if i.axis == index.axis]
             rank = counts[index.axis] = counts.get(index.axis, -1) + 1
             canonical[index] = same_axis[rank] if rank < len(same_axis) else index
         time_index, _ = split_index(time)
@@ -289,16 +309,17 @@ class QuantityBuilder:
             return tensor[tensor.indices].xreplace(mapping), (), mapping
         if len(times) > 2:
             raise LoweringError(f"{tensor}: quantities with more than two times are not supported")
-        other = next(i for i in self.action.indices if i.is_time and i != self.now)
+        other = next(i for i in self.action.declared.indices if i.is_time and i != self.now)
         first, second = (other, self.now) if exchanged else (self.now, other)
         mapping = {times[0]: first, times[1]: second}
         target = tensor[tensor.indices].xreplace(mapping)
         return target, (Before(other, self.now, True),), mapping
 
-    def _average(self, tensor: Tensor, averages, explicit, equation: str, exchanged=False, mirror=False) -> Contract:
+    def _average(self, equation: OrderParameterEquation, line: str, exchanged=False, mirror=False) -> Contract:
+        tensor = equation.tensor
         target, constraints, mapping = self._row(tensor, exchanged)
-        pieces, extra = [], [exchange(t, mapping) for t in explicit]
-        for average in averages:
+        pieces, extra = [], [exchange(t, mapping) for t in equation.explicit]
+        for average in equation.averages:
             for term in average.terms:
                 term = exchange(term, mapping)
                 if term.body.has(KroneckerDelta):
@@ -319,7 +340,13 @@ class QuantityBuilder:
                         pieces.append(self._piece(rest, path, average.site, constraints, tensor.name))
         two_times = len(tensor.time_slots) == 2
         return Contract(
-            target, tuple(pieces), tuple(extra), True, equation, mirror=mirror and two_times, constraints=constraints
+            target=target,
+            pieces=tuple(pieces),
+            explicit=tuple(extra),
+            averaged=True,
+            equation=line,
+            mirror=mirror and two_times,
+            constraints=constraints,
         )
 
     # --- bookkeeping ------------------------------------------------------------------------------

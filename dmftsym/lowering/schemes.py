@@ -66,23 +66,23 @@ class Scheme:
 
 SCHEMES = {
     "euler": Scheme(
-        "euler",
-        1,
-        VALUE + TIME_STEP * RATE,
-        TIME_STEP,
-        1 / TIME_STEP,
-        "Euler-Maruyama, Itô; Kloeden & Platen (1992), chapter 9.1",
+        name="euler",
+        order=1,
+        advance=VALUE + TIME_STEP * RATE,
+        integral_weight=TIME_STEP,
+        white_variance=1 / TIME_STEP,
+        reference="Euler-Maruyama, Itô; Kloeden & Platen (1992), chapter 9.1",
     ),
     # prediction: x + dt rate, base x + dt/2 rate; correction: base + dt/2 rate of the prediction
     "heun": Scheme(
-        "heun",
-        2,
-        VALUE + REACH * RATE,
-        TIME_STEP,
-        1 / TIME_STEP,
-        "Heun, weak order 2 for additive noise; Kloeden & Platen (1992), chapter 15.1",
-        VALUE + TIME_STEP / 2 * RATE,
-        VALUE + (Rational(3, 2) * TIME_STEP - REACH) * RATE,
+        name="heun",
+        order=2,
+        advance=VALUE + REACH * RATE,
+        integral_weight=TIME_STEP,
+        white_variance=1 / TIME_STEP,
+        reference="Heun, weak order 2 for additive noise; Kloeden & Platen (1992), chapter 15.1",
+        carried=VALUE + TIME_STEP / 2 * RATE,
+        following=VALUE + (Rational(3, 2) * TIME_STEP - REACH) * RATE,
     ),
 }
 

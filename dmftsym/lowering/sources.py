@@ -38,7 +38,17 @@ def group_sources(
         name = "_".join(m.tensor.name for m in members)
         wanted = [r.tensor.site for r in recalls if kind is SourceKind.EVOLVING and _draws(r, process.site, members)]
         basis = wanted[0] if wanted else ""
-        result.append(SourceGroup(name, process.site, kind, tuple(members), own, antithetic, basis))
+        result.append(
+            SourceGroup(
+                name=name,
+                site=process.site,
+                kind=kind,
+                members=tuple(members),
+                blocks=own,
+                antithetic=antithetic,
+                basis=basis,
+            )
+        )
     return _with_odd_memories(tuple(result), action, process, saddle, recalls)
 
 

@@ -42,19 +42,21 @@ def build(depth=1, activation="tanh", centered=False, loss="square", test=False,
     Delta = m.define("Delta", mu, t, -formula.diff(f_symbol).subs(at_sample), latex=r"\Delta")
 
     net = SimpleNamespace(m=m, depth=depth, phi=phi, f=f, Delta=Delta, eta=eta, gamma=gamma, t=t, s=s, mu=mu, nu=nu)
-    net.Kx = _input_kernel(m, X, mu, nu, d, test or test_labels)
+    net.Kx = _input_kernel(m, X, nu, test or test_labels)
     _declare_layers(net)
     for k in range(1, depth + 1):
         net.sites[k].action(_forward(net, k) + _backward(net, k))
-    pairs = -f.hat[mu, t]*f[mu, t] - sum(q.hat[q.indices]*q[q.indices] for q in (*net.Phi.values(), *net.G.values()))
-    pairs -= sum(net.A[k][mu, t, nu, s]*net.B[k][nu, s, mu, t] for k in net.A)
+    pairs = -f.hat[mu, t] * f[mu, t] - sum(
+        q.hat[q.indices] * q[q.indices] for q in (*net.Phi.values(), *net.G.values())
+    )
+    pairs -= sum(net.A[k][mu, t, nu, s] * net.B[k][nu, s, mu, t] for k in net.A)
     if test or test_labels:
         pairs += _test_points(net)
     m.action = pairs + sum(ds.log_Z(site) for site in net.sites.values())
 
     features = [net.Kx[mu, nu], *(q[mu, t, nu, t] for q in net.Phi.values())]
     gradients = [*(q[mu, t, nu, t] for q in net.G.values()), 1]
-    K = m.observable("K", mu, nu, t, sum(one*other for one, other in zip(features, gradients, strict=True)))
+    K = m.observable("K", mu, nu, t, sum(one * other for one, other in zip(features, gradients, strict=True)))
     m.observable("loss", t, ds.sum_over(mu)(formula.subs(at_sample)))
     m.define("sharpness", t, ds.largest_eigenvalue(mu, nu)(K[mu, nu, t]), latex=r"\lambda_{\max}")
     if test_labels:
@@ -80,7 +82,7 @@ def _declare_layers(net):
         net.h[k] = site.field(f"h{number}", mu, t)
         net.z[k] = site.field(f"z{number}", t) if k == net.depth else site.field(f"z{number}", mu, t)
         backward = net.z[k][t] if k == net.depth else net.z[k][mu, t]
-        net.g[k] = site.define(f"g{number}", mu, t, net.phi.d(1)(net.h[k][mu, t])*backward)
+        net.g[k] = site.define(f"g{number}", mu, t, net.phi.d(1)(net.h[k][mu, t]) * backward)
 
 
 def _forward(net, k):
@@ -88,25 +90,28 @@ def _forward(net, k):
     t, s, mu, nu, phi, h, g = net.t, net.s, net.mu, net.nu, net.phi, net.h[k], net.g[k]
     below = net.Kx[mu, nu] if k == 1 else net.Phi[k - 1][mu, t, nu, s]
     action = (
-        -h.tilde[mu, t] * (h[mu, t] - net.eta*net.gamma*ds.past(s, nu)(net.Delta[nu, s]*below*g[nu, s]))
-        + h.tilde[mu, t]*below*h.tilde[nu, s]/2 + net.Phi[k].hat[mu, t, nu, s]*phi(h[mu, t])*phi(h[nu, s])
+        -h.tilde[mu, t] * (h[mu, t] - net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * below * g[nu, s]))
+        + h.tilde[mu, t] * below * h.tilde[nu, s] / 2
+        + net.Phi[k].hat[mu, t, nu, s] * phi(h[mu, t]) * phi(h[nu, s])
     )
-    return action if k == 1 else action + h.tilde[mu, t]*net.A[k - 1][mu, t, nu, s]*g[nu, s]
+    return action if k == 1 else action + h.tilde[mu, t] * net.A[k - 1][mu, t, nu, s] * g[nu, s]
 
 
 def _backward(net, k):
     """The backward fields z of layer k, likewise from the layer above with memory B, or the readout; kernel G."""
     t, s, mu, nu, phi, h, z, g = net.t, net.s, net.mu, net.nu, net.phi, net.h[k], net.z[k], net.g[k]
-    observed = net.G[k].hat[mu, t, nu, s]*g[mu, t]*g[nu, s]
+    observed = net.G[k].hat[mu, t, nu, s] * g[mu, t] * g[nu, s]
     if k == net.depth:
         return observed + (
-            -z.tilde[t] * (z[t] - net.eta*net.gamma*ds.past(s, nu)(net.Delta[nu, s]*phi(h[nu, s])))
-            + z.tilde[t]*z.tilde[s]/2 + net.f.hat[mu, t]*z[t]*phi(h[mu, t])/net.gamma
+            -z.tilde[t] * (z[t] - net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * phi(h[nu, s])))
+            + z.tilde[t] * z.tilde[s] / 2
+            + net.f.hat[mu, t] * z[t] * phi(h[mu, t]) / net.gamma
         )
     above = net.G[k + 1][mu, t, nu, s]
     return observed + (
-        -z.tilde[mu, t] * (z[mu, t] - net.eta*net.gamma*ds.past(s, nu)(net.Delta[nu, s]*above*phi(h[nu, s])))
-        + z.tilde[mu, t]*above*z.tilde[nu, s]/2 + z.tilde[mu, t]*net.B[k][mu, t, nu, s]*phi(h[nu, s])
+        -z.tilde[mu, t] * (z[mu, t] - net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * above * phi(h[nu, s])))
+        + z.tilde[mu, t] * above * z.tilde[nu, s] / 2
+        + z.tilde[mu, t] * net.B[k][mu, t, nu, s] * phi(h[nu, s])
     )
 
 
@@ -121,28 +126,31 @@ def _test_points(net):
         site, h, g = net.sites[k], net.h[k], net.g[k]
         x = site.field("h_test" if net.depth == 1 else f"h_test{k}", a, t, latex=rf"h^{{\mathrm{{test}},{k}}}")
         site.action(
-            -x.tilde[a, t] * (x[a, t] - net.eta*net.gamma*ds.past(s, nu)(net.Delta[nu, s]*cross*g[nu, s]))
-            + x.tilde[a, t]*own*x.tilde[b, s]/2 + x.tilde[a, t]*cross*h.tilde[nu, s]
+            -x.tilde[a, t] * (x[a, t] - net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * cross * g[nu, s]))
+            + x.tilde[a, t] * own * x.tilde[b, s] / 2
+            + x.tilde[a, t] * cross * h.tilde[nu, s]
         )
         if k > 1:
-            site.action(x.tilde[a, t]*ds.past(s, nu)(A[a, t, nu, s]*g[nu, s]))
+            site.action(x.tilde[a, t] * ds.past(s, nu)(A[a, t, nu, s] * g[nu, s]))
         if k == net.depth:
-            site.action(f_test.hat[a, t]*net.z[k][t]*phi(x[a, t])/net.gamma)
+            site.action(f_test.hat[a, t] * net.z[k][t] * phi(x[a, t]) / net.gamma)
             break
         Phi_cross = m.order_parameter(f"Phi{k}_cross", a, t, nu, s, on_request=True)
         Phi_test = m.order_parameter(f"Phi{k}_test", a, t, b, s, on_request=True)
         A = m.order_parameter(f"A{k}_test", a, t, nu, s, on_request=True)
         site.action(
-            Phi_cross.hat[a, t, nu, s]*phi(x[a, t])*phi(h[nu, s]) + Phi_test.hat[a, t, b, s]*phi(x[a, t])*phi(x[b, s])
-            + A.hat[a, t, nu, s]*phi(x[a, t])*net.z[k].tilde[nu, s]
+            Phi_cross.hat[a, t, nu, s] * phi(x[a, t]) * phi(h[nu, s])
+            + Phi_test.hat[a, t, b, s] * phi(x[a, t]) * phi(x[b, s])
+            + A.hat[a, t, nu, s] * phi(x[a, t]) * net.z[k].tilde[nu, s]
         )
         observed += [Phi_cross, Phi_test, A]
         cross, own = Phi_cross[a, t, nu, s], Phi_test[a, t, b, s]
-    return -sum(q.hat[q.indices]*q[q.indices] for q in observed)
+    return -sum(q.hat[q.indices] * q[q.indices] for q in observed)
 
 
-def _input_kernel(m, X, mu, nu, d, test):
+def _input_kernel(m, X, nu, test):
     """Kx = X X^T/D over the training points, or over training and test points together."""
+    mu, d = X.indices
     if not test:
         return m.data("Kx", mu, nu, otherwise=X[mu, d] * X[nu, d] / d.size, latex="K^{x}")
     a, b = m.indices("a b", size="Q", axis="test")

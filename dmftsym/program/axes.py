@@ -6,8 +6,9 @@ from dmftsym.language.symbols import KICKS, PASSES, Axis, Tensor
 
 TIME_STEP = Symbol("dt", positive=True)
 COLUMNS = Axis("column", "columns")  # the independent directions in which a tangent sweep perturbs the path weights
+BATCH = Axis("batch", "batches")  # the independent parts of the sample paths, where they run side by side
 
-__all__ = ["COLUMNS", "KICKS", "PASSES", "TIME_STEP", "has_columns", "length_of"]
+__all__ = ["BATCH", "COLUMNS", "KICKS", "PASSES", "TIME_STEP", "has_columns", "length_of"]
 
 
 def has_columns(tensor: Tensor) -> bool:

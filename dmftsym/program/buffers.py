@@ -46,6 +46,9 @@ class Role(StrEnum):
         return self in (Role.SECOND_TIME, Role.ONSET, Role.HALF_ONSET, Role.PAST_WEIGHT, Role.END_WEIGHT)
 
 
+_OF_GRID = (
+    *(Role.CLOCK, Role.IMPULSE, Role.SECOND_TIME, Role.ONSET, Role.HALF_ONSET, Role.PAST_WEIGHT, Role.END_WEIGHT),
+)
 _FROM_CALLER = (Role.MODE, Role.GIVEN, Role.SHIFT)
 
 
@@ -65,6 +68,11 @@ class Buffer:
     def site(self) -> str:
         """The site of a per-path array, empty for others."""
         return self.tensor.site
+
+    @property
+    def of_grid(self) -> bool:
+        """Whether the time grid alone fixes its numbers."""
+        return self.role in _OF_GRID
 
     @property
     def given(self) -> bool:

@@ -31,7 +31,7 @@ class Draws:
         """Static sources, whose factors are given, and empty factors for evolving ones."""
         for group in self.groups:
             for member in group.members:
-                self.state.arrays[member.tensor.name] = np.zeros(self.state.shape(member.tensor))
+                self.state.arrays.setdefault(member.tensor.name, np.zeros(self.state.shape(member.tensor)))
             if group.static:
                 self._hand_out(group, factors[group.name] @ self.normals[group.name])
             elif group.evolving:

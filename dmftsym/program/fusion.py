@@ -1,81 +1,90 @@
 """Which updates share one loop over sample paths, and which site arrays keep all times."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from dmftsym.language.terms import entries_of
+from dmftsym.language.symbols import Index
 from dmftsym.program.buffers import Buffer
 from dmftsym.program.nodes import Node
 from dmftsym.program.schedule import Schedule
-from dmftsym.program.statements import Assign, Contract, Kernel, Statement, TangentKernel
+from dmftsym.program.statements import Assign, Contract, PathLoop, Statement
 from dmftsym.program.times import When
 
 LONGEST = 40  # of the name of a loop that lists all its updates
 
 
-def kernels_of(nodes: tuple[Node, ...]) -> tuple[Statement, ...]:
-    """The statements of a step; neighbouring elementwise updates of one site share a kernel."""
-    result: list[Statement] = []
-    pending: list[Assign] = []
-    numbers = LoopNames()
+@dataclass(frozen=True, kw_only=True)
+class Loops:
+    """What may share a loop over the paths of a site, and how such loops are called.
 
-    def flush() -> None:
-        if pending:
-            name = numbers.named("advance" if pending[0].starts else "update", pending)
-            result.append(Kernel(name, pending[0].site, tuple(pending)))
-            pending.clear()
+    `sums`: averages and sums over the paths may stand in it, not only elementwise updates; `advance`: the name of
+    loops whose targets have an initial value, `stem` that of others.
+    """
 
-    for statement in (u for node in nodes for s in node.statements for u in s.parts):
-        if not isinstance(statement, Assign):
-            flush()
-            result.append(statement)
-            continue
-        if pending and (pending[0].starts, pending[0].site) != (statement.starts, statement.site):
-            flush()
-        pending.append(statement)
-    flush()
-    return tuple(result)
+    stem: str
+    advance: str = ""
+    sums: bool = False
+
+    def takes(self, statement: Statement) -> bool:
+        """Whether a statement can stand in such a loop."""
+        return statement.loop_site is not None and (self.sums or statement.elementwise)
+
+    def stem_of(self, loop: PathLoop) -> str:
+        """How the name of a loop begins."""
+        return self.advance if loop.starts else self.stem
 
 
-def tangent_kernels_of(
-    nodes: list[Node], in_place: set[str], numbers: "LoopNames | None" = None
+UPDATES = Loops(stem="update", advance="advance")
+CHANGES = Loops(stem="tangent", advance="tangent_advance", sums=True)
+ADJOINTS = Loops(stem="adjoint", sums=True)
+
+
+def fuse(
+    statements: Iterable[Statement], now: Index, loops: Loops, names: "LoopNames | None" = None
 ) -> tuple[Statement, ...]:
-    """The statements of some nodes, those of one site that can run in one loop together.
+    """The statements in their order, neighbours that run over the paths of one site in one loop.
 
-    Site updates are taken as soon as what they read is there, so that few loops are needed; `numbers` names them.
+    A statement begins another loop where it reads or continues an average that the loop is still adding up. `names`
+    are given to loops; those of several calls that share them differ.
+    """
+    names = names or LoopNames()
+    result: list[Statement] = []
+    sums: set[str] = set()
+    for update in (part for statement in statements for part in statement.parts):
+        if not loops.takes(update):
+            result.append(update)
+            continue
+        assert isinstance(update, Assign | Contract)  # no other statement has a site in whose loop it can stand
+        last = result[-1] if result else None
+        written = {t.name for t in update.writes}
+        if isinstance(last, PathLoop) and last.takes(update) and not (sums and sums & (written | _read(update, now))):
+            result[-1] = replace(last, updates=(*last.updates, update))
+        else:
+            site, sums = update.loop_site or "", set()
+            result.append(PathLoop(name="", site=site, updates=(update,), starts=update.starts))
+        sums |= written if update.averages else set()
+    named = lambda loop: replace(loop, name=names.named(loops.stem_of(loop), loop.updates))
+    return tuple(named(each) if isinstance(each, PathLoop) else each for each in result)
+
+
+def _read(statement: Statement, now: Index) -> set[str]:
+    """The arrays that a statement reads at this step."""
+    found = statement.accesses(now, statement.equation)
+    return {a.name for a in found if a.when is not None and a.when.same_step}
+
+
+def gathered(nodes: Iterable[Node], in_place: set[str]) -> list[Node]:
+    """The nodes in an order in which few loops are needed: those of one site as soon as what they read is there.
+
     `in_place` names the site arrays that hold one time only: their old value is lost when they are updated.
     """
-    pending, numbers = list(nodes), numbers or LoopNames()
-    result: list[Statement] = []
+    pending, order = list(nodes), list[Node]()
     while pending:
         ready = [n for n in pending if not _waits(n, pending, in_place)]
-        group = _largest_loop(ready, pending, in_place)
-        if group:
-            (site, starts), updates = _kind(group[0]), tuple(_updates(group))
-            name = numbers.named("tangent_advance" if starts else "tangent", updates)
-            result.append(TangentKernel(name, site, updates, starts))
-        else:
-            group = [next(n for n in ready if not _fits(n))]
-            result += group[0].statements
+        group = _largest_loop(ready, pending, in_place) or [next(n for n in ready if not _fits(n))]
+        order += group
         pending = [n for n in pending if n not in group]
-    return tuple(result)
-
-
-def fuse(statements: tuple[Statement, ...], stem: str) -> tuple[Statement, ...]:
-    """The statements in their order, neighbours of one site that can run in one loop over its paths together."""
-    result: list[Statement] = []
-    numbers = LoopNames()
-    for statement in statements:
-        site = statement.loop_site
-        last = result[-1] if result else None
-        if site is None or not isinstance(statement, Contract):
-            result.append(statement)
-        elif isinstance(last, TangentKernel) and last.site == site and not _sums_read(last, statement):
-            result[-1] = replace(last, updates=(*last.updates, statement))
-        else:
-            result.append(TangentKernel("", site, (statement,)))
-    named = lambda s: replace(s, name=numbers.named(stem, s.updates)) if isinstance(s, TangentKernel) else s
-    return tuple(map(named, result))
+    return order
 
 
 class LoopNames:
@@ -84,7 +93,7 @@ class LoopNames:
     def __init__(self) -> None:
         self.taken: set[str] = set()
 
-    def named(self, stem: str, updates: Sequence[Assign | Contract]) -> str:
+    def named(self, stem: str, updates: Iterable[Assign | Contract]) -> str:
         """The name of a further loop."""
         names = [u.target.tensor.name.removeprefix("d_").removeprefix("adj_") for u in updates]
         base, count = "_".join([stem, *names]), 1
@@ -96,13 +105,6 @@ class LoopNames:
             name = f"{base}_{count}"
         self.taken.add(name)
         return name
-
-
-def _sums_read(kernel: TangentKernel, statement: Contract) -> bool:
-    """Whether a statement reads or continues an average that the kernel is still adding up."""
-    sums = set(kernel.sums)
-    bodies = [p.scalar * p.coefficient for p in statement.pieces]
-    return statement.target.tensor in sums or any(e.tensor in sums for b in bodies for e in entries_of(b))
 
 
 def _largest_loop(ready: list[Node], pending: list[Node], in_place: set[str]) -> list[Node]:
@@ -130,12 +132,6 @@ def _waits(node: Node, pending: list[Node], in_place: set[str]) -> bool:
         if old & node.writes:
             return True
     return False
-
-
-def _updates(nodes: list[Node]) -> Iterator[Assign | Contract]:
-    for statement in (u for n in nodes for s in n.statements for u in s.parts):
-        assert isinstance(statement, Assign | Contract)  # no other statement has a site in whose loop it can stand
-        yield statement
 
 
 def _kind(node: Node) -> tuple[str, bool]:
@@ -169,5 +165,4 @@ def history_arrays(schedule: Schedule, buffers: dict[str, Buffer]) -> set[str]:
 
 def _reads_elsewhere(node: Node, name: str) -> bool:
     """Whether an update reads its own array, of that name, at elements that its loop has overwritten or will."""
-    own = [s for s in node.statements if isinstance(s, Assign) and s.target.tensor.name == name]
-    return any(assign.reads_its_neighbours for assign in own)
+    return any(s.reads_its_neighbours for s in node.statements if name in {t.name for t in s.writes})

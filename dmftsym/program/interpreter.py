@@ -6,6 +6,7 @@ about a hundred times as much as its generated code.
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class State(Values):
         data = [d.tensor.name for d in program.facts.data if d.tensor.name in values]
         self.arrays |= {name: values[name] for name in data}
         self.draws = Draws(self, program, normals)
+        self.parts: list[State] = []
 
     # --- before the first step --------------------------------------------------------------------
 
@@ -68,6 +70,12 @@ class State(Values):
         for buffer in self.program.sweep.buffers:
             if buffer.tensor.name not in self.arrays:
                 self.arrays[buffer.tensor.name] = self._made(buffer.tensor, buffer.role)
+        if self.program.sampling.parts is None:
+            self._sample(factors)
+        else:
+            self._divide(factors, self.program.sampling.parts)
+
+    def _sample(self, factors: Mapping[str, np.ndarray]) -> None:
         for site in self.program.sampling.affine:
             self.arrays[f"constant_{site}"] = self.normals[f"constant_{site}"]
         self.draws.prepare(factors)
@@ -77,6 +85,24 @@ class State(Values):
             spread = self.normals[f"{start.field}_start"].reshape(*(self.length(i) for i in free), -1)
             one = self.arrays.get(f"constant_{start.field.site}", 1.0)
             self.starts[start.field.name] = mean * one + np.sqrt(variance) * spread
+
+    def _divide(self, factors: Mapping[str, np.ndarray], index: Index) -> None:
+        """Parts of the paths with their own normals, factors and initial values; their arrays are slices of these."""
+        sampling, count = self.program.sampling, self._size(index.axis)
+        members = [member.tensor for group in sampling.groups for member in group.members]
+        self.arrays |= {tensor.name: np.zeros((count, *self.shape(tensor))) for tensor in members}
+        self.arrays |= {f"constant_{site}": self.normals[f"constant_{site}"] for site in sampling.affine}
+        own = {b.tensor.name for b in self.program.sweep.buffers if index in b.tensor.indices}
+        own |= {*(tensor.name for tensor in members), *(f"constant_{site}" for site in sampling.affine)}
+        alone = replace(self.program, sampling=replace(sampling, parts=None))
+        for k in range(count):
+            normals = {name: array[k] for name, array in self.normals.items()}
+            part = State(alone, self.values, normals, self.weights, self.steps, self.dt)
+            part.arrays |= {name: array[k] if name in own else array for name, array in self.arrays.items()}
+            part._sample(factors)
+            self.parts.append(part)
+        fields = [start.field.name for start in sampling.starts]
+        self.starts = {name: np.stack([part.starts[name] for part in self.parts]) for name in fields}
 
     def _made(self, tensor: Tensor, role: Role) -> np.ndarray:
         steps, unit = self.steps, 1.0 / self.dt if self.program.grid.continuous else 1.0
@@ -125,7 +151,8 @@ class State(Values):
             if isinstance(value, PathSum):
                 body, within = value.piece.reading(limits)
                 over = value.piece.site if value.piece.operands else site
-                total = total + self.summed(body, free, within, over, value.averaged)
+                found = self.summed(body, free, within, over)
+                total = total + (found @ self.weights[over] if value.averaged and over else found)
             elif value is not None:
                 found = self.total(value.terms, free, limits)
                 total = total + (found[..., None] if site else found)
@@ -144,7 +171,8 @@ class State(Values):
 
     def mirror(self, target: Entry, limits: Limits) -> None:
         """The entries with exchanged ends take the same values."""
-        column = [k for k, i in enumerate(target.indices) if isinstance(i, Index) and i.axis == COLUMNS]
+        no_ends = (COLUMNS, self.program.sampling.parts and self.program.sampling.parts.axis)
+        column = [k for k, i in enumerate(target.indices) if isinstance(i, Index) and i.axis in no_ends]
         ends = [i for k, i in enumerate(target.indices) if k not in column]
         exchanged = [*ends[len(ends) // 2 :], *ends[: len(ends) // 2]]
         for k in column:
@@ -161,5 +189,5 @@ class State(Values):
         self.arrays[omega.name] = np.zeros((*sizes, columns))
         self.arrays[omega.name][..., chosen] = random.standard_normal((*sizes, len(chosen)))
         axes, site = self.free(target), target.tensor.site
-        rows = np.sum([self.summed(p.body, axes, p.constraints, site, False) for p in pieces], axis=0)[chosen]
+        rows = np.sum([self.summed(p.body, axes, p.constraints, site) for p in pieces], axis=0)[chosen]
         self.arrays[target.tensor.name][chosen] += rows / (rows.std() or 1.0)

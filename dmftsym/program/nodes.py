@@ -42,6 +42,11 @@ class Node:
         return any(s.starts for s in self.statements)
 
 
+def statements_of(nodes: Iterable[Node]) -> tuple[Statement, ...]:
+    """The statements of all nodes, in order."""
+    return tuple(s for n in nodes for s in n.statements)
+
+
 def node_of(
     name: str,
     label: str,

@@ -46,7 +46,7 @@ class Sampling:
     """The sites and what their paths are made of: sources, initial values; which sites are closed exactly, and why not.
 
     `weights`: the relative size of every site; `affine`: closed sites with constants; `smooth`: whether no update has
-    a kink.
+    a kink; `parts`: the index of independent parts of the paths, if they run side by side (see `batching`).
     """
 
     sites: tuple[str, ...]
@@ -56,6 +56,7 @@ class Sampling:
     closure: tuple[tuple[str, str], ...]
     affine: tuple[str, ...]
     smooth: bool
+    parts: Index | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

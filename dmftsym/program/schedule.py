@@ -17,6 +17,8 @@ class InstantaneousLoop(LoweringError):
 class Schedule(Displayed):
     """Nodes that do not depend on time, nodes of a step in causal order, and sums over the past that end the step."""
 
+    title = "Schedule"
+
     constants: tuple[Node, ...]
     step: tuple[Node, ...]
     epilogue: tuple[Node, ...]

@@ -10,7 +10,7 @@ from dmftsym.language.matrices import LargestEigenvalue, LeadingProjector
 from dmftsym.language.sums import IndexSum
 from dmftsym.language.symbols import Axis, Entry, Index, Parameter, Size, Tensor
 from dmftsym.language.terms import Before, Term, entries_of, flatten, outermost, substitute_activations
-from dmftsym.program.axes import COLUMNS, KICKS, PASSES, TIME_STEP
+from dmftsym.program.axes import BATCH, COLUMNS, KICKS, PASSES, TIME_STEP
 from dmftsym.program.times import When, when
 
 Limits = tuple[Before, ...]
@@ -37,8 +37,8 @@ class Values:
     def _size(self, axis: Axis) -> int:
         if axis.is_time or axis == KICKS:
             return self.steps
-        if axis == COLUMNS:
-            return int(self.values["(columns)"])
+        if axis in (BATCH, COLUMNS):
+            return int(self.values[f"({axis.size})"])
         return int(axis.size) if axis.size.isdigit() else int(self.values[axis.size])
 
     def free(self, target: Entry) -> tuple[Index, ...]:
@@ -101,7 +101,7 @@ class Values:
         """Σ terms with the given axes."""
         result = np.zeros([self.length(i, limits) for i in axes] + ([len(self.weights[site])] if site else []))
         for term in terms:
-            result = result + self.summed(term.body, axes, (*limits, *term.constraints), site, False, term.bound)
+            result = result + self.summed(term.body, axes, (*limits, *term.constraints), site, term.bound)
         return result
 
     def summed(
@@ -110,16 +110,14 @@ class Values:
         axes: tuple[Index, ...],
         limits: Limits,
         site: str,
-        averaged: bool,
         bound: tuple[Index, ...] | None = None,
     ) -> np.ndarray:
-        """The body summed over its other indices and, if it is averaged, over the weighted paths of a site."""
+        """The body summed over its other indices, with the paths of a site last."""
         if bound is None:
             loose = body.atoms(Index) - {self.index, *axes}
             bound = tuple(sorted((i for i in loose if i.axis != PASSES), key=lambda i: i.name))
         value = self.value(body, (*axes, *bound), limits, site)
-        value = value.sum(axis=tuple(range(len(axes), len(axes) + len(bound)))) if bound else value
-        return value @ self.weights[site] if averaged and site else value
+        return value.sum(axis=tuple(range(len(axes), len(axes) + len(bound)))) if bound else value
 
     def _times(self, argument: Expr, limits: Limits):
         """The times at which an argument of a time slot stands."""

@@ -86,8 +86,9 @@ class Solver:
         fluctuating = hasattr(self.module, "fluctuations")
         if fluctuating:
             self._check_covariances(parameters or {}, data or {}, options | {"points": covariance_points})
-        judged = {"accuracy": accuracy, "time_step_error": time_step_error}
-        given = (parameters or {}, data or {}, options | single, judged, covariance_points, progress)
+        means = options | single | {"accuracy": accuracy, "time_step_error": time_step_error}
+        covariances = options | {"points": covariance_points, "accuracy": 3 * accuracy}
+        given = (parameters or {}, data or {}, means, covariances, progress)
         try:
             arrays = self._computed(*given)
         except OSError as error:  # of Numba, which writes what it has compiled
@@ -115,24 +116,20 @@ class Solver:
             "seed": seed,
         }
 
-    def _computed(
-        self, parameters, data, options: dict, judged: dict, covariance_points, progress: bool | None
-    ) -> dict:
-        """The means, then the covariances: all that is there when a signal comes."""
+    def _computed(self, parameters, data, means: dict, covariances: dict, progress: bool | None) -> dict:
+        """The means, then the covariances, each by its options: all that is there when a signal comes."""
         if threads_are_lost() and serial(self.text) != self.text:
             vars(self)["module"] = load_module(self.name, serial(self.text))
         module = self.module
         try:
             with alone(), watched() as watch:
                 with progress_bar(module.MODEL, enabled=progress) as report:
-                    arrays = module.solve(parameters, data, progress=asking(watch, report), **options, **judged)
+                    arrays = module.solve(parameters, data, progress=asking(watch, report), **means)
                 usable = str(arrays["status"]).startswith(("ok", "inaccurate"))
                 if not hasattr(module, "fluctuations") or not usable:
                     return arrays
-                more = {"points": covariance_points, "accuracy": 3 * judged["accuracy"]}
                 with progress_bar(f"{module.MODEL}, covariances", enabled=progress) as report:
-                    options = {k: v for k, v in options.items() if k != "precision"}
-                    found = self._fluctuations(parameters, data, options | more | {"progress": report}, watch)
+                    found = self._fluctuations(parameters, data, covariances | {"progress": report}, watch)
                 return arrays | found
         except module.InputError as error:
             raise SolveError(str(error)) from None

@@ -14,7 +14,7 @@ from sympy import Rational, sin, tanh
 from test_fluctuation_code import covariances, distance
 
 import dmftsym as ds
-from dmftsym.language.action import read_action
+from dmftsym.language.reading import read_action
 
 STEPS = 3
 QUICK = ("white", "follower", "inner sum")

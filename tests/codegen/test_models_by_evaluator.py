@@ -16,7 +16,7 @@ from random_models import Drawn
 from test_fluctuation_code import covariances, covariances_by_influence, distance
 
 import dmftsym as ds
-from dmftsym.language.action import read_action
+from dmftsym.language.reading import read_action
 
 STEPS, PATHS, TOLERANCE = 3, 5, 1e-9
 DEFAULT, ALL = range(60), range(300)

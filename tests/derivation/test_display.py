@@ -1,6 +1,7 @@
 """What notebooks and web pages show: valid, balanced LaTeX that says what the equations say, the same on every run."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,8 @@ def check_latex(text):
 
 
 def records(derivation):
-    return [derivation, derivation.action, derivation.process, *derivation.process, derivation.saddle_point]
+    action = derivation.action
+    return [derivation, action, action.declared, derivation.process, *derivation.process, derivation.saddle_point]
 
 
 def test_notebook_display(model, derivation):
@@ -74,7 +76,11 @@ def test_documents(derivation):
     root = ElementTree.fromstring(page.removeprefix("<!doctype html>\n").replace('<meta charset="utf-8">', ""))
     lines = sum(len(p.latex_lines()) for p in parts)
     assert len(root.findall(".//p")) == lines and root.find(".//h1").text == "<title> & more"
-    check_latex(document("", parts, "latex"))
+    headings = ["Action", *["Effective process" for _ in derivation.process], "Saddle point"]
+    assert [h.text for h in root.findall(".//h2")] == headings
+    text = document("", parts, "latex")
+    check_latex(text)
+    assert text.count(r"\[") == lines and re.findall(r"section\*{(.*)}", text) == headings
     assert document("", parts, "text") == "\n\n".join(map(str, parts))
 
 
@@ -104,7 +110,7 @@ def test_what_the_lines_say():
 
 PRINT = """
 import dmftsym as ds
-from dmftsym.compiler import hash_of
+from dmftsym.language.action import hash_of
 from dmftsym.models.loading import build_model, find_model
 for model in (build_model("mlp", test=True), build_model("recurrent"), find_model({path!r}).build({{}})):
     derivation = ds.derive(model)

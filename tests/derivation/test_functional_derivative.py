@@ -11,7 +11,7 @@ from sympy import Integer, exp, log
 import dmftsym as ds
 from dmftsym.derivation import functional
 from dmftsym.derivation.functional import functional_derivative, not_after, strictly_before
-from dmftsym.language.action import read_action
+from dmftsym.language.reading import read_action
 from dmftsym.language.terms import Before, Term, contract, flatten
 
 T, P, ETA = 3, 2, 0.6

@@ -10,7 +10,7 @@ from sympy import KroneckerDelta
 import dmftsym as ds
 from dmftsym.derivation.document import document
 from dmftsym.derivation.responses import change_of_observable, find_responses, tangents
-from dmftsym.language.action import read_action
+from dmftsym.language.reading import read_action
 from dmftsym.language.terms import as_expression, entries_of, substitute_activations
 
 

@@ -20,9 +20,8 @@ T, P = 3, 2
 
 def symbols(action):
     """All names of an action, sites included."""
-    named = [*action.indices, *action.parameters, *action.activations, *action.order_parameters]
-    named += [d.tensor for d in (*action.data, *action.definitions)]
-    named += [t for site in action.sites for t in (*site.fields, *(d.tensor for d in site.definitions))]
+    declared = action.declared
+    named = [*declared.indices, *declared.parameters, *declared.activations, *action.tensors]
     return SimpleNamespace(**{n.name: n for n in named})
 
 
@@ -154,7 +153,7 @@ def noisy(write):
 def numbers_for(action):
     """Random numbers for everything; C and K are symmetric as the model says, D, E and J are not."""
     random = np.random.default_rng(2)
-    tensors = (*action.order_parameters, *action.sites[0].fields, *(d.tensor for d in action.data))
+    tensors = (*action.order_parameters, *action.sites[0].fields, *(d.tensor for d in action.declared.data))
     sizes = {"time": T, "P": P}
     values = {t.name: random.normal(size=[sizes[i.axis.name] for i in t.indices]) for t in tensors}
     values |= {"a": 0.7, "b": -1.3, "C": values["C"] + values["C"].T, "K": values["K"] + values["K"].T}

@@ -12,10 +12,10 @@ from dmftsym.language.symbols import PASSES, Axis, Index, Tensor
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.program.axes import COLUMNS
 from dmftsym.program.buffers import Role
-from dmftsym.program.fusion import tangent_kernels_of
-from dmftsym.program.nodes import Node
+from dmftsym.program.fusion import CHANGES, fuse, gathered
+from dmftsym.program.nodes import Node, statements_of
 from dmftsym.program.printer import program_text
-from dmftsym.program.statements import Assign, Contract, DrawVariation, Evaluate, Kernel, Piece, Sketch, TangentKernel
+from dmftsym.program.statements import Assign, Contract, DrawVariation, Evaluate, PathLoop, Piece, Sketch
 from dmftsym.program.times import When
 
 # --- loops over sample paths ----------------------------------------------------------------------------------------
@@ -26,7 +26,7 @@ now, column = Index("t", Axis("time", "T", is_time=True)), Index("r", COLUMNS)
 def updates_in_order(statements):
     """(loop, target, entries read, whether it is an average) of every update; updates of one loop share its number."""
     for loop, statement in enumerate(statements):
-        for update in statement.updates if isinstance(statement, TangentKernel) else (statement,):
+        for update in statement.updates if isinstance(statement, PathLoop) else (statement,):
             match update:
                 case Assign():
                     yield loop, update.target, entries_of(update.expression), False
@@ -105,11 +105,11 @@ def random_graph(seed, averages_in_drifts):
 def check_graph(graph):
     nodes, histories = graph
     in_place = {n.name for n in nodes if n.site and n.name not in histories}
-    statements = tangent_kernels_of(list(nodes), in_place)
+    statements = fuse(statements_of(gathered(nodes, in_place)), now, CHANGES)
     order = [target.tensor.name for _, target, _, _ in updates_in_order(statements)]
     assert sorted(order) == sorted(n.name for n in nodes)
     assert faults(statements, in_place) == []
-    kernels = [s for s in statements if isinstance(s, TangentKernel)]
+    kernels = [s for s in statements if isinstance(s, PathLoop)]
     assert len({k.name for k in kernels}) == len(kernels)
     for kernel in kernels:
         sites = {u.target.tensor.site or u.pieces[0].operands[0].tensor.site for u in kernel.updates}
@@ -134,7 +134,7 @@ def test_the_check_of_order_finds_faults():
     lag = Assign(v[column, now], x[column, now - 1], "")
     mean = Contract(q[column, now], (Piece(Integer(1), Integer(1), (x[column, now],)),), (), True, "")
     drift = Assign(v[column, now], q[column, now], "")
-    loop = lambda *updates: TangentKernel("loop", "one", updates)
+    loop = lambda *updates: PathLoop(name="loop", site="one", updates=updates)
     assert faults([move, drift], set()) == ["x[r, t] reads v[r, t] before its update"]
     assert faults([move, loop(mean, drift)], set())[-1] == "v[r, t] reads q[r, t] inside the loop that averages it"
     assert faults([loop(mean), loop(drift)], set()) == []
@@ -161,7 +161,7 @@ def test_programs_of_models_read_nothing_too_early(name):
         sweep, groups = program.sweep, program.sampling.groups
         in_place = {b.tensor.name for b in sweep.buffers if b.site and not b.history}
         drawn = {f"d_{m.tensor.name}" for g in groups for m in g.members}
-        step = [s for s in sweep.step if not isinstance(s, Kernel | DrawVariation)]
+        step = [s for s in sweep.step if not isinstance(s, DrawVariation) and getattr(s, "has_columns", True)]
         memories = {target.tensor.name for _, target, _, _ in updates_in_order(sweep.epilogue)}
         assert faults(step, in_place, at_start=drawn | memories) == []
         known = {b.tensor.name for b in sweep.buffers} | {m.tensor.name for g in groups for m in g.members}
@@ -265,7 +265,7 @@ def test_programs_print(name):
         for buffer in program.sweep.buffers:
             assert f"  {buffer.tensor.name}[" in text
         for statement in program.sweep.step:
-            if isinstance(statement, TangentKernel):
+            if isinstance(statement, PathLoop):
                 assert statement.name in text
                 for update in statement.updates:
                     assert str(update.target) in text

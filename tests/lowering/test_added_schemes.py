@@ -16,7 +16,14 @@ TEMPERATURE, STEP = 0.8, 0.5
 def relaxing(monkeypatch):
     """Exact for dx/dt = -x + white noise at every time step, as the noise of a step is scaled to its decay."""
     noise = (1 + DECAY) / (2 * (1 - DECAY))
-    scheme = Scheme("relaxing", 1, VALUE + (1 - DECAY) * RATE, TIME_STEP, noise, "Gillespie, Phys. Rev. E 54, 2084")
+    scheme = Scheme(
+        name="relaxing",
+        order=1,
+        advance=VALUE + (1 - DECAY) * RATE,
+        integral_weight=TIME_STEP,
+        white_variance=noise,
+        reference="Gillespie, Phys. Rev. E 54, 2084",
+    )
     monkeypatch.setitem(SCHEMES, "relaxing", scheme)
 
 
@@ -65,4 +72,11 @@ def test_rules_that_are_not_linear_are_refused():
     tamed = VALUE + TIME_STEP * RATE / (1 + TIME_STEP * RATE**2)
     for rule in (tamed, VALUE * RATE, VALUE + TIME_STEP):
         with pytest.raises(ds.LoweringError, match=r"scheme tamed: .* is not linear in value and rate"):
-            Scheme("tamed", 1, rule, TIME_STEP, 1 / TIME_STEP, "Hutzenthaler et al. (2012)")
+            Scheme(
+                name="tamed",
+                order=1,
+                advance=rule,
+                integral_weight=TIME_STEP,
+                white_variance=1 / TIME_STEP,
+                reference="Hutzenthaler et al. (2012)",
+            )

@@ -125,7 +125,14 @@ def test_a_scheme_is_data_and_others_can_be_added(monkeypatch):
     from dmftsym.program.axes import TIME_STEP
 
     rule = VALUE + (1 - exp(-TIME_STEP)) * RATE
-    exact = Scheme("exponential", 1, rule, TIME_STEP, 1 / TIME_STEP, "Hochbruck & Ostermann, Acta Numerica 2010")
+    exact = Scheme(
+        name="exponential",
+        order=1,
+        advance=rule,
+        integral_weight=TIME_STEP,
+        white_variance=1 / TIME_STEP,
+        reference="Hochbruck & Ostermann, Acta Numerica 2010",
+    )
     monkeypatch.setitem(SCHEMES, "exponential", exact)
     m = ds.Model("decay")
     t, _ = m.times("t s", continuous=True, dt=0.1)

@@ -26,7 +26,7 @@ class _Timed:
 
 
 def node(name, reads, site=""):
-    return Node(name, name, (_Timed(),), tuple(reads), site)
+    return Node(name=name, label=name, statements=(_Timed(),), reads=tuple(reads), site=site)
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 import dmftsym as ds
-from dmftsym.compiler import hash_of
 from dmftsym.errors import SolveError
+from dmftsym.language.action import hash_of
 from dmftsym.runtime.data import load_data
 from dmftsym.runtime.results import dimensions, save
 

@@ -10,12 +10,13 @@ A statement is an immutable record of what is updated, from what. `base` says wh
 - `tangent`: the statement that updates the first-order change of what this one updates;
 - `links`: a first-order change term by term, change of target += coefficient · change of source. From it follows
   `transpose`, the statements that pass an adjoint on; a statement with more to say writes its own;
-- `mapped`: the same statement with every entry changed, by which a further axis, such as batches, comes in.
+- `batched`: the statement on independent parts of the paths, one index more in all its entries; primitive ones run
+  on each part by itself (`EachPart`), until they have a better rule.
 
-The kinds: `elementwise` (`Assign`, and the `Kernel` that fuses them), `contraction` (`Contract`: averages over a
+The kinds: `elementwise` (`Assign`), `contraction` (`Contract`: averages over a
 site, and sums that keep the paths, of the products in `pieces`), `functions` (`Evaluate`: what has no paths), `draws`
 (`Draw` and its change and adjoint), `recalls` (memories of random matrices), `directions` (`Sketch`, `Influence`),
-`loops` (`TangentKernel`: changes that share a loop).
+`loops` (`PathLoop`: updates that share a loop over paths), `parts` (`EachPart`).
 
 What holds for all of them:
 - code outside this folder asks a statement for its rules and does not look at its type. Where code still does (the
@@ -31,9 +32,10 @@ from dmftsym.program.statements.base import Link, Statement, Tangents, Transposi
 from dmftsym.program.statements.contraction import Contract
 from dmftsym.program.statements.directions import Influence, Sketch
 from dmftsym.program.statements.draws import AdjointDraw, Draw, DrawVariation
-from dmftsym.program.statements.elementwise import Assign, Kernel
+from dmftsym.program.statements.elementwise import Assign
 from dmftsym.program.statements.functions import Evaluate
-from dmftsym.program.statements.loops import TangentKernel
+from dmftsym.program.statements.loops import PathLoop
+from dmftsym.program.statements.parts import EachPart
 from dmftsym.program.statements.pieces import Piece, parted, product_of
 from dmftsym.program.statements.recalls import AdjointBasis, AdjointRecall, ExtendBasis, RecallMemory
 
@@ -45,16 +47,16 @@ __all__ = [
     "Contract",
     "Draw",
     "DrawVariation",
+    "EachPart",
     "Evaluate",
     "ExtendBasis",
     "Influence",
-    "Kernel",
     "Link",
+    "PathLoop",
     "Piece",
     "RecallMemory",
     "Sketch",
     "Statement",
-    "TangentKernel",
     "Tangents",
     "Transposition",
     "Update",

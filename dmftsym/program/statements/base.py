@@ -8,7 +8,7 @@ does not have are refused in the user's words.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from sympy import Expr
 
@@ -102,11 +102,22 @@ class Transposition(Protocol):
         """The memories that a group of sources is recalled in."""
 
 
+class Batching(Protocol):
+    """What the batching rule of a statement asks for: independent parts of the sample paths along one more index."""
+
+    def record(self, record: Any) -> Any:
+        """A record with the index in all its entries."""
+
+    def each(self, statement: "Statement") -> "Statement":
+        """The statement on every part by itself."""
+
+
 class Statement(ABC):
     """One update of a sweep; `equation` is the line above it in generated code."""
 
     equation: str
     starts: bool = False  # whether at the first step the target takes its initial value instead
+    elementwise: ClassVar[bool] = False  # whether it updates every sample path by itself
 
     @abstractmethod
     def reads(self, now: Index) -> Iterable[Reading]:
@@ -159,6 +170,10 @@ class Statement(ABC):
         """The statements that pass the adjoint of what this one updates on to what it reads."""
         return [moved for link in self.tangent(back.tangents).links() for moved in back.flip(link)]
 
+    def batched(self, along: Batching) -> "Statement":
+        """The statement on independent parts of the paths: one index more in all its entries."""
+        return along.record(self)
+
     @property
     def accumulates(self) -> bool:
         """Whether it adds to what it updates."""
@@ -182,6 +197,11 @@ class Statement(ABC):
     @property
     def is_function(self) -> bool:
         """Whether it is a function of order parameters and data."""
+        return False
+
+    @property
+    def reads_its_neighbours(self) -> bool:
+        """Whether it reads its own array at elements that its loop has overwritten or will."""
         return False
 
     @property
@@ -233,6 +253,10 @@ class Primitive(Statement):
     def operations(self) -> tuple["Statement"]:
         """Itself."""
         return (self,)
+
+    def batched(self, along: Batching) -> Statement:
+        """Part by part."""
+        return along.each(self)
 
 
 class BackwardPrimitive(Primitive):

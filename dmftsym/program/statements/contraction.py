@@ -76,7 +76,16 @@ class Contract(Update):
         """The sum of all pieces and terms."""
         values = [PathSum(piece, self.averaged) for piece in self.pieces]
         formula = [Formula(self.explicit)] if self.explicit else []
-        return (Store(self.target, (*values, *formula), self.equation, self.accumulate, self.constraints, self.mirror),)
+        return (
+            Store(
+                target=self.target,
+                values=(*values, *formula),
+                equation=self.equation,
+                accumulate=self.accumulate,
+                constraints=self.constraints,
+                mirror=self.mirror,
+            ),
+        )
 
     def run(self, state) -> None:
         """The same."""

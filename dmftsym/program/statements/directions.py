@@ -53,5 +53,5 @@ class Influence(Primitive, Update):
     def run(self, state) -> None:
         """The product, without the sum over paths."""
         body, limits = self.piece.reading(())
-        found = state.summed(body, state.free(self.target), limits, self.target.tensor.site, False)
+        found = state.summed(body, state.free(self.target), limits, self.target.tensor.site)
         state.store(self.target, found, True)

@@ -74,7 +74,10 @@ class Draw(Primitive):
                     passed.append(back.add(adjoint, body, (*term.constraints, *earlier)))
         ends = tuple((left.tensor.name, right.tensor.name) for left, right, _ in changed.rows())
         line = f"adjoint of the draw: {changed.equation}"
-        return [AdjointDraw(self.group, sources, tuple(targets), ends, line), *passed]
+        return [
+            AdjointDraw(group=self.group, sources=sources, covariances=tuple(targets), ends=ends, equation=line),
+            *passed,
+        ]
 
 
 @dataclass(frozen=True)

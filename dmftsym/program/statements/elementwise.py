@@ -1,16 +1,17 @@
 """Elementwise updates of site arrays: every sample path by itself."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sympy import Add, Dummy, Expr
 
 from dmftsym.derivation.jumps import has_jump, without_jumps
-from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import entries_of
 from dmftsym.program.accesses import reads_elsewhere
 from dmftsym.program.axes import has_columns
 from dmftsym.program.operations import Elementwise
-from dmftsym.program.statements.base import Link, Statement, Tangents, Update
+from dmftsym.program.statements.base import Link, Tangents, Update
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Assign(Update):
     equation: str
     starts: bool = False
     initial: Entry | None = None
+    elementwise: ClassVar[bool] = True
 
     def reads(self, now: Index):
         """What stands in the expression."""
@@ -82,39 +84,6 @@ class Assign(Update):
     def links(self) -> list[Link]:
         """One for every term of the expression."""
         return links_of(self.target, [(part, ()) for part in Add.make_args(self.expression)])
-
-
-@dataclass(frozen=True)
-class Kernel(Statement):
-    """Elementwise updates of one site that run in one loop over sample paths."""
-
-    name: str
-    site: str
-    assignments: tuple[Assign, ...]
-
-    def reads(self, now: Index):
-        """What its updates read."""
-        for assign in self.assignments:
-            yield from assign.reads(now)
-
-    @property
-    def writes(self) -> tuple[Tensor, ...]:
-        """What its updates write."""
-        return tuple(t for a in self.assignments for t in a.writes)
-
-    def text(self) -> list[str]:
-        """One line for the loop, one for each update."""
-        updates = [f"  {line}" for a in self.assignments for line in a.text()]
-        return [f"for every path of {self.site} ({self.name}):", *updates]
-
-    @property
-    def parts(self) -> tuple[Assign, ...]:
-        """Its updates."""
-        return self.assignments
-
-    def operations(self) -> tuple[Elementwise]:
-        """One loop."""
-        return (Elementwise(self.name, self.site, self.assignments),)
 
 
 def links_of(target: Entry, found) -> list[Link]:

@@ -1,6 +1,6 @@
 """Functions of quantities without sample paths: definitions, coefficients, tangents that are the same on every path."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sympy import Expr
 
@@ -43,7 +43,16 @@ class Evaluate(Update):
         initial = () if self.initial is None else (Term(self.initial),)
         first = Formula(initial) if self.starts else None
         values = (Formula(self.terms),)
-        return (Store(self.target, values, self.equation, self.accumulate, self.constraints, first=first),)
+        return (
+            Store(
+                target=self.target,
+                values=values,
+                equation=self.equation,
+                accumulate=self.accumulate,
+                constraints=self.constraints,
+                first=first,
+            ),
+        )
 
     def run(self, state) -> None:
         """The same."""
@@ -54,7 +63,7 @@ class Evaluate(Update):
         target = along.change(self.target)
         terms = (*along.vary(self.terms), *along.noise(self.target))
         line = f"{target} = {as_expression(terms)}"
-        return Evaluate(target, terms, line, self.constraints, self.starts, self.accumulate)
+        return replace(self, target=target, terms=terms, equation=line, initial=None)
 
     def links(self) -> list[Link]:
         """One for every term."""

@@ -83,7 +83,11 @@ class RecallMemory(Primitive, Update):
         back.keep(memory)
         back.influenced(self.observable.tensor.site)
         dual = back.dual(self.group, self.equation)
-        return [AdjointRecall(self, memory, observable, dual, f"adjoint of {self.equation}")]
+        return [
+            AdjointRecall(
+                recall=self, memory=memory, observable=observable, dual=dual, equation=f"adjoint of {self.equation}"
+            )
+        ]
 
 
 @dataclass(frozen=True)

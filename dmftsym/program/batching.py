@@ -1,0 +1,62 @@
+"""Independent parts of the sample paths side by side: a program with one axis more.
+
+Each part has order parameters, fields and draws of its own; parameters, data, the time grid and the weights of the
+paths are shared. A program is batched last, after its tangents and adjoints have been taken.
+"""
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from sympy import Basic
+
+from dmftsym.language.symbols import Axis, Entry, Index, Kind, Tensor
+from dmftsym.program.axes import BATCH
+from dmftsym.program.program import Program
+from dmftsym.program.statements import EachPart, Statement
+
+
+class Batching:
+    """Gives what is not `shared` one index more, the first one: what the batching rules of statements ask."""
+
+    def __init__(self, index: Index, shared: set[str]):
+        self.index, self.shared = index, shared
+
+    def each(self, statement: Statement) -> EachPart:
+        """The statement on every part by itself."""
+        return EachPart(statement, self.index, statement.equation)
+
+    def record(self, record: Any) -> Any:
+        """A record with the index in all its fields."""
+        return replace(record, **{f.name: self.of(getattr(record, f.name)) for f in fields(record) if f.init})
+
+    def of(self, value: Any) -> Any:
+        """A value of any kind with the index in all its entries."""
+        if isinstance(value, Statement):
+            return value.batched(self)
+        if isinstance(value, Tensor):
+            if value.kind == Kind.DATA or value.name in self.shared:
+                return value
+            return Tensor(value.name, value.kind, (self.index, *value.indices), value.site, value.latex_name)
+        if isinstance(value, Basic):
+            found = {e: self.of(e.tensor) for e in value.atoms(Entry)}
+            return value.xreplace({e: t[(self.index, *e.indices)] for e, t in found.items() if t != e.tensor})
+        if isinstance(value, tuple):
+            return tuple(self.of(item) for item in value)
+        return self.record(value) if is_dataclass(value) and not isinstance(value, type | Axis) else value
+
+
+def batched_program(program: Program, axis: Axis = BATCH) -> Program:
+    """The program of independent parts of the paths, along an axis: every array that is not shared has it first.
+
+    The interpreter takes normals (and given arrays) with that axis first, and its length by the name of its size.
+    """
+    sweep, index = program.sweep, Index("part", axis)
+    shared = {t.name for s in sweep.constants for t in s.writes} | {b.tensor.name for b in sweep.buffers if b.of_grid}
+    along = Batching(index, shared)
+    buffers = tuple(replace(b, tensor=along.of(b.tensor)) for b in sweep.buffers)
+    more = program.with_axis(axis).with_sweep(
+        buffers=buffers,
+        step=tuple(s.batched(along) for s in sweep.step),
+        epilogue=tuple(s.batched(along) for s in sweep.epilogue),
+    )
+    return replace(more, sampling=replace(program.sampling, parts=index))
