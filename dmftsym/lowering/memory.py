@@ -84,15 +84,7 @@ def _rewrite(term: Term, equation: FieldEquation, process: EffectiveProcess, equ
     source = response.responder.tensor.name
     same_field = source == equation.field.name and (*outer, now) == _declared(source, process)
     correlation = rest * response.coefficient / strength if same_field and tensor not in recalls else None
-    recalls[tensor] = Recall(
-        tensor=tensor,
-        response=response,
-        source=source,
-        members=members,
-        instant=response.instant,
-        equation=line,
-        correlation=correlation,
-    )
+    recalls[tensor] = Recall(tensor, response, source, members, response.instant, line, correlation)
     bound = tuple(i for i in term.bound if i not in summed)
     kept = tuple(c for c in term.constraints if c != limit)
     return Term(rest * tensor[(*outer, now)], bound, kept)

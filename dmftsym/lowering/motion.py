@@ -41,23 +41,23 @@ def add_motion(
     own, base, rate = tensor[tensor.indices], base_of(tensor, scheme), rate_of(tensor)
     before = {builder.now: scheme.previous(builder.now)}
     values = {VALUE: base[tensor.indices].xreplace(before), RATE: rate[tensor.indices].xreplace(before)}
-
-    def add(
-        tensor: Tensor, role: Role, step: Expr, initial: Entry | None = None, after: tuple[Entry, ...] = ()
-    ) -> None:
-        if restart:
-            where, value = restart
-            step = step * (1 - where) + value
-        line = f"{tensor[tensor.indices]} = {step}  ({scheme.name})"
-        if tensor.site:
-            # site arrays are zero before the first step, so what restarts needs no value of its own there
-            builder.add_site_array(tensor, role, step, line, after=after, starts=restart is None, initial=initial)
-        else:
-            terms = tuple(Term(a) for a in step.expand().args)
-            first = restart[1] if restart else None
-            builder.add_function(tensor, terms, line, auxiliary=True, starts=True, initial=first, after=after)
-
-    add(tensor, role, scheme.advance.xreplace(values))
+    _add(builder, scheme, tensor, role, scheme.advance.xreplace(values), None, restart)
     if scheme.carried is not None:
         kind, start = (Role.BASE, own) if role is Role.FIELD else (role, None)
-        add(base, kind, scheme.carried.xreplace(values), start, (own,))
+        _add(builder, scheme, base, kind, scheme.carried.xreplace(values), start, restart, (own,))
+
+
+def _add(
+    builder: QuantityBuilder, scheme: Scheme, tensor: Tensor, role: Role, step: Expr, initial, restart, after=()
+) -> None:
+    if restart:
+        where, value = restart
+        step = step * (1 - where) + value
+    line = f"{tensor[tensor.indices]} = {step}  ({scheme.name})"
+    if tensor.site:
+        # site arrays are zero before the first step, so what restarts needs no value of its own there
+        builder.add_site_array(tensor, role, step, line, after=after, starts=restart is None, initial=initial)
+    else:
+        terms = tuple(Term(a) for a in step.expand().args)
+        first = restart[1] if restart else None
+        builder.add_function(tensor, terms, line, auxiliary=True, starts=True, initial=first, after=after)

@@ -48,10 +48,11 @@ class Batching:
 def batched_program(program: Program, axis: Axis = BATCH) -> Program:
     """The program of independent parts of the paths, along an axis: every array that is not shared has it first.
 
-    The interpreter takes normals (and given arrays) with that axis first, and its length by the name of its size.
+    The interpreter takes normals (and given arrays) with that axis first, and its length as "(batches)" among the
+    values; generated code does not print such programs yet.
     """
     sweep, index = program.sweep, Index("part", axis)
-    shared = {t.name for s in sweep.constants for t in s.writes} | {b.tensor.name for b in sweep.buffers if b.of_grid}
+    shared = {t.name for s in sweep.constants for t in s.writes} | {b.tensor.name for b in sweep.buffers if b.fixed}
     along = Batching(index, shared)
     buffers = tuple(replace(b, tensor=along.of(b.tensor)) for b in sweep.buffers)
     more = program.with_axis(axis).with_sweep(

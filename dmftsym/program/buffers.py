@@ -46,9 +46,8 @@ class Role(StrEnum):
         return self in (Role.SECOND_TIME, Role.ONSET, Role.HALF_ONSET, Role.PAST_WEIGHT, Role.END_WEIGHT)
 
 
-_OF_GRID = (
-    *(Role.CLOCK, Role.IMPULSE, Role.SECOND_TIME, Role.ONSET, Role.HALF_ONSET, Role.PAST_WEIGHT, Role.END_WEIGHT),
-)
+_WEIGHTS = (Role.PAST_WEIGHT, Role.END_WEIGHT)
+_FIXED = (Role.CLOCK, Role.IMPULSE, Role.SECOND_TIME, Role.ONSET, Role.HALF_ONSET, *_WEIGHTS)
 _FROM_CALLER = (Role.MODE, Role.GIVEN, Role.SHIFT)
 
 
@@ -70,9 +69,9 @@ class Buffer:
         return self.tensor.site
 
     @property
-    def of_grid(self) -> bool:
+    def fixed(self) -> bool:
         """Whether the time grid alone fixes its numbers."""
-        return self.role in _OF_GRID
+        return self.role in _FIXED
 
     @property
     def given(self) -> bool:

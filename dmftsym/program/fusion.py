@@ -29,9 +29,9 @@ class Loops:
         """Whether a statement can stand in such a loop."""
         return statement.loop_site is not None and (self.sums or statement.elementwise)
 
-    def stem_of(self, loop: PathLoop) -> str:
-        """How the name of a loop begins."""
-        return self.advance if loop.starts else self.stem
+    def named(self, loop: PathLoop, names: "LoopNames") -> PathLoop:
+        """A loop with its name."""
+        return replace(loop, name=names.named(self.advance if loop.starts else self.stem, loop))
 
 
 UPDATES = Loops(stem="update", advance="advance")
@@ -63,8 +63,7 @@ def fuse(
             site, sums = update.loop_site or "", set()
             result.append(PathLoop(name="", site=site, updates=(update,), starts=update.starts))
         sums |= written if update.averages else set()
-    named = lambda loop: replace(loop, name=names.named(loops.stem_of(loop), loop.updates))
-    return tuple(named(each) if isinstance(each, PathLoop) else each for each in result)
+    return tuple(loops.named(s, names) if isinstance(s, PathLoop) else s for s in result)
 
 
 def _read(statement: Statement, now: Index) -> set[str]:
@@ -93,9 +92,9 @@ class LoopNames:
     def __init__(self) -> None:
         self.taken: set[str] = set()
 
-    def named(self, stem: str, updates: Iterable[Assign | Contract]) -> str:
+    def named(self, stem: str, loop: PathLoop) -> str:
         """The name of a further loop."""
-        names = [u.target.tensor.name.removeprefix("d_").removeprefix("adj_") for u in updates]
+        names = [u.target.tensor.name.removeprefix("d_").removeprefix("adj_") for u in loop.updates]
         base, count = "_".join([stem, *names]), 1
         if len(names) > 3 or len(base) > LONGEST:
             base = f"{stem}_{names[0]}_and_more"
