@@ -153,7 +153,7 @@ def test_a_forgotten_response_field_is_said_before_its_sums_are_looked_at():
         ds.derive(b.m)
 
     said(forgotten, "site unit: this term of a site action has no response field", "-w[t]")
-    for extra in (lambda b: b.a, lambda b: -(b.w[b.t] ** 4), lambda b: ds.past(b.s)(b.w[b.s])):
+    for extra in (lambda b: b.a, lambda b: -b.w[b.t] ** 4, lambda b: ds.past(b.s)(b.w[b.s])):
         said(lambda b, extra=extra: b.site.action(extra(b)), "has no response field")
 
 
@@ -166,7 +166,6 @@ def test_a_sum_over_all_times_is_said_before_the_conjugates_are_looked_at():
 
 def test_pair_terms_with_their_indices_in_another_order():
     for name in ("D", "Q"):
-
         def turned(b, name=name):
             q = getattr(b, name)
             pairs = b.pairs | {name: -q.hat[b.s, b.t] * q[b.t, b.s]}
