@@ -16,8 +16,9 @@ From quantities to a sweep, in this order:
 3. `fusion`: elementwise updates of one site share a loop over its paths (`kernels_of`, `tangent_kernels_of`, `fuse`),
    and `history_arrays` says which arrays over paths keep all times.
 `storage` lists the arrays of a sweep, forward or backward, with the lengths of their axes (`Stored`): targets print
-from it what allocates them and how much memory they take. `printer` shows a program as text. `interpreter`, with `draws` and `factors`, runs one in plain NumPy, about a hundred
-times slower than generated code, which is tested against it.
+from it what allocates them and how much memory they take. `printer` shows a program as text. `interpreter`, with
+`draws` and `factors`, runs one in plain NumPy, about a hundred times slower than generated code, which is tested
+against it.
 
 The next stages rely on this:
 - within a step every entry is written before it is read, unless it is read at an earlier time;

@@ -10,7 +10,6 @@ from dmftsym.program.schedule import Schedule
 from dmftsym.program.statements import Assign, Contract, Kernel, Statement, TangentKernel
 from dmftsym.program.times import When
 
-
 LONGEST = 40  # of the name of a loop that lists all its updates
 
 
