@@ -12,10 +12,10 @@ The files, from formulas to the module:
 - `array_printer`: trees as text, with the words of the target where targets differ;
 - `kernels`, `cuda_kernels`, `tangent_kernels`: loops over sample paths;
 - `sources`, `statements` (`StatementWriter`), `adjoint`: statements as lines of array code, the equation above each;
-- `storage`, `adjoint_storage`: the arrays as one plan, from which allocation and estimates of memory are printed;
-  `grid`: arrays that the time grid fixes;
-- `sweeps`: a program as one function; `fluctuations`, `influences`, `explicit`: what covariances need beside their
-  sweeps;
+- `storage`: what makes each array of the plan (`program.storage`), and how much memory all take; `grid`: arrays that
+  the time grid fixes;
+- `sweeps`: a program as three functions: `allocate` makes the state, `step(state, t)` takes one time step, the sweep
+  is the loop; `fluctuations`, `influences`, `explicit`: what covariances need beside their sweeps;
 - `sobol`: direction numbers; `names`: which names the generator gives itself;
 - `targets`, `templates`: what differs between targets, and the loader of the templates.
 
@@ -25,6 +25,7 @@ memory; then `templates.render` fills the template of the module. Kernels are co
 The runtime relies on this:
 - the module holds `solve`, `check_parameters`, `InputError`, the constants that name model, version, options, axes
   and results, and with covariances `fluctuations` and `check_fluctuations`;
+- a step depends on nothing but the state and the time, and writes to the arrays of the state: a copy is a checkpoint;
 - the text depends on model and options only: the same on every run, numbers with 17 digits;
 - a key that a template lacks, or that none uses, is an error (`CodegenError`), and so is a function without a rule.
 """

@@ -1,26 +1,30 @@
 """The sweep backward in time as source code, and the sweep that records what it needs."""
 
-from dataclasses import replace
-
-from dmftsym.codegen.adjoint_storage import (
-    adjoint_amounts,
-    recalls_of,
-    stored_adjoint,
-    stored_adjoints_of_group,
-    stored_fresh,
-)
 from dmftsym.codegen.influences import influence_tables
 from dmftsym.codegen.places import REST, length, size_code
-from dmftsym.codegen.sources import group_size, normals_of
+from dmftsym.codegen.sources import normals_of
 from dmftsym.codegen.statements import StatementWriter
-from dmftsym.codegen.sweeps import ARGUMENTS, sweep_code, unpack, values_of, without_unused
+from dmftsym.codegen.storage import adjoint_amounts, made
+from dmftsym.codegen.sweeps import (
+    ARGUMENTS,
+    held_code,
+    is_read,
+    made_together,
+    names_of_parts,
+    of_state,
+    side_by_side,
+    sizes_and_weights,
+    sweep_code,
+    taken_from,
+)
 from dmftsym.codegen.tree import Einsum, Shaped
 from dmftsym.language.symbols import Entry
 from dmftsym.linearise.records import Influences
 from dmftsym.program.axes import COLUMNS
-from dmftsym.program.buffers import Buffer, Role
-from dmftsym.program.sources import SourceGroup
+from dmftsym.program.buffers import Role
+from dmftsym.program.sources import SourceGroup, size_of
 from dmftsym.program.statements import AdjointBasis, AdjointDraw, AdjointRecall, Influence, RecallMemory, Statement
+from dmftsym.program.storage import Stored, recalls_of, storage_of, storage_of_adjoint_noise, storage_of_fresh
 
 RECORD_NOTES = ("The sweep of all that the covariances need; it returns every array with all its times.",)
 
@@ -33,11 +37,7 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
     for array in record.sweep.buffers:
         if array.tensor.time_slots and (array.history or not array.site):
             results[array.tensor.name] = f"{array.tensor.name}_history" if array.site else array.tensor.name
-    for group in record.sampling.groups:
-        if group.evolving:
-            parts = ("factor", "active", "ranks", *(["basis"] if group.basis else []))
-            results |= {f"{part}_{group.name}": f"{part}_{group.name}" for part in parts}
-            results[f"ranks_{group.name}"] = writer.target.ranks(group.name)
+    results |= {f"noise_{g.name}": f"noise_{g.name}" for g in record.sampling.groups if g.evolving}
     printer = StatementWriter(record, writer.kernels, "record", writer.target)
     sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results))
     return {"adjoint": _adjoint_sweep(influences, writer), "influencing": influence_tables(influences)}
@@ -47,20 +47,20 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
     program = influences.adjoint
     printer = AdjointPrinter(influences, StatementWriter(program, writer.kernels, "adjoint", writer.target))
     step = [printer.lines(s) for s in program.sweep.step]
-    allocate, views = printer.allocations()
-    after = printer.after()
-    results = "{" + ", ".join(f'"{s}": influence_{s}' for s in printer.influenced) + "}, "
-    results += "{" + ", ".join(f'"{kick}": pairing_{kick}' for kick in printer.kicks) + "}" + _drives(influences)
-    views = without_unused(views, step)
-    allocate = without_unused(allocate, [views, *step, after, [results]])
+    after, results = printer.after(), printer.results() + _drives(influences)
+    views = printer.views(step)
+    held = [*after, results]
+    state = held_code(
+        program, printer.allocations([*views, *step, held]), [*views, *step], ["steps", "dt", "closed"], held
+    )
     return {
-        "unpack": unpack(values_of(program), [allocate, *step, [COLUMNS.size]]),
-        "allocate": allocate,
-        "views": views,
-        "amounts": adjoint_amounts("adjoint_sweep", influences, writer.target),
+        **names_of_parts("adjoint_sweep"),
+        **state,
+        "views": [line for block in views for line in block],
+        "amounts": adjoint_amounts("adjoint_sweep", program, influences.duals),
         "step": step,
-        "after": after,
-        "results": results,
+        "after": [of_state(line, state["names"]) for line in after],
+        "results": of_state(results, state["names"]),
     }
 
 
@@ -79,6 +79,7 @@ class AdjointPrinter:
         self.program, self.now = influences.adjoint, influences.adjoint.grid.now.name
         self.influenced = [a.site for a in self.program.sweep.buffers if a.role is Role.INFLUENCE]
         self.kicks = [b.of.name for b in self.program.sweep.buffers if b.role is Role.PAIRING and b.of]
+        self.stored = {a.at_step or a.name: a for a in storage_of(self.program)}
         self.closed = [site for site, reason in self.program.sampling.closure if not reason]
 
     def lines(self, statement: Statement) -> list[str]:
@@ -96,62 +97,65 @@ class AdjointPrinter:
 
     # --- arrays -----------------------------------------------------------------------------------
 
-    def allocations(self) -> tuple[list[str], list[str]]:
-        """Lines that allocate the adjoints, and lines that every step backward starts with."""
-        allocate, views = [], []
-        for site in self.program.sampling.sites:
-            allocate += [f'weight_{site} = weights["{site}"]', f"paths_{site} = len(weight_{site})"]
-            allocate += self.printer.target.blocks(site)
-        allocate += [f'constant_{site} = normals["constant_{site}"]' for site in self.program.sampling.affine]
+    def results(self) -> str:
+        """The influence functions by site, and the pairings by kick."""
+        influences = ", ".join(f'"{s}": influence_{s}' for s in self.influenced)
+        pairings = ", ".join(f'"{kick}": pairing_{kick}' for kick in self.kicks)
+        return f"{{{influences}}}, {{{pairings}}}"
+
+    def views(self, step: list[list[str]]) -> list[list[str]]:
+        """Blocks of lines that every step backward starts with: rows of arrays with all times, and zeros."""
+        live = [a for a in self.stored.values() if is_read(a.at_step or a.name, step)]
+        rows = {a.at_step: f"{a.name}[{self.now}]" for a in live if a.at_step}
+        zeros = [a.name for a in live if a.site and a.role is Role.ADJOINT and not a.at_step]
+        return [side_by_side(rows), [f"{name}[...] = 0.0" for name in zeros]]
+
+    def allocations(self, code: list[list[str]]) -> list[list[str]]:
+        """Blocks of lines that allocate the adjoints, as far as the other `code` reads them."""
+        blocks = sizes_and_weights(self.program, self.printer)
         for group in (g for g in self.program.sampling.groups if g.evolving):
-            allocate += self._group(group)
-        for pair in self.influences.duals:
-            allocate += [array.line for array in stored_fresh(*pair, self.printer.target)]
-        for array in self.program.sweep.buffers:
-            made, seen = self._array(array)
-            allocate += made
-            views += seen
-        return allocate, views
+            blocks += self._group(group)
+        blocks += [self._line(storage_of_fresh(*pair)) for pair in self.influences.duals]
+        live = [a for a in self.stored.values() if is_read(a.name, code)]
+        given = {a.name: a.at_step or a.name for a in live if a.role is Role.GIVEN}
+        own = [a for a in live if a.role is not Role.GIVEN]
+        special = {a.name: self._special(a) for a in own}
+        blocks += [[line] for line in taken_from("recorded", given)]
+        blocks += made_together([a for a in own if not special[a.name]], self.program, self.printer)
+        return [*blocks, *([line] for lines in special.values() for line in lines)]
 
-    def _array(self, array: Buffer) -> tuple[list[str], list[str]]:
-        name, tensor = array.tensor.name, array.tensor
-        if array.role is Role.GIVEN:
-            if not tensor.time_slots:
-                return [], []
-            if not array.site:
-                return [f'{name} = recorded["{name}"]'], []
-            return [f'{name}_history = recorded["{name}"]'], [f"{name} = {name}_history[{self.now}]"]
-        (stored,) = stored_adjoint(array, self.printer.target)
-        if not array.site:
-            return [self._seed(name) or stored.line], []
-        if array.role is Role.INFLUENCE and array.site in self.closed:
-            sizes = ", ".join(stored.shape)
-            more = f'(paths_{array.site},) if "{array.site}" in closed else ()'
-            lists = f"first_{array.site}, second_{array.site} = [], []"
-            return [f"{name} = {self.xp}.zeros(({sizes}) + ({more}))", lists], []
-        if stored.name != name:
-            return [stored.line], [f"{name} = {stored.name}[{self.now}]"]
-        reset = [f"{name}[...] = 0.0"] if array.role is Role.ADJOINT else []
-        return [stored.line], reset
+    def _special(self, array: Stored) -> list[str]:
+        """The lines that make an array which does not begin with zeros: seeds, and influences of closed sites."""
+        name, site = array.name, array.site
+        if not site:
+            return self._seed(name)
+        if array.role is not Role.INFLUENCE or site not in self.closed:
+            return []
+        more = f'(paths_{site},) if "{site}" in closed else ()'
+        lists = f"first_{site}, second_{site} = [], []"
+        return [f"{name} = {self.xp}.zeros(({', '.join(array.shape)}) + ({more}))", lists]
 
-    def _seed(self, name: str) -> str:
+    def _line(self, stored: Stored) -> list[str]:
+        return [f"{stored.name} = {made(stored, self.printer.target, self.program.grid.continuous)}"]
+
+    def _seed(self, name: str) -> list[str]:
         """The adjoint of a requested quantity starts from its seed."""
-        for q in self.influences.covariances:
-            if name == f"adj_{q.name}":
-                if q.name in self.influences.symmetric and len(q.time_slots) == 2:
-                    return f'{name} = {self.xp}.array(_onto_rows(seeds["{q.name}"]))'
-                return f'{name} = {self.xp}.array(seeds["{q.name}"])'
-        return ""
+        for q in (q for q in self.influences.covariances if name == f"adj_{q.name}"):
+            on_rows = q.name in self.influences.symmetric and len(q.time_slots) == 2
+            seed = f'_onto_rows(seeds["{q.name}"])' if on_rows else f'seeds["{q.name}"]'
+            return [f"{name} = {self.xp}.array({seed})"]
+        return []
 
-    def _group(self, group: SourceGroup) -> list[str]:
-        name = group.name
-        normals = normals_of(group, self.program.sampling.groups)
-        lines = [f'normals_{name}, factor_{name} = {normals}, recorded["factor_{name}"]']
-        lines.append(f'active_{name}, ranks_{name} = recorded["active_{name}"], recorded["ranks_{name}"]')
-        lines.append(f"size_{name} = {group_size(group)}")
-        if group.basis:
-            lines.append(f'basis_{name} = recorded["basis_{name}"]')
-        return lines + [a.line for a in stored_adjoints_of_group(self.influences, group, self.printer.target)]
+    def _group(self, group: SourceGroup) -> list[list[str]]:
+        name, normals = group.name, normals_of(group, self.program.sampling.groups)
+        lines = [
+            f'noise_{name}, normals_{name} = recorded["noise_{name}"], {normals}',
+            f"factor_{name}, active_{name} = noise_{name}.factor, noise_{name}.active",
+            f"ranks_{name} = noise_{name}.opened()",
+            f"size_{name} = {group.size}",
+            *[f"basis_{name} = noise_{name}.basis"] * bool(group.basis),
+        ]
+        return [[line] for line in lines] + [self._line(a) for a in storage_of_adjoint_noise(self.program, group)]
 
     # --- statements -------------------------------------------------------------------------------
 
@@ -296,7 +300,7 @@ class AdjointPrinter:
 
     def _member_rows(self, group: SourceGroup, member: str) -> str:
         """The slice of a member's values among those of its group."""
-        sizes = [group_size(replace(group, members=(m,))) for m in group.members]
+        sizes = [size_of(m) for m in group.members]
         place = next(k for k, m in enumerate(group.members) if m.tensor.name == member)
         start = " + ".join(sizes[:place])
         return f"{start} : {start} + {sizes[place]}" if start else f":{sizes[place]}"
@@ -311,7 +315,7 @@ class AdjointPrinter:
 
     def _opens_first(self, group: SourceGroup) -> bool:
         """Whether the normals of a group are opened before those of its dual in the same step."""
-        return any(r.instant for r in recalls_of(self.influences, group))
+        return any(r.instant for r in recalls_of(self.program, group))
 
     def after(self) -> list[str]:
         """At the end, what averages of closed sites contribute, and those of earlier functions with new normals."""

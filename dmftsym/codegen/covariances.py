@@ -26,13 +26,15 @@ class Covariances:
         self.now, self.arrays = now, arrays
         self.upto_now = Length(((now.name,), ("1",)))
 
-    def matrix(self, group: SourceGroup, lead: Indices = ()) -> Array:
-        """All blocks of a group, as one matrix for each value of `lead`."""
+    def matrix(self, group: SourceGroup, lead: Indices = (), flat: bool = True) -> Array:
+        """All blocks of a group; `flat`: as one matrix for each value of `lead`."""
         shape = (*(length(i.axis) for i in lead), length_of(*group.members), REST)
         if len(group.members) == 1:
-            return tree.Shaped((), self._block(group, *group.members * 2, lead), shape)
+            whole = self._block(group, *group.members * 2, lead)
+            return tree.Shaped((), whole, shape) if flat else whole
         rows = tuple(self._row(group, member, lead) for member in group.members)
-        return tree.Shaped((), tree.Concatenated((), rows, len(lead)), shape)
+        whole = tree.Concatenated((), rows, len(lead))
+        return tree.Shaped((), whole, shape) if flat else whole
 
     def rows(self, group: SourceGroup, member: Source) -> Array:
         """The blocks of one source of a group with all of them, as a matrix."""

@@ -12,7 +12,6 @@ from dmftsym.codegen.fluctuations import fluctuation_code
 from dmftsym.codegen.layout import laid_out
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.codegen.sobol import sobol_table
-from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.storage import Amounts, by_site, normals_per_path, tuple_code
 from dmftsym.codegen.sweeps import constant_lines, covariance_text, sizes_of, sweep_code, unpack, values_of
@@ -23,6 +22,7 @@ from dmftsym.language.symbols import Entry, Parameter, Tensor
 from dmftsym.language.terms import entries_of
 from dmftsym.linearise.records import Fluctuations, Influences
 from dmftsym.program.program import Program
+from dmftsym.program.sources import times_size
 from dmftsym.version import __version__
 
 
@@ -64,6 +64,7 @@ def generate_source(
         "sweeps": sweeps,
         "xp": writer.xp,
         "matrices": _calls(sweeps, "_eigenvalue(", "_projector("),
+        "drawing": any(sweep["evolving"] for sweep in sweeps),
         "lagged": _calls([*sweeps, *adjoint], "_before("),
         "kernels": list(writer.kernels.values())[:own],
         "other_kernels": list(writer.kernels.values())[own:],
@@ -222,7 +223,7 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
             cut = f"static[path_first : path_first + {size}]"
             inside.append(f'normals["{start.field}_start"], path_first = {cut}, path_first + {size}')
         for group in (g for g in program.sampling.groups if g.site == site and not g.static):
-            size = group_size(group)
+            size = group.size
             count = times_size("steps", size)
             cut = f"moving[path_later : path_later + {count}]"
             shaped = cut if group.evolving else f"{cut}.reshape(steps, {size}, -1)"

@@ -14,13 +14,8 @@ _LINES = {
 }
 
 
-def is_of_grid(role: Role) -> bool:
-    """Whether arrays of this role hold numbers of the time grid of a scheme with two passes."""
-    return role in _LINES
-
-
-def grid_lines(program: Program, xp: str, code: list[list[str]]) -> list[str]:
-    """Lines that make those arrays of the time grid that stand in the code."""
+def grid_lines(program: Program, xp: str, code: list[list[str]]) -> list[list[str]]:
+    """Blocks of lines that make those arrays of the time grid that stand in the code."""
     text = "\n".join(line for block in code for line in block if not line.lstrip().startswith("#"))
-    found = [a for a in program.sweep.buffers if is_of_grid(a.role) and re.search(rf"\b{a.tensor.name}\b", text)]
-    return [line.format(n=a.tensor.name, xp=xp) for a in found for line in _LINES[a.role]]
+    found = [a for a in program.sweep.buffers if a.role.of_grid and re.search(rf"\b{a.tensor.name}\b", text)]
+    return [[line.format(n=a.tensor.name, xp=xp) for line in _LINES[a.role]] for a in found]

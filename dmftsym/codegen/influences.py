@@ -1,7 +1,6 @@
 """What the template of the influence functions needs to know of a model: names, sizes, memory."""
 
 from dmftsym.codegen.arrays import ArrayFormula
-from dmftsym.codegen.sources import group_size
 from dmftsym.codegen.sweeps import unpack, values_of
 from dmftsym.linearise.records import Influences
 
@@ -31,7 +30,7 @@ def _kicks(groups) -> str:
     kicked = [g for g in groups if g.kicks]
     tables = []
     for site in dict.fromkeys(g.site for g in kicked):
-        sizes = ", ".join(f'"{g.name}": {group_size(g)}' for g in kicked if g.site == site)
+        sizes = ", ".join(f'"{g.name}": {g.size}' for g in kicked if g.site == site)
         tables.append(f'"{site}": {{{sizes}}}')
     return f"{{{', '.join(tables)}}}" if kicked else ""
 

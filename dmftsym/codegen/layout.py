@@ -147,7 +147,7 @@ def _code(code: str, indent: int, tail: str = "", inside: bool = False) -> list[
         return [f"{' ' * indent}{code}{tail}"]
     outline = _outline(code)
     head = _HEAD.match(code)
-    assigned = re.match(r".*? (?:[-+*/|]?=) ", outline.text) if not inside else None
+    assigned = re.match(r".*? (?:[-+*/|]?=) (?:\w+ = )?", outline.text) if not inside else None
     loop = re.match(r"for .*? in ", outline.text) if not inside else None
     begin = assigned.end() if assigned else loop.end() if loop else head.end() if head else 0
     end = len(code)

@@ -22,7 +22,10 @@ _COMMENT = re.compile(r"(?m)^\s*#.*$")
 _SHORT = 3  # letters; shorter words of templates are local to functions without names of the user, but for these
 _KEPT = ("cp", "dt", "np", "xp")
 # formed where no string shows it
-_STARTS = ("advance_", "cov_", "free_", "observed_", "push_", "response_", "se_", "sketch_", "update_")
+_STARTS = (
+    *("adjoint_", "advance_", "tangent_", "update_"),
+    *("cov_", "free_", "observed_", "push_", "response_", "se_", "sketch_"),
+)
 _ENDS = ("_change", "_initial", "_previous", "_sweep")
 
 

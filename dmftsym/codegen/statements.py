@@ -81,13 +81,12 @@ class StatementWriter:
 
     def _loop(self, loop: Elementwise) -> list[str]:
         code = self._registered(self.target.kernel(loop, self.now, self.pieces.histories))
-        lines = [f"# {a.equation}" for a in loop.updates]
         starting = loop.updates[0].starts
         call = self._call(code, starting)
         if not starting:
-            return [*lines, *call]
+            return call
         starts = [f"    {a.target.tensor.name}[...] = {self._start(a)}" for a in loop.updates]
-        return [*lines, f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
+        return [f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
 
     def _call(self, code: KernelCode | TangentKernelCode, starting: bool) -> list[str]:
         """The call of a kernel; one that does not wait for the second time takes zeros from before the first."""
@@ -123,8 +122,7 @@ class StatementWriter:
         if not self.target.fuses_changes:
             return self._apart(kernel)
         code = self._registered(tangent_kernel_code(kernel, self.now, self.pieces.histories))
-        lines = [f"# {u.equation}" for u in kernel.updates]
-        lines += [f"{name} = {self.xp}.zeros((blocks_{kernel.site}, {shape}))" for name, shape, _ in code.sums]
+        lines = [f"{name} = {self.xp}.zeros((blocks_{kernel.site}, {shape}))" for name, shape, _ in code.sums]
         call = self._call(code, kernel.starts)
         if kernel.starts:
             zeros = [f"    {u.target.tensor.name}[...] = 0.0" for u in kernel.updates]
@@ -137,7 +135,8 @@ class StatementWriter:
                 explicit = self.arrays.total(contract.explicit, self._free(contract.target), contract.constraints)
                 parts.append(self.printer.text(explicit))
             sign = "+=" if contract.accumulate else "="
-            lines.append(f"{self._target(contract.target, contract.constraints)} {sign} {total_text(parts)}")
+            update = f"{self._target(contract.target, contract.constraints)} {sign} {total_text(parts)}"
+            lines += [f"# {contract.equation}", update]
         return lines
 
     def _registered(self, code):
@@ -156,7 +155,7 @@ class StatementWriter:
             exchanged = self._exchanged(store.target)
             row = tree.lined_up(tree.Named(free, "row"), tuple(i for i in exchanged.indices if i in free))
             other = self._target(exchanged, store.constraints)
-            return [head, f"row = {value}", f"{target} = row", f"{other} = {self.printer.text(row)}"]
+            return [head, f"{target} = row = {value}", f"{other} = {self.printer.text(row)}"]
         if store.first is not None:
             first = self.printer.text(self.arrays.total(store.first.terms, free))
             return [head, f"{target} = {value} if {self.now.name} > 0 else {first}"]
@@ -204,25 +203,20 @@ class StatementWriter:
         return self.printer.text(self.pieces.operand(entry))
 
     def _extend_basis(self, statement: ExtendBasis) -> list[str]:
-        name = statement.group.name
-        rows = [f"{self.operand(entry)}.reshape(-1, paths_{statement.site})" for entry in statement.values]
+        rows = [self.operand(entry) for entry in statement.values]
+        if len(rows) > 1:
+            rows = [f"{row}.reshape(-1, len(weight_{statement.site}))" for row in rows]
         values = rows[0] if len(rows) == 1 else f"{self.xp}.concatenate([{', '.join(rows)}])"
-        factor = f"factor_{name}, active_{name}, {self.target.opened(name)}"
-        return [f"# {statement.equation}", f"_extend_basis(basis_{name}, {values}, {factor}, {self.now.name})"]
+        return [f"noise_{statement.group.name}.whiten({values}, {self.now.name})  # {statement.equation}"]
 
     def _recall(self, statement: RecallMemory) -> list[str]:
-        name, site = statement.group.name, statement.observable.tensor.site
-        count = f"ranks_{name}[{self.now.name}{' + 1' if statement.instant else ''}]"
-        target = statement.target.tensor
+        site, target = statement.observable.tensor.site, statement.target.tensor
+        code = self.operand(statement.observable)
         shape = "".join(f"{size_code(i.axis)}, " for i in target.indices if not i.is_time)
         front = "" if statement.coefficient == 1 else f"({self.formula.expression(statement.coefficient, ())})*"
-        observed = f"({self.operand(statement.observable)}*weight_{site}).reshape(-1, paths_{site})"
-        functions = self.target.grouped(self.target.product("recalled", f"basis_{name}[:{count}]"))
-        return [
-            f"# {statement.equation}",
-            f"recalled = {self.target.overlap(observed, f'normals_{name}[:{count}]')}",
-            f"{target.name}[...] = {front}{functions}.reshape({shape}-1)",
-        ]
+        before = f"{self.now.name}{' + 1' if statement.instant else ''}"
+        recalled = f"noise_{statement.group.name}.recall({code}*weight_{site}, {before}).reshape({shape}-1)"
+        return [f"# {statement.equation}", f"{target.name}[...] = {front}{recalled}"]
 
     # --- random combinations of observables --------------------------------------------------------
 

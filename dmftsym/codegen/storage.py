@@ -1,99 +1,46 @@
-"""The arrays of a sweep as one plan: the lines that allocate them and the estimates of memory are printed from it."""
+"""The storage plan of a program as text: what makes each array, and how much memory all take."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dmftsym.codegen.arrays import size_code
-from dmftsym.codegen.grid import is_of_grid
-from dmftsym.codegen.sources import group_size, times_size
 from dmftsym.codegen.targets import Target
-from dmftsym.program.axes import COLUMNS
+from dmftsym.program.axes import length_of
 from dmftsym.program.buffers import Role
 from dmftsym.program.program import Program
-from dmftsym.program.sources import SourceGroup
-from dmftsym.program.statements import DrawVariation
+from dmftsym.program.sources import SourceGroup, times_size
+from dmftsym.program.storage import (
+    Stored,
+    at_most,
+    storage_of,
+    storage_of_adjoint_noise,
+    storage_of_draws,
+    storage_of_fresh,
+    storage_of_noise,
+)
 
 # Arrays of the size of what a site has at one time, that a statement makes on its way to a result.
 PASSING = 2
 
 
-@dataclass(frozen=True)
-class Stored:
-    """An array that a sweep allocates: the lengths of its axes and what makes it, as source.
-
-    `site`: whose sample paths are its last axis; `kept`: it has all times of a path, `history_of` the array at a step;
-    `read`: somebody else made it; `cut`: of the directions of a tangent sweep, for it alone.
-    """
-
-    name: str
-    shape: tuple[str, ...]
-    made: str
-    site: str = ""
-    kept: bool = False
-    read: bool = False
-    cut: bool = False
-    history_of: str = ""
-
-    @property
-    def line(self) -> str:
-        """The assignment that allocates it."""
-        return f"{self.name} = {self.made}"
-
-    def numbers(self) -> str:
-        """How many numbers it holds, for each sample path and for each column."""
-        sizes = [s for s in self.shape if s not in (f"paths_{self.site}", COLUMNS.size)]
-        return "*".join(f"({s})" if " + " in s and len(sizes) > 1 else s for s in sizes) or "1"
-
-    @property
-    def columns(self) -> bool:
-        """Whether it has one entry for each column."""
-        return COLUMNS.size in self.shape
-
-
-def stored_arrays(program: Program, target: Target) -> tuple[Stored, ...]:
-    """The arrays of a program in the order in which its sweep allocates them."""
-    xp, arrays = target.xp, []
-    for array in (a for a in program.sweep.buffers if not a.site and a.tensor.time_slots and not is_of_grid(a.role)):
-        shape = tuple(size_code(i.axis) for i in array.tensor.indices)
-        name = array.tensor.name
-        made = f"{xp}.full({tuple_code(shape)}, {xp}.nan)"
-        if array.role is Role.SHIFT:
-            made = f'modes["{name}"]'
-        elif array.given:
-            made = f'averages["{name}"]' if array.of is None else f'changes["{array.of.name}"]'
-        elif array.role is Role.CLOCK:
-            made = f"{'dt*' if program.grid.continuous else ''}{xp}.arange(steps, dtype=float)"
-        elif array.role is Role.IMPULSE:
-            made = f"{xp}.eye(steps){'/dt' if program.grid.continuous else ''}"
-        arrays.append(Stored(name, shape, made, read=array.given, cut=array.role is Role.SHIFT))
-    for array in (a for a in program.sweep.buffers if a.site):
-        name, paths = array.tensor.name, f"paths_{array.site}"
-        shape = (*(size_code(i.axis) for i in array.tensor.indices if not i.is_time), paths)
-        if array.given:
-            arrays.append(Stored(name, shape, f'modes["{array.site}"]', array.site, read=True, cut=True))
-        elif array.history:
-            shape = ("steps", *shape)
-            kept = target.zeros(tuple_code(shape), array.site, True)
-            arrays.append(Stored(f"{name}_history", shape, kept, array.site, True, history_of=name))
-        else:
-            arrays.append(Stored(name, shape, target.zeros(tuple_code(shape), array.site), array.site))
-    return tuple(arrays)
-
-
-def stored_sources(program: Program, group: SourceGroup, target: Target) -> tuple[Stored, ...]:
-    """The arrays with which a sweep draws an evolving group of sources."""
-    if not group.evolving:
-        return ()
-    size = times_size("steps", f"size_{group.name}")
-    arrays = [Stored(f"factor_{group.name}", (size, size), f"{target.xp}.zeros(({size}, {size}))")]
-    if any(isinstance(s, DrawVariation) and s.group.name == group.name for s in program.sweep.step):
-        columns = (COLUMNS.size, size, size)
-        arrays.append(Stored(f"d_factor_{group.name}", columns, f"{target.xp}.zeros({tuple_code(columns)})"))
-    if group.basis:
-        shape = (size, f"paths_{group.basis}")
-        made = target.zeros(tuple_code(shape), group.basis, True)
-        arrays.append(Stored(f"basis_{group.name}", shape, made, group.basis, True))
-    return tuple(arrays)
+def made(array: Stored, target: Target, continuous: bool) -> str:
+    """Source of what makes an array: zeros, NaN for quantities that wait for their step, or what the caller gives."""
+    xp, shape = target.xp, tuple_code(array.shape)
+    match array.role:
+        case Role.MODE:
+            return f'modes["{array.site}"]'
+        case Role.SHIFT:
+            return f'modes["{array.name}"]'
+        case Role.GIVEN:
+            return f'changes["{array.of}"]' if array.of else f'averages["{array.name}"]'
+        case Role.CLOCK:
+            return f"{'dt*' if continuous else ''}{xp}.arange(steps, dtype=float)"
+        case Role.IMPULSE:
+            return f"{xp}.eye(steps){'/dt' if continuous else ''}"
+    if array.backward:
+        return f"{xp}.{'empty' if array.role is Role.ASSIGNED_ADJOINT and array.kept else 'zeros'}({shape})"
+    if array.site:
+        return target.zeros(shape, array.site, array.kept)
+    return f"{xp}.zeros({shape})" if array.role is Role.NOISE else f"{xp}.full({shape}, {xp}.nan)"
 
 
 def tuple_code(items: Iterable[str]) -> str:
@@ -130,20 +77,22 @@ class Amounts:
         return f'"{self.sweep}": ({", ".join(parts)}),'
 
 
-def amounts_of(sweep: str, program: Program, target: Target) -> Amounts:
+def amounts_of(sweep: str, program: Program) -> Amounts:
     """What the sweep of a program holds beside its normals: arrays, draws, and what statements make on the way."""
-    arrays = [a for a in stored_arrays(program, target) if not a.read or a.cut]
-    for group in program.sampling.groups:
-        size = group_size(group)
-        sources = [replace_sizes(a, f"size_{group.name}", size) for a in stored_sources(program, group, target)]
-        arrays += [*sources, Stored("drawn", (size, f"paths_{group.site}"), "", group.site)]
-    for start in program.sampling.starts:
-        shape = [size_code(i.axis) for i in start.field.indices if not i.is_time]
-        arrays.append(Stored(f"{start.field}_start", (*shape, f"paths_{start.field.site}"), "", start.field.site))
-    return amounts_of_arrays(sweep, arrays, program.sampling.sites)
+    arrays = [a for a in storage_of(program) if a.role is not Role.GIVEN]
+    arrays += [a for g in program.sampling.groups if g.evolving for a in storage_of_noise(program, g)]
+    return _amounts(sweep, [*arrays, *storage_of_draws(program)], program.sampling.sites)
 
 
-def amounts_of_arrays(sweep: str, arrays: list[Stored], sites: tuple[str, ...]) -> Amounts:
+def adjoint_amounts(sweep: str, program: Program, duals: Iterable[tuple[SourceGroup, SourceGroup]]) -> Amounts:
+    """What a sweep backward in time holds beside what was recorded; pairs of paths of closed sites are not among it."""
+    arrays = [a for a in storage_of(program) if a.role is not Role.GIVEN]
+    arrays += [a for g in program.sampling.groups if g.evolving for a in storage_of_adjoint_noise(program, g)]
+    arrays += [storage_of_fresh(*pair) for pair in duals]
+    return _amounts(sweep, [at_most(a, program.sampling.groups) for a in arrays], program.sampling.sites)
+
+
+def _amounts(sweep: str, arrays: list[Stored], sites: tuple[str, ...]) -> Amounts:
     """The numbers of the given arrays, and of what the statements of a step make on the way."""
     plain = {site: [a for a in arrays if a.site == site and not a.columns] for site in sites}
     varied = {site: [a for a in arrays if a.site == site and a.columns] for site in sites}
@@ -157,19 +106,13 @@ def amounts_of_arrays(sweep: str, arrays: list[Stored], sites: tuple[str, ...]) 
     )
 
 
-def replace_sizes(array: Stored, name: str, size: str) -> Stored:
-    """The same array with the size of its group written out."""
-    exact = tuple(times_size("steps", size) if name in s else s for s in array.shape)
-    return Stored(array.name, exact, array.made, array.site, array.kept, array.read)
-
-
 def normals_per_path(program: Program, site: str) -> list[tuple[str, bool]]:
     """The standard normals of a path of a site: numbers of each group, and whether they are for all times."""
-    found = [(group_size(g), False) for g in program.sampling.groups if g.site == site and g.static]
+    found = [(g.size, False) for g in program.sampling.groups if g.site == site and g.static]
     for start in (s for s in program.sampling.starts if s.field.site == site):
-        found.append(("*".join(size_code(i.axis) for i in start.field.indices if not i.is_time) or "1", False))
+        found.append(("*".join(length_of(i.axis) for i in start.field.indices if not i.is_time) or "1", False))
     moving = [g for g in program.sampling.groups if g.site == site and not g.static]
-    return found + [(times_size("steps", group_size(g)), True) for g in moving]
+    return found + [(times_size("steps", g.size), True) for g in moving]
 
 
 def _passing(arrays: list[Stored]) -> list[str]:

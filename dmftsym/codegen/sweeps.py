@@ -1,21 +1,22 @@
-"""A program as one function of the generated module: a causal pass over time."""
+"""A program as functions of the generated module: what allocates the state, one time step, and the loop over time."""
 
 import re
+import textwrap
 
-from dmftsym.codegen.arrays import size_code
 from dmftsym.codegen.grid import grid_lines
 from dmftsym.codegen.kernels import wrapped
-from dmftsym.codegen.sources import group_size, normals_of, times_size
+from dmftsym.codegen.sources import normals_of
 from dmftsym.codegen.statements import StatementWriter
-from dmftsym.codegen.storage import amounts_of, stored_arrays, stored_sources, tuple_code
-from dmftsym.codegen.targets import Target
+from dmftsym.codegen.storage import amounts_of, made, tuple_code
+from dmftsym.language.action import Start
 from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import as_expression
-from dmftsym.program.axes import COLUMNS, has_columns
+from dmftsym.program.axes import COLUMNS, has_columns, length_of
 from dmftsym.program.buffers import Role
 from dmftsym.program.program import Program
 from dmftsym.program.sources import SourceGroup
 from dmftsym.program.statements import Evaluate
+from dmftsym.program.storage import Stored, storage_of, storage_of_noise
 
 MEAN_NOTES = (
     "One causal pass over time: every equation once a step, in causal order.",
@@ -26,7 +27,19 @@ MEAN_NOTES = (
     "Returns the arrays of all order parameters and functions, and how the sweep ended.",
 )
 ARRAYS = ("values", "factors", "normals", "weights", "modes", "averages", "changes")
+DRAWN = "drawn"  # values of several sources, before they are handed out
 ARGUMENTS = ("values", "factors", "normals", "weights", "steps", "dt", "progress")
+# what the parts of a sweep are called, and what its steps are
+SWEEP_NAMES = {
+    "sweep": ("allocate", "step", ""),
+    "sketch_sweep": ("allocate_sketch", "sketch_step", " of `sketch_sweep`"),
+    "tangent_sweep": ("allocate_tangent", "tangent_step", " of `tangent_sweep`"),
+    "direct_sweep": ("allocate_direct", "direct_step", " of `direct_sweep`"),
+    "plain_sweep": ("allocate_plain", "plain_step", " of `plain_sweep`"),
+    "chain_sweep": ("allocate_chain", "chain_step", " of `chain_sweep`"),
+    "record_sweep": ("allocate_record", "record_step", " of `record_sweep`"),
+    "adjoint_sweep": ("allocate_adjoint", "adjoint_step", " of `adjoint_sweep`"),
+}
 
 
 def sweep_code(
@@ -41,97 +54,193 @@ def sweep_code(
 
     `results` maps the names that the sweep returns to arrays; default: the outputs of the program.
     """
-    step = [writer.lines(s) for s in program.sweep.step]
-    epilogue = [writer.lines(s) for s in program.sweep.epilogue]
-    allocate, views = _allocations(program, writer.target)
-    allocate += grid_lines(program, writer.xp, [*step, *epilogue])
-    before = [line for c in program.sweep.constants for line in constant_lines(c, writer)]
-    before += _initial_values(program, writer)
+    evolving = [g.name for g in program.sampling.groups if g.evolving]
     checked = (Role.ORDER_PARAMETER, Role.FUNCTION)
     timed = [a for a in program.sweep.buffers if a.role in checked and not a.site and a.tensor.time_slots]
-    finite = [f'("{a.tensor.name}", {_at_now(a.tensor, program)})' for a in timed]
-    views = without_unused(views, [*step, *epilogue])
+    finite = [f'("{a.tensor.name}", state.{_at_now(a.tensor, program)})' for a in timed]
     whole = lambda t: t.name if t.indices else f"{writer.xp}.array({t.name})"
     results = results or {t.name: whole(t) for t in program.facts.outputs}
-    returned = "{" + ", ".join(f'"{key}": {code}' for key, code in results.items()) + "}"
-    evolving = [g for g in program.sampling.groups if g.evolving]
-    rest = [views, *step, *epilogue, finite, [returned]]
-    before = without_unused(before, rest)
-    allocate = without_unused(allocate, [before, *rest])
+    held = [*(a.tensor.name for a in timed), *(f"noise_{group}" for group in evolving), *results.values()]
+    state = state_code(program, writer, [*arguments], held)
+    returned = {key: of_state(code, state["names"]) for key, code in results.items()}
     of_pass = ("back", "reach", "blend")
     return {
+        **names_of_parts(name),
+        **state,
         "name": name,
-        "amounts": amounts_of(name, program, writer.target),
+        "amounts": amounts_of(name, program),
         "passes": program.grid.passes,
-        "of_pass": ", ".join(name if is_read(name, step) else f"_{name}" for name in of_pass),
-        "breaks": any(line.lstrip() == "break" for block in step for line in block),
+        "of_pass": ", ".join(name if is_read(name, state["step"]) else f"_{name}" for name in of_pass),
         "arrays": [a for a in arguments if a in ARRAYS],
         "checked": finite,
-        "evolving": [g.name for g in evolving],
+        "evolving": evolving,
         "arguments": ", ".join(arguments),
+        "allocated_from": ", ".join(a for a in arguments if a != "progress"),
         "notes": notes,
         "progress": "progress" in arguments,
-        "unpack": unpack(values_of(program), [allocate, before, *step, *epilogue]),
-        "allocate": allocate,
-        "before": before,
-        "history_views": views,
-        "step": step,
-        "epilogue": epilogue,
         "finite": wrapped("failed = _first_non_finite(", tuple(finite), ")"),
-        "results": returned,
-        "parts_on_host": is_read("at_once", [allocate, before]),
+        "results": "{" + ", ".join(f'"{key}": {code}' for key, code in returned.items()) + "}",
+        "parts_on_host": is_read("at_once", [state["allocate"]]),
     }
 
 
-def _allocations(program: Program, target: Target) -> tuple[list[str], list[str]]:
-    """Lines that allocate all arrays, and lines that take this step's slice of those that keep all times."""
-    allocate, views = [], []
+def names_of_parts(name: str) -> dict:
+    """The names of the functions of a sweep, and what its steps are, for the template."""
+    return dict(zip(("allocate_name", "step_name", "of_step"), SWEEP_NAMES[name], strict=True))
+
+
+def state_code(program: Program, writer: StatementWriter, arguments: list[str], held: list[str]) -> dict:
+    """The steps of a program, and the state that they share; `held`: source of what is read between the steps."""
+    step = [writer.lines(s) for s in program.sweep.step]
+    epilogue = [writer.lines(s) for s in program.sweep.epilogue]
+    arrays = storage_of(program)
+    rows = {a.at_step: writer.target.row(a.name, program.grid.now.name) for a in arrays if a.at_step}
+    views = side_by_side({name: code for name, code in rows.items() if is_read(name, [*step, *epilogue])})
+    body = [views, *step, *epilogue, ["dt"] * (program.grid.passes > 1 and bool(step))]
+    blocks = sizes_and_weights(program, writer)
+    blocks += made_together([a for a in arrays if is_read(a.name, [*body, held])], program, writer)
+    blocks += grid_lines(program, writer.xp, body) + [constant_lines(c, writer) for c in program.sweep.constants]
+    blocks += _initial_values(program, writer)
+    return {**held_code(program, blocks, body, arguments, held), "views": views, "step": step, "epilogue": epilogue}
+
+
+def held_code(
+    program: Program, blocks: list[list[str]], body: list[list[str]], arguments: list[str], held: list[str]
+) -> dict:
+    """The names of a state, and the lines that make it and that a step begins with.
+
+    blocks: what makes arrays and numbers; body: the lines of a step; held: what is read between the steps.
+    """
+    known = [*values_of(program), *arguments, *(name for block in blocks for name in _names(block))]
+    known = [name for name in dict.fromkeys(known) if name not in (*ARRAYS, DRAWN)]
+    taken = [name for name in known if is_read(name, body)]
+    names = [*taken, *(name for name in known if name not in taken and is_read(name, [held]))]
+    needed = [line for block in _live(blocks, names) for line in block]
+    return {
+        "names": names,
+        "allocate": [*unpacked(values_of(program), [needed, names]), *needed],
+        "unpack": _taken(taken, len(taken) < len(names)),
+        "made": wrapped("return State(", tuple(f"{name}={name}" for name in names), ")"),
+    }
+
+
+def side_by_side(codes: dict[str, str], width: int = 108) -> list[str]:
+    """Assignments, several on a line."""
+    lines: list[str] = []
+    for name, code in codes.items():
+        left, right = lines[-1].split(" = ") if lines else ("", "")
+        joined = f"{left}, {name} = {right}, {code}"
+        if lines and len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(f"{name} = {code}")
+    return lines
+
+
+def taken_from(source: str, keys: dict[str, str], width: int = 50) -> list[str]:
+    """Assignments of entries of a table to names, several on a line; `keys`: of the names."""
+    rows: list[list[str]] = []
+    for name in keys:
+        if rows and len(", ".join([*rows[-1], name])) <= width:
+            rows[-1].append(name)
+        else:
+            rows.append([name])
+    quoted = lambda names: ", ".join(f'"{keys[name]}"' for name in names)
+    some = lambda names: f"{', '.join(names)} = ({source}[name] for name in ({quoted(names)}))"
+    return [some(names) if len(names) > 1 else f"{names[0]} = {source}[{quoted(names)}]" for names in rows]
+
+
+def _taken(names: list[str], more: bool) -> list[str]:
+    """The line with which a step takes its names from the state, or several lines."""
+    targets = ", ".join([*names, *["*_"] * more])
+    if len(targets) <= 108:
+        return [f"{targets}{',' if len(names) == 1 and not more else ''} = state"] * bool(names)
+    first, *rest, last = textwrap.wrap(targets, 106, break_long_words=False)
+    return [f"({first}", *[f" {line}" for line in rest], f" {last}) = state"]
+
+
+def sizes_and_weights(program: Program, writer: StatementWriter) -> list[list[str]]:
+    """Blocks of lines with the weights of the sites, and how many paths they have."""
+    columns = any(has_columns(a.tensor) for a in program.sweep.buffers)
+    blocks: list[list[str]] = []
     for site in program.sampling.sites:
-        allocate.append(f'weight_{site} = weights["{site}"]')
-        allocate.append(f"paths_{site} = len(weight_{site})")
-    if any(has_columns(a.tensor) for a in program.sweep.buffers):
-        allocate += [line for site in program.sampling.sites for line in target.blocks(site)]
-    now = program.grid.now.name
-    for array in stored_arrays(program, target):
-        allocate.append(array.line)
-        if array.history_of:
-            views.append(f"{array.history_of} = {target.row(array.name, now)}")
-    return allocate, views
+        blocks += [[f'weight_{site} = weights["{site}"]'], [f"paths_{site} = len(weight_{site})"]]
+        blocks += [[line] for line in writer.target.blocks(site) if columns]
+    return blocks + [[f'constant_{site} = normals["constant_{site}"]'] for site in program.sampling.affine]
 
 
-def _initial_values(program: Program, writer: StatementWriter) -> list[str]:
-    lines = []
-    xp = writer.xp
-    lines += [f'constant_{site} = normals["constant_{site}"]' for site in program.sampling.affine]
+def made_together(arrays: list[Stored], program: Program, writer: StatementWriter) -> list[list[str]]:
+    """Lines that make the arrays, those of a kind together."""
+    alike: dict[str, list[list[str]]] = {}
+    for array in arrays:
+        rows = alike.setdefault(made(array, writer.target, program.grid.continuous), [[]])
+        if len(", ".join([*rows[-1], array.name])) > 60 and rows[-1]:
+            rows.append([])
+        rows[-1].append(array.name)
+    several = lambda code, names: code if len(names) == 1 else f"({code} for _ in range({len(names)}))"
+    return [[f"{', '.join(names)} = {several(code, names)}"] for code, rows in alike.items() for names in rows]
+
+
+def _names(block: list[str]) -> list[str]:
+    """The names that the first statement of a block of lines assigns."""
+    assigned = re.match(r"(\w+(?:, \w+)*) = ", next(line for line in block if not line.startswith("#")))
+    return assigned[1].split(", ") if assigned else []
+
+
+def _live(blocks: list[list[str]], names: list[str]) -> list[list[str]]:
+    """The blocks of lines that make one of the names, or something that a later one needs."""
+    kept: list[list[str]] = []
+    for block in reversed(blocks):
+        if any(name in names or is_read(name, kept) for name in _names(block)):
+            kept.append(block)
+    return kept[::-1]
+
+
+def of_state(code: str, names: list[str]) -> str:
+    """Source between the steps, where names belong to the state."""
+    pattern = r"\"[^\"]*\"|#.*|(?<![\w.])[A-Za-z]\w*"
+    return re.sub(pattern, lambda m: f"state.{m[0]}" if m[0] in names else m[0], code)
+
+
+def _initial_values(program: Program, writer: StatementWriter) -> list[list[str]]:
+    """Blocks of lines with what is drawn before the first step, and what draws at every step."""
+    blocks: list[list[str]] = []
     for group in program.sampling.groups:
         if group.static:
             drawn = writer.target.product(f'factors["{group.name}"]', f'normals["{group.name}"]')
-            lines += [f"# {covariance_text(group)}", f"drawn = {drawn}"]
-            lines += writer.sources.members(group)
+            first, *more = writer.sources.members(group, writer.target.grouped(drawn))
+            blocks += [[f"# {covariance_text(group)}", first], *([line] for line in more)]
             continue
-        lines.append(f"normals_{group.name} = {normals_of(group, program.sampling.groups)}")
+        normals = normals_of(group, program.sampling.groups)
         if group.evolving:
-            size = times_size("steps", f"size_{group.name}")
-            lines.append(f"size_{group.name} = {group_size(group)}")
-            stored = stored_sources(program, group, writer.target)
-            lines += [array.line for array in stored if not array.site]
-            lines += writer.target.start_factor(group.name, size)
-            lines += [array.line for array in stored if array.site]
-    for start in program.sampling.starts:
-        name = start.field.name
-        target = tuple(i for i in start.field.indices if not i.is_time)
-        mean, variance = (writer.formula.expression(m, target) for m in (start.mean, start.variance))
-        shape = ", ".join([*(size_code(i.axis) for i in target), "-1"])
-        column = "[..., None]" if target else ""
-        spread = f'{xp}.sqrt({xp}.asarray({variance}))[..., None]*normals["{name}_start"].reshape({shape})'
-        affine = start.field.site in program.sampling.affine
-        scale = f"*constant_{start.field.site}" if affine and start.mean != 0 else ""
-        column = "[..., None]" if target or scale else ""
-        lines += [
-            f"# {name}(0) ~ Normal(mean {start.mean}, variance {start.variance})",
-            f"{name}_start = {xp}.asarray({mean}, dtype=float){column}{scale} + {spread}",
-        ]
-    return lines
+            blocks += [_noise(group, normals, program, writer)]
+        else:
+            blocks.append([f"normals_{group.name} = {normals}"])
+    return blocks + [_start(start, program, writer) for start in program.sampling.starts]
+
+
+def _noise(group: SourceGroup, normals: str, program: Program, writer: StatementWriter) -> list[str]:
+    """What draws an evolving group of sources, with the arrays that it does not make itself."""
+    stored = [a for a in storage_of_noise(program, group) if a.name != "factor"]
+    given = [f"{a.name}={made(a, writer.target, program.grid.continuous)}" for a in stored]
+    arguments = (f'"{group.name}"', normals, group.size, "steps", *given)
+    return [f"noise_{group.name} = EvolvingNoise({', '.join(arguments)})"]
+
+
+def _start(start: Start, program: Program, writer: StatementWriter) -> list[str]:
+    """The values of a field at the first step, with their distribution above."""
+    name, xp = start.field.name, writer.xp
+    target = tuple(i for i in start.field.indices if not i.is_time)
+    mean, variance = (writer.formula.expression(m, target) for m in (start.mean, start.variance))
+    shape = ", ".join([*(length_of(i.axis) for i in target), "-1"])
+    spread = f'{xp}.sqrt({xp}.asarray({variance}))[..., None]*normals["{name}_start"].reshape({shape})'
+    affine = start.field.site in program.sampling.affine
+    scale = f"*constant_{start.field.site}" if affine and start.mean != 0 else ""
+    column = "[..., None]" if target or scale else ""
+    return [
+        f"# {name}(0) ~ Normal(mean {start.mean}, variance {start.variance})",
+        f"{name}_start = {xp}.asarray({mean}, dtype=float){column}{scale} + {spread}",
+    ]
 
 
 def _at_now(tensor: Tensor, program: Program) -> str:
@@ -146,7 +255,7 @@ def constant_lines(statement: Evaluate, writer: StatementWriter) -> list[str]:
     tensor = statement.target.tensor
     free = tensor.indices
     value = writer.formula.sum_of_terms(statement.terms, free)
-    shape = tuple_code([size_code(i.axis) for i in free])
+    shape = tuple_code([length_of(i.axis) for i in free])
     xp = writer.xp
     full = f"{xp}.broadcast_to({value}, {shape})" if free else f"float({value})"
     return [f"# {statement.equation}", f"{tensor.name} = {full}"]
@@ -167,28 +276,22 @@ def values_of(program: Program) -> list[str]:
     return [p.name for p in program.facts.parameters] + [d.tensor.name for d in program.facts.data] + sizes_of(program)
 
 
+_KEYS = {COLUMNS.size: f"({COLUMNS.size})"}  # in `values`: which no user's name is
+
+
 def is_read(name: str, blocks: list[list[str]]) -> bool:
     """Whether lines of code mention a name, beside comments and strings."""
     lines = (line for block in blocks for line in block if not line.lstrip().startswith("#"))
     return any(name in line and re.search(rf"\b{name}\b", re.sub(r'"[^"]*"', "", line)) for line in lines)
 
 
-def without_unused(lines: list[str], rest: list[list[str]]) -> list[str]:
-    """Assignments without those to names that neither later ones nor the rest of the code read.
-
-    What has an equation above it stays.
-    """
-    kept: list[str] = []
-    for above, line in reversed(list(zip(["", *lines], lines, strict=False))):
-        name = re.match(r"(\w+) = ", line)
-        if name and not above.startswith("#") and not is_read(name[1], [kept, *rest]):
-            continue
-        kept.append(line)
-    return kept[::-1]
-
-
 def unpack(names: list[str], blocks: list[list[str]]) -> list[str]:
     """Assignments from `values` for the names that stand in the given lines of code."""
     code = " ".join(line for block in blocks for line in block if not line.lstrip().startswith("#"))
-    key = {COLUMNS.size: f"({COLUMNS.size})"}  # which no user's name is
-    return [f'{name} = values["{key.get(name, name)}"]' for name in names if re.search(rf"\b{name}\b", code)]
+    return [f'{name} = values["{_KEYS.get(name, name)}"]' for name in names if re.search(rf"\b{name}\b", code)]
+
+
+def unpacked(names: list[str], blocks: list[list[str]]) -> list[str]:
+    """The same with several names on a line."""
+    found = [line.split(" = ")[0] for line in unpack(names, blocks)]
+    return taken_from("values", {name: _KEYS.get(name, name) for name in found})

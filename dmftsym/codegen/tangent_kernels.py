@@ -59,14 +59,14 @@ class _Writer(ElementPrinter):
         self.column = next(i.name for u in kernel.updates for i in u.target.indices if i in _columns(u.target))
 
     def lines(self, update: Assign | Contract) -> list[str]:
-        """The equation as a comment, then loops over the indices of the target and what it sums over."""
+        """Loops over the indices of the target and what it sums over; above them the equation, if all of it is here."""
         comment = f"# {update.equation}"
         if isinstance(update, Assign):
             rows: dict[str, str] = {}
             target = self._row_element(update.target, rows)
             value = self.printer.formula(self._hidden(update.expression, rows))
             return [comment, *self._loops(_spatial(update.target), _over_paths(rows, f"{target} = {value}"))]
-        return [comment, *(self._average(update) if update.averaged else self._sum(update))]
+        return self._average(update) if update.averaged else [comment, *self._sum(update)]
 
     def _sum(self, contract: Contract) -> list[str]:
         own = _spatial(contract.target)

@@ -76,48 +76,6 @@ class Target:
         """Lines with the number of blocks of sample paths that kernels with columns work on."""
         return [f"blocks_{site} = (paths_{site} + BLOCK - 1)//BLOCK"]
 
-    # --- sources that are drawn step by step ------------------------------------------------------
-
-    def start_factor(self, name: str, size: str) -> list[str]:
-        """Lines that begin the factor of a group of sources: which rows opened its columns, and how many are open."""
-        return [
-            f"active_{name}, rank_{name} = {self.xp}.zeros({size}, dtype=int), 0",
-            f"ranks_{name} = {self.xp}.zeros(steps + 1, dtype=int)",
-        ]
-
-    def extend_factor(self, name: str, now: str, before: tuple[str, str], part: tuple[str, str, bool]) -> list[str]:
-        """Lines that add the covariance rows `row` of a step to the factor of a group of sources.
-
-        before: source of the rank before, and of the number of directions that open no column; part: whose rows these
-        are, with which row of the step they begin ("" for the first), whether the step has no more of them.
-        """
-        (rank, null), (source, first, last) = before, part
-        begin = f", {first}" if first else ""
-        return [
-            f"opened = _extend_factor(factor_{name}, active_{name}, {rank}, row, {now}{begin})",
-            "if opened < 0:",
-            f'    status = f"failed: the covariance of {source} is not positive at step {{{now}}}"',
-            "    break",
-            f"rank_{name}, null_directions = {rank} + opened, null_directions + {null}",
-            *([f"ranks_{name}[{now} + 1] = rank_{name}"] if last else []),
-        ]
-
-    def rank(self, name: str, now: str) -> str:
-        """The rank of a factor after its last extension."""
-        return f"rank_{name}"
-
-    def opened(self, name: str) -> str:
-        """How many columns of a factor were open before every step."""
-        return f"ranks_{name}"
-
-    def columns_of_factor(self, name: str) -> str:
-        """What tells the columns of a factor: the rows that opened them."""
-        return f"active_{name}[:rank_{name}]"
-
-    def ranks(self, name: str) -> str:
-        """The ranks of a factor before every step, on the host."""
-        return f"ranks_{name}"
-
 
 @dataclass(frozen=True)
 class DeviceTarget(Target):
@@ -174,36 +132,6 @@ class DeviceTarget(Target):
     def blocks(self, site: str) -> list[str]:
         """Nothing: kernels do not work on blocks of sample paths."""
         return []
-
-    def start_factor(self, name: str, size: str) -> list[str]:
-        """Lines that begin the factor of a group of sources: which rows opened its columns, and how many are open."""
-        return [
-            f"active_{name} = {self.xp}.zeros({size}, dtype=int)",
-            f"opened_{name} = {self.xp}.zeros(steps + 1, dtype=int)",
-            f"ranks_{name} = range(0, {size} + 1, size_{name})  # bounds",
-        ]
-
-    def extend_factor(self, name: str, now: str, before: tuple[str, str], part: tuple[str, str, bool]) -> list[str]:
-        """Lines that add the covariance rows `row` of a step to the factor of a group of sources."""
-        _, first, _ = part
-        begin = f", {first}" if first else ""
-        return [f"_extend_factor(factor_{name}, active_{name}, opened_{name}, row, {now}{begin})"]
-
-    def rank(self, name: str, now: str) -> str:
-        """A bound of the rank of a factor after its last extension."""
-        return f"ranks_{name}[{now} + 1]"
-
-    def opened(self, name: str) -> str:
-        """How many columns of a factor were open before every step."""
-        return f"opened_{name}"
-
-    def columns_of_factor(self, name: str) -> str:
-        """What tells the columns of a factor: the rows that opened them, and how many are open."""
-        return f"active_{name}, opened_{name}"
-
-    def ranks(self, name: str) -> str:
-        """The ranks of a factor before every step, on the host."""
-        return f"{self.xp}.asnumpy(opened_{name})"
 
 
 HOST = Target("numba", "np", kernel_code)  # whose words are those of NumPy

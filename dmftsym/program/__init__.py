@@ -16,9 +16,10 @@ From quantities to a sweep, in this order:
    quantities wait for each other, `apart` computes a part of one before the rest;
 3. `fusion`: updates that run over the paths of one site share a loop (`fuse`); `gathered` brings nodes together so
    that few loops are needed; `history_arrays` says which arrays over paths keep all times.
-`batching` gives a program one axis more, for independent parts of the paths side by side. `printer` shows a program as
-text. `interpreter`, with `draws` and `factors`, runs one in plain NumPy, about a hundred times slower than generated
-code, which is tested against it.
+`batching` gives a program one axis more, for independent parts of the paths side by side. `storage` lists the arrays
+of a sweep, forward or backward, with the lengths of their axes (`Stored`): targets print from it what allocates them
+and how much memory they take. `printer` shows a program as text. `interpreter`, with `draws` and `factors`, runs one in
+plain NumPy, about a hundred times slower than generated code, which is tested against it.
 
 The next stages rely on this:
 - within a step every entry is written before it is read, unless it is read at an earlier time;

@@ -8,9 +8,14 @@ TIME_STEP = Symbol("dt", positive=True)
 COLUMNS = Axis("column", "columns")  # the independent directions in which a tangent sweep perturbs the path weights
 BATCH = Axis("batch", "batches")  # the independent parts of the sample paths, where they run side by side
 
-__all__ = ["BATCH", "COLUMNS", "KICKS", "PASSES", "TIME_STEP", "has_columns"]
+__all__ = ["BATCH", "COLUMNS", "KICKS", "PASSES", "TIME_STEP", "has_columns", "length_of"]
 
 
 def has_columns(tensor: Tensor) -> bool:
     """Whether a quantity has one value per column of a tangent sweep."""
     return any(i.axis == COLUMNS for i in tensor.indices)
+
+
+def length_of(axis: Axis) -> str:
+    """The name (or number) of the length of an axis; the time axis has ``steps``."""
+    return "steps" if axis.is_time else axis.size

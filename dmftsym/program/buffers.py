@@ -38,6 +38,12 @@ class Role(StrEnum):
     MODE = "mode"  # relative changes of the path weights, one value per column and sample path
     SKETCH = "sketch"  # random combinations of observables that feed back, one value per column and sample path
     OBSERVED_SKETCH = "observed sketch"  # the same of observables that feed nothing back
+    NOISE = "noise"  # values of Gaussian sources, and what is kept to draw them step by step
+
+    @property
+    def of_grid(self) -> bool:
+        """Whether such arrays hold numbers of the time grid of a scheme with two passes."""
+        return self in (Role.SECOND_TIME, Role.ONSET, Role.HALF_ONSET, Role.PAST_WEIGHT, Role.END_WEIGHT)
 
 
 _WEIGHTS = (Role.PAST_WEIGHT, Role.END_WEIGHT)

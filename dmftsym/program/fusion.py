@@ -10,6 +10,8 @@ from dmftsym.program.schedule import Schedule
 from dmftsym.program.statements import Assign, Contract, PathLoop, Statement
 from dmftsym.program.times import When
 
+LONGEST = 40  # of the name of a loop that lists all its updates
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loops:
@@ -85,16 +87,23 @@ def gathered(nodes: Iterable[Node], in_place: set[str]) -> list[Node]:
 
 
 class LoopNames:
-    """Names of loops: the second one of a name gets a number."""
+    """Names of loops, which say what these update: up to three names; the second loop of a name gets a number."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
+        self.taken: set[str] = set()
 
     def named(self, stem: str, loop: PathLoop) -> str:
         """The name of a further loop."""
-        name = f"{stem}_{loop.site}"
-        self.counts[name] = self.counts.get(name, 0) + 1
-        return name if self.counts[name] == 1 else f"{name}_{self.counts[name]}"
+        names = [u.target.tensor.name.removeprefix("d_").removeprefix("adj_") for u in loop.updates]
+        base, count = "_".join([stem, *names]), 1
+        if len(names) > 3 or len(base) > LONGEST:
+            base = f"{stem}_{names[0]}_and_more"
+        name = base
+        while name in self.taken:
+            count += 1
+            name = f"{base}_{count}"
+        self.taken.add(name)
+        return name
 
 
 def _largest_loop(ready: list[Node], pending: list[Node], in_place: set[str]) -> list[Node]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dmftsym.derivation.process import Covariance, Source, SourceKind
+from dmftsym.program.axes import length_of
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,20 @@ class SourceGroup:
     def kicks(self) -> bool:
         """Whether these are unit impulses, no noise."""
         return self.kind is SourceKind.KICK
+
+    @property
+    def size(self) -> str:
+        """The number of jointly Gaussian values at one time, as source."""
+        return " + ".join(map(size_of, self.members))
+
+
+def size_of(source: Source) -> str:
+    """The number of values of a source at one time, as source."""
+    return "*".join(length_of(i.axis) for i in source.tensor.indices if not i.is_time) or "1"
+
+
+def times_size(count: str, size: str) -> str:
+    """Source of count times a size, without superfluous brackets."""
+    if size == "1":
+        return count
+    return f"{count}*{size}" if size.isidentifier() else f"{count}*({size})"

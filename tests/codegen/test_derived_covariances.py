@@ -178,9 +178,9 @@ def test_sources_linked_by_one_that_is_not_needed_stay_independent():
     site.observe(p[t], x[t] ** 2)
     site.observe(q[t], w[t] * v[t])
     text = ds.compile_model(m, ds.Options(covariance=("q",))).source.text
-    begun = text.index("def plain_sweep(")
-    assert 'normals_u_w = normals["u_w_u_x_u_v"]\n' in text[begun:]
-    assert 'normals_u_v = normals["u_w_u_x_u_v"][steps :]\n' in text[begun:]
+    begun = text.index("def allocate_plain(")
+    assert 'EvolvingNoise("u_w", normals["u_w_u_x_u_v"], 1, steps)\n' in text[begun:]
+    assert 'EvolvingNoise("u_v", normals["u_w_u_x_u_v"][steps :], 1, steps)\n' in text[begun:]
     found = interpreted(text).fluctuations({}, {}, steps=1, points=2**12)
     z, weight = np.polynomial.hermite_e.hermegauss(60)
     moment = lambda k: weight @ np.tanh(z) ** k / weight.sum()

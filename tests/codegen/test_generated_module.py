@@ -82,7 +82,7 @@ def test_the_hash_follows_the_mathematics(compiled):
 
 
 def updates_without_equation(text: str) -> list[str]:
-    """Assignments to arrays in the time loop and in kernels that have no comment ``# name[...] = ...`` above them."""
+    """Assignments to arrays in a step and in kernels that have no comment ``# name[...] = ...`` above them."""
     lines = text.splitlines()
 
     def equation_above(line: int, name: str) -> bool:
@@ -99,16 +99,15 @@ def updates_without_equation(text: str) -> list[str]:
     bare = []
     for function in (n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)):
         compiled = any("njit" in ast.unparse(decorator) for decorator in function.decorator_list)
-        if function.name.startswith("_") or (function.name != "sweep" and not compiled):
+        if function.name.startswith("_") or (function.name != "step" and not compiled):
             continue
-        loop = next(n for n in reversed(function.body) if isinstance(n, ast.For))
-        for node in ast.walk(loop):
+        for node in ast.walk(next(n for n in function.body if isinstance(n, ast.For)) if compiled else function):
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
             for target in targets:
                 if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
                     name = target.value.id.replace("_rate", ".dot")
-                    if name.startswith("ranks_"):
-                        continue  # how many normals of a source are open at each step
+                    if ast.unparse(node.value) in (f"{name}_start", "0.0"):
+                        continue  # where the field starts, no update
                     if not equation_above(node.lineno, name):
                         bare.append(f"{function.name}: {name}")
     return bare
@@ -122,7 +121,7 @@ def test_the_check_of_comments_finds_a_missing_one(compiled):
     text = compiled("mlp").source.text
     without = [line for line in text.splitlines() if not re.match(r" +# (f|h)\[mu, t\] = ", line)]
     missing = updates_without_equation("\n".join(without))
-    assert "sweep: f" in missing and any(m.endswith(": h") for m in missing)
+    assert "step: f" in missing and any(m.endswith(": h") for m in missing)
 
 
 def test_comments_are_the_equations_of_the_paper(compiled):

@@ -1,14 +1,16 @@
 """Generated modules pass the linter, physics comes first, and long lines keep their meaning."""
 
 import ast
+import copy
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import random_models
-from fluctuating_models import CASES
+from fluctuating_models import CASES, KX, Y, interpreted, prepared
 
 import dmftsym as ds
 from dmftsym.codegen.layout import WIDTH, laid_out
@@ -84,6 +86,64 @@ def test_the_header_lists_what_is_computed_once(name, texts):
     assert len(lines) == len(set(lines)) and not any("observable of" in line for line in lines)
     if name == "deep_numba":
         assert not any(line.strip().startswith(("A1[", "sharpness")) for line in lines), "they are computed nowhere"
+
+
+# --- the step ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def deepest():
+    """The text of a network with three hidden layers, and its functions by name."""
+    text = ds.compile_model(build_model("mlp", depth=3)).source.text
+    return text, {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_step_of_a_deep_network_fits_on_a_screen(deepest):
+    length = {name: node.end_lineno - node.lineno + 1 for name, node in deepest[1].items()}
+    assert length["step"] <= 75 and length["allocate"] <= 45 and length["sweep"] <= 45
+
+
+def test_equations_stand_once_in_the_step_or_in_a_kernel(deepest):
+    text, functions = deepest
+    assert list(functions).index("step") < list(functions).index("allocate") < list(functions).index("sweep")
+    physics = text.splitlines()[ast.parse(text).body[0].end_lineno : functions["allocate"].lineno]
+    equations = [line.strip() for line in physics if re.match(r" +# (<u_)?\w+\[.*\] = ", line)]
+    assert len(equations) == len(set(equations)) > 25
+    for name in ("update_z2_g2", "update_h1_phi_h1"):
+        assert name in functions, "kernels are named by what they update"
+
+
+STATES = {
+    "deep": (lambda: build_model("mlp", depth=2), {"gamma": 1.2, "eta": 0.3}, {"Kx": KX, "y": Y}, "euler"),
+    "recurrent": (lambda: build_model("recurrent", symmetric=True), {"g": 1.4, "rho": 0.5}, {}, "euler"),
+    "two passes": (lambda: build_model("recurrent", symmetric=True), {"g": 1.4, "rho": 0.5}, {}, "heun"),
+    "p_spin": (lambda: build_model("p_spin"), {"temperature": 0.7}, {}, "euler"),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_step_is_a_function_of_a_state(name):
+    """A copy of the state after some steps goes on as the state does, and both as the sweep without a stop."""
+    build, parameters, data, scheme = STATES[name]
+    module, steps, dt = interpreted(ds.compile_model(build(), ds.Options(scheme=scheme)).source.text), 6, 0.1
+    arguments = (*prepared(module, parameters, data, steps, 12), steps, dt)
+    whole, status, null_directions = module.sweep(*arguments, None)
+    assert status == "ok"
+    state = module.allocate(*arguments)
+    for t in range(3):
+        module.step(state, t)
+    copies = [copy.deepcopy(state) for _ in range(2)]
+    noise = [[v for v in vars(each).values() if isinstance(v, module.EvolvingNoise)] for each in copies]
+    for each in noise[1]:  # negative control: another state goes on to other numbers
+        each.normals *= 1.001
+    for t in range(3, steps):
+        for each in (state, *copies):
+            module.step(each, t)
+    for quantity, expected in whole.items():
+        assert np.array_equal(getattr(state, quantity), expected, equal_nan=True)
+        assert np.array_equal(getattr(copies[0], quantity), expected, equal_nan=True)
+    assert not all(np.array_equal(getattr(copies[1], q), value, equal_nan=True) for q, value in whole.items())
+    assert noise[0] and sum(each.null_directions for each in noise[0]) == null_directions
 
 
 # --- long lines -----------------------------------------------------------------------------------------------------

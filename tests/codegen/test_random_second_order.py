@@ -49,7 +49,7 @@ def run(drawn, text, intervals):
         drawn_once = rng.standard_normal((static + here, PATHS))
         normals |= module.split_normals(site, drawn_once[:static], moving, values, factors)
         for name in normals:
-            if f"factor_{name}[t*size_{name}" in text and normals[name].ndim == 2:
+            if f"noise_{name}.draw(" in text and normals[name].ndim == 2:
                 first = len(normals[name]) // (intervals + 1)
                 normals[name][:first] = np.random.default_rng(7).standard_normal((first, PATHS))
     found, status, _ = module.sweep(values, factors, normals, weights, intervals + 1, step, None)

@@ -39,7 +39,7 @@ def network(depth, activation, covariance, **structure):
 def without_fresh_normals(module):
     """The backward sweep without the averages of normals that are drawn later, which vanish but fluctuate."""
     source = inspect.getsource(module.adjoint_sweep)
-    source, count = re.subn(r"fresh = adj_fresh_(\w+)", r"fresh = 0.0*adj_fresh_\1", source)
+    source, count = re.subn(r"fresh = state.adj_fresh_(\w+)", r"fresh = 0.0*state.adj_fresh_\1", source)
     assert count > 0
     namespace = dict(module.__dict__)
     exec(source, namespace)
