@@ -1,5 +1,6 @@
 """The sweep backward in time as source code, and the sweep that records what it needs."""
 
+from dmftsym.codegen.code_lines import of_state
 from dmftsym.codegen.influences import influence_tables
 from dmftsym.codegen.places import REST, length, size_code
 from dmftsym.codegen.sources import normals_of
@@ -11,7 +12,6 @@ from dmftsym.codegen.sweeps import (
     is_read,
     made_together,
     names_of_parts,
-    of_state,
     side_by_side,
     sizes_and_weights,
     sweep_code,
@@ -59,7 +59,7 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
         "views": [line for block in views for line in block],
         "amounts": adjoint_amounts("adjoint_sweep", program, influences.duals),
         "step": step,
-        "after": [of_state(line, state["names"]) for line in after],
+        "after": of_state("\n".join(after), state["names"]).split("\n"),
         "results": of_state(results, state["names"]),
     }
 

@@ -1,12 +1,12 @@
 """`generate_source`: a `Program` as the text of a standalone module."""
 
-import re
 from dataclasses import dataclass
 
 from sympy import Expr, Symbol
 
 from dmftsym.codegen.adjoint import influence_code
 from dmftsym.codegen.arrays import ArrayFormula, size_code, slot_code
+from dmftsym.codegen.code_lines import names_in
 from dmftsym.codegen.explicit import explicit_tables
 from dmftsym.codegen.fluctuations import fluctuation_code
 from dmftsym.codegen.layout import laid_out
@@ -163,7 +163,7 @@ def _data(program: Program, formula: ArrayFormula) -> dict:
         lines = [f'{name} = arrays["{name}"]' for name in needs]
         lines += _otherwise(data, formula)
         derived.append({"name": data.tensor.name, "needs": tuple(needs), "lines": lines})
-    text = " ".join(line for d in derived for line in d["lines"])
+    read = names_in(d["lines"] for d in derived)
     return {
         "data": [
             {
@@ -175,7 +175,7 @@ def _data(program: Program, formula: ArrayFormula) -> dict:
         ],
         "derived_data": derived,
         "required_data": [d.tensor.name for d in program.facts.data if not d.otherwise and _is_read(d, program)],
-        "sizes_unpack": [f'{s} = sizes.get("{s}")' for s in sizes_of(program) if re.search(rf"\b{s}\b", text)],
+        "sizes_unpack": [f'{s} = sizes.get("{s}")' for s in sizes_of(program) if s in read],
     }
 
 
@@ -240,11 +240,8 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
         )
     total = lambda s: " + ".join(times_size("steps", size) for site, size in moving if site == s) or "0"
     totals = {s: total(s) for s in program.sampling.sites}
-    needed = (
-        constants
-        if any(re.search(rf"\b{c.target.tensor.name}\b", f) for c in program.sweep.constants for f in factors)
-        else []
-    )
+    read = names_in([factors])
+    needed = constants if any(c.target.tensor.name in read for c in program.sweep.constants) else []
     return {
         "static_factors": [*needed, *factors],
         "signs": signs,

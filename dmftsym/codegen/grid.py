@@ -1,7 +1,6 @@
 """Arrays of numbers that the time grid fixes: impulses, and the weights of integrals over the past."""
 
-import re
-
+from dmftsym.codegen.code_lines import names_in
 from dmftsym.program.buffers import Role
 from dmftsym.program.program import Program
 
@@ -16,6 +15,6 @@ _LINES = {
 
 def grid_lines(program: Program, xp: str, code: list[list[str]]) -> list[list[str]]:
     """Blocks of lines that make those arrays of the time grid that stand in the code."""
-    text = "\n".join(line for block in code for line in block if not line.lstrip().startswith("#"))
-    found = [a for a in program.sweep.buffers if a.role.of_grid and re.search(rf"\b{a.tensor.name}\b", text)]
+    read = names_in(code)
+    found = [a for a in program.sweep.buffers if a.role.of_grid and a.tensor.name in read]
     return [[line.format(n=a.tensor.name, xp=xp) for line in _LINES[a.role]] for a in found]

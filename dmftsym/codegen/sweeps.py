@@ -1,8 +1,8 @@
 """A program as functions of the generated module: what allocates the state, one time step, and the loop over time."""
 
-import re
 import textwrap
 
+from dmftsym.codegen.code_lines import assigned_in, names_in, of_state
 from dmftsym.codegen.grid import grid_lines
 from dmftsym.codegen.kernels import wrapped
 from dmftsym.codegen.sources import normals_of
@@ -111,7 +111,7 @@ def held_code(
 
     blocks: what makes arrays and numbers; body: the lines of a step; held: what is read between the steps.
     """
-    known = [*values_of(program), *arguments, *(name for block in blocks for name in _names(block))]
+    known = [*values_of(program), *arguments, *(name for block in blocks for name in assigned_in(block))]
     known = [name for name in dict.fromkeys(known) if name not in (*ARRAYS, DRAWN)]
     taken = [name for name in known if is_read(name, body)]
     names = [*taken, *(name for name in known if name not in taken and is_read(name, [held]))]
@@ -181,25 +181,13 @@ def made_together(arrays: list[Stored], program: Program, writer: StatementWrite
     return [[f"{', '.join(names)} = {several(code, names)}"] for code, rows in alike.items() for names in rows]
 
 
-def _names(block: list[str]) -> list[str]:
-    """The names that the first statement of a block of lines assigns."""
-    assigned = re.match(r"(\w+(?:, \w+)*) = ", next(line for line in block if not line.startswith("#")))
-    return assigned[1].split(", ") if assigned else []
-
-
 def _live(blocks: list[list[str]], names: list[str]) -> list[list[str]]:
     """The blocks of lines that make one of the names, or something that a later one needs."""
     kept: list[list[str]] = []
     for block in reversed(blocks):
-        if any(name in names or is_read(name, kept) for name in _names(block)):
+        if any(name in names or is_read(name, kept) for name in assigned_in(block)):
             kept.append(block)
     return kept[::-1]
-
-
-def of_state(code: str, names: list[str]) -> str:
-    """Source between the steps, where names belong to the state."""
-    pattern = r"\"[^\"]*\"|#.*|(?<![\w.])[A-Za-z]\w*"
-    return re.sub(pattern, lambda m: f"state.{m[0]}" if m[0] in names else m[0], code)
 
 
 def _initial_values(program: Program, writer: StatementWriter) -> list[list[str]]:
@@ -280,15 +268,14 @@ _KEYS = {COLUMNS.size: f"({COLUMNS.size})"}  # in `values`: which no user's name
 
 
 def is_read(name: str, blocks: list[list[str]]) -> bool:
-    """Whether lines of code mention a name, beside comments and strings."""
-    lines = (line for block in blocks for line in block if not line.lstrip().startswith("#"))
-    return any(name in line and re.search(rf"\b{name}\b", re.sub(r'"[^"]*"', "", line)) for line in lines)
+    """Whether lines of code mention a name."""
+    return name in names_in(blocks)
 
 
 def unpack(names: list[str], blocks: list[list[str]]) -> list[str]:
     """Assignments from `values` for the names that stand in the given lines of code."""
-    code = " ".join(line for block in blocks for line in block if not line.lstrip().startswith("#"))
-    return [f'{name} = values["{_KEYS.get(name, name)}"]' for name in names if re.search(rf"\b{name}\b", code)]
+    read = names_in(blocks)
+    return [f'{name} = values["{_KEYS.get(name, name)}"]' for name in names if name in read]
 
 
 def unpacked(names: list[str], blocks: list[list[str]]) -> list[str]:
