@@ -1,7 +1,8 @@
-"""The pipeline: language → derivation → lowering → codegen → runtime."""
+"""The pipeline: language → averaging → derivation → lowering → linearise → codegen → runtime."""
 
 from dataclasses import dataclass, replace
 
+from dmftsym.averaging.average import average_disorder
 from dmftsym.codegen.generate import Source, generate_source
 from dmftsym.codegen.layout import laid_out
 from dmftsym.codegen.names import generated_names, in_users_names
@@ -56,7 +57,7 @@ class CompiledModel:
 
 
 def compile_model(model: Model, options: Options | None = None) -> CompiledModel:
-    """Turn a model into a solver: check, derive, lower, generate, load.
+    """Turn a model into a solver: average, derive, lower, linearise, generate, load.
 
     The generated module is written to the cache folder ($DMFTSYM_CACHE) and compiled on its first run.
     Raises `LanguageError`, `DerivationError`, `LoweringError` (acausal terms, instantaneous loops) or `CodegenError`.
@@ -65,7 +66,8 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     options = options or Options()
     if not isinstance(options, Options):
         raise DmftsymError(f"compile_model takes Options(...), given: {options!r}")
-    equations = derive(model)
+    averaged = average_disorder(model)
+    equations = derive(averaged)
     scheme = scheme_named(options.scheme)
     coded, names = with_code_names(equations, generated_names())
     outputs, covariance = (tuple(names.get(n, n) for n in wanted) for wanted in (options.outputs, options.covariance))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from dmftsym.averaging.average import average_disorder
+from dmftsym.averaging.average import Averaged, average_disorder
 from dmftsym.derivation.finite_system import FiniteSystem, finite_system
 from dmftsym.derivation.hessian import Hessian, derive_hessian
 from dmftsym.derivation.positivity import check_covariances
@@ -69,14 +69,14 @@ class Derivation(Displayed):
         return [line for part in self.parts for line in part.latex_lines()]
 
 
-def derive(model: Model) -> Derivation:
+def derive(model: Model | Averaged) -> Derivation:
     """Derive the effective process and the saddle-point equations of a model, without choosing a grid.
 
     Exact in the limit N → ∞ at fixed γ, η and time; all expressions are SymPy (`process`, `saddle_point`).
     Raises `LanguageError` if the model is not well formed, `DerivationError` if its action has no such equations.
     Cost: well under a second. Source: Martin-Siggia-Rose-De Dominicis-Janssen; Helias & Dahmen, arXiv:1901.10416.
     """
-    averaged = average_disorder(model)
+    averaged = model if isinstance(model, Averaged) else average_disorder(model)
     action = read_action(averaged.model)
     processes = derive_processes(action)
     equations, sums = separate_responses(derive_order_parameters(action))
