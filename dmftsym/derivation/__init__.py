@@ -1,6 +1,8 @@
 """Mathematics only, no grid: effective process, saddle point, causality, Hessian and propagator.
 
-In: a `Model`, of which `read_action` makes an `Action`. Out: a `Derivation`, which holds
+In: a `Model`, or what `average_disorder` made of it, of which `read_action` makes an `Action`. Out: a `Derivation`,
+which holds
+- `disorder`: the `FiniteSystem` that was said, if there are random matrices;
 - `process`: one `EffectiveProcess` a site, with its `FieldEquation`s, `Source`s and their `Covariance`s;
 - `saddle_point`: a `SaddlePoint`, with one equation an order parameter, one a conjugate, and constraints;
 - `responses` and `causal`: which order parameters are response functions, and their `Reach` in time;
