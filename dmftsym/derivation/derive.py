@@ -51,7 +51,8 @@ class Derivation(Displayed):
     @cached_property
     def worth_checking(self) -> WorthChecking:
         """What a slip often looks like: factors that do not cancel, terms that vanish, and the like; mostly empty."""
-        return find_worth_checking(self.action, self.process, self.saddle_point, self.responses)
+        added = self.disorder.added if self.disorder else ()
+        return find_worth_checking(self.action, self.process, self.saddle_point, self.responses, added)
 
     @property
     def parts(self) -> tuple[Displayed, ...]:

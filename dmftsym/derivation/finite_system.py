@@ -17,13 +17,15 @@ from dmftsym.language.terms import as_expression
 class FiniteSystem(Displayed):
     """Units of every site, the random matrices between them, and what is observed; N is the width.
 
-    `processes` hold the equations of a unit with what the matrices give as a quantity of its own, one of `products`.
+    `processes` hold the equations of a unit with what the matrices give as a quantity of its own, one of `products`;
+    `added` names the order parameters that the average needs and nobody observes.
     """
 
     processes: tuple[EffectiveProcess, ...]
     matrices: tuple[RandomMatrix, ...]
     products: tuple[Product, ...]
     sizes: tuple[tuple[str, Expr], ...]
+    added: tuple[str, ...]
 
     def text(self) -> str:
         """The equations of a unit of every site, then the matrices."""
@@ -110,4 +112,5 @@ def finite_system(averaged: Averaged) -> FiniteSystem | None:
         matrices=averaged.matrices,
         products=averaged.products,
         sizes=tuple((s.name, s.weight) for s in action.sites),
+        added=tuple(name for name in averaged.model.tensors if name not in model.tensors),
     )

@@ -40,13 +40,19 @@ class WorthChecking(Displayed):
 
 
 def find_worth_checking(
-    action: Action, processes: Processes, saddle: SaddlePoint, responses: tuple[ResponseFunction, ...]
+    action: Action,
+    processes: Processes,
+    saddle: SaddlePoint,
+    responses: tuple[ResponseFunction, ...],
+    added: tuple[str, ...] = (),
 ) -> WorthChecking:
     """Look for factors that do not cancel, terms that vanish, crowded indices, missing initial values, repetitions.
 
+    `added` are order parameters that the average over random matrices brought, whose pairs no user wrote.
     Cost: linear in the number of terms.
     """
-    notes = [note for equation in saddle.equations for note in _factors(action, equation)]
+    written = [e for e in saddle.equations if e.tensor.name not in added]
+    notes = [note for equation in written for note in _factors(action, equation)]
     notes += _vanishing(processes, saddle, responses)
     notes += [note for site in action.sites for note in _crowded(site.expression, f"site {site.name}")]
     notes += _crowded(action.expression, "the action")
@@ -88,8 +94,9 @@ def _cancels(averages: tuple[SiteAverage, ...]) -> bool:
 
 
 def _is_one_up_to_parameters(averages: tuple[SiteAverage, ...]) -> bool:
-    """For a pair of order parameters: their common scale is free, a number such as 1/2 is a slip."""
-    return all(simplify(factor).as_coeff_Mul()[0] == 1 for a in averages for factor in _outer_factors(a))
+    """For a pair: their common scale is free, a number such as 1/2 is a slip; signs within a sum are none."""
+    numbers = [simplify(factor).as_coeff_Mul()[0] for a in averages for factor in _outer_factors(a)]
+    return set(numbers) == {1} or set(numbers) == {1, -1}
 
 
 def _outer_factors(average: SiteAverage) -> list[Expr]:

@@ -105,10 +105,11 @@ def updates_without_equation(text: str) -> list[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
             for target in targets:
                 if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
-                    name = target.value.id.replace("_rate", ".dot")
+                    own = target.value.id
+                    name = own.replace("_rate", ".dot")
                     if ast.unparse(node.value) in (f"{name}_start", "0.0"):
                         continue  # where the field starts, no update
-                    if not equation_above(node.lineno, name):
+                    if not equation_above(node.lineno, name) and not equation_above(node.lineno, own):
                         bare.append(f"{function.name}: {name}")
     return bare
 
