@@ -18,7 +18,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler ru
 
 
 @needs_compiler
-@pytest.mark.parametrize("case", ALL)
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] * (c == "four layers")) for c in ALL])
 def test_module_on_the_stand_in_agrees_with_numba(case):
     """Common random numbers; the same status, rule, number of paths and null directions."""
     RawKernel.launches.clear()

@@ -8,7 +8,7 @@ import dmftsym as ds
 from dmftsym.models.loading import build_model
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param("deep", marks=pytest.mark.slow), "two layers", "recurrent"])
 def test_threads_do_not_change_results(case, started):
     """To 1e-11 of the largest entry: sums over paths are taken in another order."""
     name, structure, covariance, parameters, data = CASES[case]

@@ -43,6 +43,7 @@ def test_finite_width_is_figure_2(tmp_path):
     assert variance(result, "K")[0] == pytest.approx(1.7878, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_deep_linear_is_figure_4(tmp_path):
     results = load("deep_linear").main(folder=tmp_path)
     assert (tmp_path / "deep_linear.png").stat().st_size > 20_000

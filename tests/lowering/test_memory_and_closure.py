@@ -107,7 +107,7 @@ def test_what_is_not_matched_stays_explicit():
 @pytest.mark.parametrize(
     "extra",
     [
-        lambda x, y: x**2 / 10,
+        pytest.param(lambda x, y: x**2 / 10, marks=pytest.mark.slow),
         lambda x, y: x * y / 4,
     ],
     ids=["white", "static"],

@@ -13,6 +13,7 @@ def tanh_network():
     return ds.compile_model(build_model("recurrent"))
 
 
+@pytest.mark.slow
 def test_chaotic_network_reaches_its_known_variance(tanh_network):
     """g=1.5: <x^2> near 0.7477 at late times."""
     result = tanh_network.solve({"g": 1.5}, steps=700, dt=0.1, points=2**14, time_step_error=False)

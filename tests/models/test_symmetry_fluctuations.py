@@ -46,7 +46,8 @@ def simulate_networks(rho, g, dt, steps, units, networks, seed):
         yield values @ values.swapaxes(1, 2) / units
 
 
-@pytest.mark.parametrize("rho", [pytest.param(0.7, marks=pytest.mark.slow), -0.7])
+@pytest.mark.slow
+@pytest.mark.parametrize("rho", [0.7, -0.7])
 def test_partially_symmetric_network_agrees_with_simulated_networks(rho):
     """All of N·Cov(C, C) within 4.5 standard errors, the average of the variances within 3 (of about 1 %)."""
     g, dt, steps, units, networks = 1.5, 0.5, 6, 200, 8000
