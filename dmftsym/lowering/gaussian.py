@@ -71,7 +71,10 @@ def close_linear_sites(equations: Derivation) -> tuple[Derivation, Closure]:
         equations.saddle_point,
         equations=tuple(replace(e, averages=tuple(map(inside, e.averages))) for e in equations.saddle_point.equations),
     )
-    responses = tuple(map(inside, equations.responses))
+    # what responds is of first order, and stands beside a response field
+    responses = tuple(
+        replace(r, terms=_write_out(r.terms)) if r.site in closure.sites else r for r in equations.responses
+    )
     return replace(equations, process=Processes(processes), saddle_point=saddle, responses=responses), closure
 
 

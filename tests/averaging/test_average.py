@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from said_models import family, network, recurrent, tied
+from sympy import Rational
 
 import dmftsym as ds
 from dmftsym.averaging.average import average_disorder
@@ -116,6 +117,66 @@ def test_a_family_of_matrices_between_sites_of_unequal_width():
         z = (result[name].values - mean) / error
         assert np.sqrt(np.mean(z**2)) < 1.6 and np.abs(z).max() < 5
         assert np.abs((1.5 * result[name].values - mean) / error).max() > 10
+
+
+def _linear_network(couplings):
+    """dx/dt = -x + (what `couplings` makes of the model, its site and x), C = <x x>."""
+    m = ds.Model("linear")
+    t, s = m.times("t s", continuous=True, dt=0.1)
+    neuron = m.site("neuron")
+    x, C = neuron.field("x", t, variance=1), m.order_parameter("C", t, s)
+    neuron.equation(x.dot[t], -x[t] + couplings(m, neuron, x[t]))
+    neuron.observe(C[t, s], x[t] * x[s])
+    return ds.compile_model(m).solve({}, {}, steps=15).C.values
+
+
+@pytest.mark.parametrize("rho", [0, Rational(2, 5), -1])
+def test_a_matrix_and_its_transpose_in_one_equation(rho):
+    """a J + b J^T is a random matrix with variance a^2 + b^2 + 2 a b rho, and correlation of its own."""
+    a, b = Rational(1, 2), Rational(4, 5)
+
+    def both(m, neuron, x):
+        J = m.matrix("J", neuron, neuron, symmetry=rho)
+        return a * J @ x + b * J.T @ x
+
+    def one(m, neuron, x):
+        variance = a**2 + b**2 + 2 * a * b * rho
+        symmetry = ((a**2 + b**2) * rho + 2 * a * b) / variance
+        return m.matrix("J", neuron, neuron, variance=variance, symmetry=symmetry) @ x
+
+    assert np.allclose(_linear_network(both), _linear_network(one), rtol=1e-9, atol=1e-12)
+    independent = lambda m, n, x: m.matrix("J", n, n, variance=a**2 + b**2 + 2 * a * b * rho) @ x
+    assert not np.allclose(_linear_network(both), _linear_network(independent), rtol=1e-2)
+
+
+def test_two_uses_of_a_matrix_are_one_of_the_sum():
+    """J @ x + J @ (2 x) is 3 J @ x, and a matrix of mean mu adds mu <x>, which vanishes here."""
+    twice = lambda m, n, x: (lambda J: J @ x + J @ (2 * x))(m.matrix("J", n, n, symmetry=Rational(1, 2)))
+    once = lambda m, n, x: 3 * m.matrix("J", n, n, mean=1, symmetry=Rational(1, 2)) @ x
+    assert np.allclose(_linear_network(twice), _linear_network(once), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_a_matrix_that_learns_from_itself_and_decays(continuous):
+    """W(t+1) = (1 - lam) W + eta y x^T/N with x constant, y = W x: then y(t) = (1 - lam + eta)^t y(0), <x^2> = 1."""
+    m = ds.Model("hebb")
+    t, s = m.times("t s", continuous=continuous, **({"dt": 0.01} if continuous else {}))
+    lam, eta, sigma = m.parameters("lam eta sigma", positive=True)
+    below, above = m.site("below"), m.site("above", size=2)
+    W = m.matrix("W", above, below, variance=sigma**2)
+    x, y = below.field("x", t), above.field("y", t)
+    below.equation(x[t], 0)
+    below.noise(x[t], x[s], 1)
+    above.equation(y[t], W @ x[t])
+    W.learn(t, eta, y[t], x[t])
+    W.decay(lam)
+    D = m.order_parameter("D", t, s)
+    above.observe(D[t, s], y[t] * y[s])
+    result = ds.compile_model(m).solve({"lam": 0.3, "eta": 0.5, "sigma": 0.8}, {}, steps=30)
+    times = np.arange(30) * (0.01 if continuous else 1.0)
+    grown = np.exp(0.2 * times) if continuous else 1.2**times
+    assert np.allclose(result.D.values, 0.64 * np.outer(grown, grown), rtol=2e-3 if continuous else 1e-10)
+    assert not np.allclose(result.D.values, 0.64, rtol=2e-2)
 
 
 # --- refusals -------------------------------------------------------------------------------------------

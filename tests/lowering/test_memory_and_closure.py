@@ -430,3 +430,30 @@ def test_constants_of_closed_sites_do_not_fluctuate():
     one, other = (result.cov_W_W.values for result in found)
     assert np.abs(one - other).max() < 1e-10 * np.abs(other).max()
     assert found[0].attrs["cov_measure"] == "gaussian, exact"
+
+
+def _symmetric_linear(observed):
+    """dx/dt = -x + J x with correlation 1/2, with or without its mean, which vanishes, observed and fed back."""
+    m = ds.Model("symmetric_linear")
+    t, s = m.times("t s", continuous=True, dt=0.1)
+    site = m.site("neuron")
+    x, C, R = site.field("x", t, variance=1), m.order_parameter("C", t, s), m.order_parameter("R", t, s)
+    action = -x.tilde[t] * (x.dot[t] + x[t]) + x.tilde[t] * C[t, s] * x.tilde[s] / 2
+    action += x.tilde[t] * R[t, s] * x[s] / 2 + C.hat[t, s] * x[t] * x[s]
+    pairs = -C.hat[t, s] * C[t, s] - R[t, s] * R[s, t] / 4
+    if observed:
+        M = m.order_parameter("M", t)
+        action += M.hat[t] * x[t] + 2 * x.tilde[t] * M[t]
+        pairs -= M.hat[t] * M[t]
+    site.action(action)
+    m.action = pairs + ds.log_Z(site)
+    return ds.compile_model(m, ds.Options(covariance=("C",))).solve({}, {}, steps=4)
+
+
+def test_a_site_with_constants_keeps_its_memory():
+    """A mean makes the site one with constants; what it remembers, and how it fluctuates, stays the same."""
+    plain, observed = _symmetric_linear(False), _symmetric_linear(True)
+    assert plain.attrs["measure"] == observed.attrs["measure"] == "gaussian, exact"
+    for name in ("C", "R", "cov_C_C"):
+        assert np.allclose(plain[name].values, observed[name].values, rtol=1e-12, atol=1e-14)
+    assert abs(plain.C.values[2, 0] - 0.9**2) == pytest.approx(0.1**2 / 2)  # the memory, to which x(0) alone adds here
