@@ -16,7 +16,8 @@ from sympy import Expr, Integer, KroneckerDelta, Mul, Rational, S, exp
 
 from dmftsym.averaging.kernels import Averages
 from dmftsym.averaging.products import Product, with_products
-from dmftsym.averaging.uses import Use, find_uses, give_fields, renaming
+from dmftsym.averaging.uses import Use, check_matrices, find_uses, give_fields, renaming
+from dmftsym.errors import LanguageError
 from dmftsym.language.disorder import Learned, RandomMatrix
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
@@ -49,7 +50,10 @@ def average_disorder(model: Model) -> Averaged:
     each a few milliseconds. Source: Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259; Helias & Dahmen,
     arXiv:1901.10416.
     """
-    if not isinstance(model, Model) or not model.matrices:
+    if not isinstance(model, Model):
+        return Averaged(model=model)
+    check_matrices(model)
+    if not model.matrices:
         return Averaged(model=model)
     said = _copied(model)
     give_fields(said)
@@ -210,6 +214,11 @@ class _Average:
             for entry in (response, partner):
                 self.averages.claim(entry.tensor, matrix.name)
             strength = matrix.symmetry * matrix.variance * self.sizes[site.name] * _strength(matrix, driven, asking)
+            if strength.atoms(Index) - {driven.time, asking.time}:
+                raise LanguageError(
+                    f"matrix {matrix.name}: its entries ij and ji are correlated, so what stands in front of it may "
+                    f"have no index but the time, found {strength}; put it into what the matrix acts on"
+                )
             self._add(site, strength * driven.driven * asking.query * response, driven, asking)
             if driven is one:
                 self._add_pair(-half * strength * self.sizes[site.name] * response * partner, driven, asking)

@@ -79,6 +79,19 @@ def renaming(bound, taken, used, declared) -> dict[Index, Index]:
     return mapping
 
 
+def check_matrices(model: Model) -> None:
+    """Refuse matrices of other models, and matrices where no unit is: in definitions and the action of the model."""
+    for site in model.sites.values():
+        for formula in (*site.terms, *site.definitions.values()):
+            for applied in sorted(formula.atoms(Applied), key=str):
+                if applied.matrix not in model.matrices:
+                    raise LanguageError(f"site {site.name}: {applied} holds a matrix of another model")
+    formulas = {f"the definition of {name}": formula for name, formula in model.definitions.items()}
+    for where, formula in (formulas | {"the action": model.action}).items():
+        for applied in sorted(formula.atoms(Applied), key=str):
+            raise LanguageError(f"{where} holds {applied}, a quantity of single units, which only a site can hold")
+
+
 def give_fields(model: Model) -> None:
     """Give a field of its own to every ``J @ v`` that stands in a function, a definition, an observable or another one.
 
@@ -178,9 +191,7 @@ def find_uses(model: Model, site: Site) -> tuple[list[Use], Expr]:
 
 def _use(model: Model, site: Site, term: Term) -> Use:
     applied = next(f for f in term.factors if isinstance(f, Applied))
-    matrix = model.matrices.get(applied.matrix)
-    if matrix is None:
-        raise LanguageError(f"site {site.name}: {applied} holds a matrix of another model")
+    matrix = model.matrices[applied.matrix]
     expected = matrix.columns if applied.transposed else matrix.rows
     if expected.name != site.name:
         raise LanguageError(

@@ -230,3 +230,31 @@ def test_a_family_is_asked_which_member():
         J @ y[t]
     with pytest.raises(ds.LanguageError, match="is declared with the indices"):
         J[k, k]
+
+
+def test_matrices_belong_to_a_model_and_act_on_units():
+    m, t, a, b, x, y = _blank()
+    J = m.matrix("J", a, b)
+    other, u, c, d, v, w = _blank()
+    c.equation(v[u], J @ y[t])
+    d.equation(w[u], 0)
+    with pytest.raises(ds.LanguageError, match="holds a matrix of another model"):
+        ds.derive(other)
+    a.equation(x[t], J @ y[t])
+    b.equation(y[t], 0)
+    m.define("q", t, J @ y[t])
+    with pytest.raises(ds.LanguageError, match="a quantity of single units"):
+        ds.derive(m)
+
+
+def test_correlated_entries_with_an_index_in_front_are_refused():
+    m = ds.Model("indexed")
+    t, _ = m.times("t s", continuous=True, dt=0.1)
+    k = m.indices("k", size=2)
+    c, n = m.data("c", k), m.site("n")
+    x, J = n.field("x", t, variance=1), m.matrix("J", n, n, symmetry=1)
+    y = n.field("y", k, t, variance=1)
+    n.equation(x.dot[t], -x[t])
+    n.equation(y.dot[k, t], -y[k, t] + c[k] * J @ x[t])
+    with pytest.raises(ds.LanguageError, match="may have no index but the time"):
+        ds.derive(m)
