@@ -52,6 +52,7 @@ def test_batches_are_not_made_ever_smaller():
         covariances(case, module, memory_limit=2**20)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels")
 def test_batches_on_a_device_are_those_of_numba():
     case, steps = ALL["influences"], 3

@@ -14,11 +14,12 @@ from sympy import Abs, sqrt
 import dmftsym as ds
 from dmftsym.models.loading import build_model
 
+SLOW = ("four layers", "three layers", "equal samples")  # deep networks that "influences" and "kicks" cover
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels")
 
 
 @needs_compiler
-@pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] * (c == "four layers")) for c in ALL])
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] * (c in SLOW)) for c in ALL])
 def test_module_on_the_stand_in_agrees_with_numba(case):
     """Common random numbers; the same status, rule, number of paths and null directions."""
     RawKernel.launches.clear()

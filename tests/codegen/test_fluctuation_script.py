@@ -36,6 +36,7 @@ def text_of(spec, structure, covariance):
     return ds.compile_model(build_model(spec, **structure), ds.Options(covariance=covariance)).source.text
 
 
+@pytest.mark.slow
 def test_the_text_does_not_depend_on_the_hash_seed():
     command = [sys.executable, "-c", SCRIPT, json.dumps(WANTED)]
     processes = [

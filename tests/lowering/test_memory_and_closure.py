@@ -108,7 +108,7 @@ def test_what_is_not_matched_stays_explicit():
     "extra",
     [
         pytest.param(lambda x, y: x**2 / 10, marks=pytest.mark.slow),
-        lambda x, y: x * y / 4,
+        pytest.param(lambda x, y: x * y / 4, marks=pytest.mark.slow),
     ],
     ids=["white", "static"],
 )
@@ -117,6 +117,7 @@ def test_a_second_source_of_the_field_changes_nothing_in_the_memory(extra):
     assert not differ(recalled, explicit, 4)
 
 
+@pytest.mark.slow
 def test_a_memory_that_does_not_vanish_with_the_noise_stays_explicit():
     """e = psi/sqrt(k) and n say nothing about R where the strength k of the covariance vanishes."""
     assert recalls(network(apart=True)) == []

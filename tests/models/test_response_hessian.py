@@ -83,7 +83,10 @@ def compare(layout, action, model, parameters, names):
     return worst
 
 
-@pytest.mark.parametrize("p, temperature", [pytest.param(3, 0.8, marks=pytest.mark.slow), (3, 0.3), (2, 0.5), (4, 0.0)])
+SLOW = [pytest.param(3, temperature, marks=pytest.mark.slow) for temperature in (0.8, 0.3)]
+
+
+@pytest.mark.parametrize("p, temperature", [*SLOW, (2, 0.5), (4, 0.0)])
 def test_p_spin(p, temperature):
     layout, action = p_spin_action(p, temperature)
     parameters = {"p": p, "temperature": temperature}

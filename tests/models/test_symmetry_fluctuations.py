@@ -116,6 +116,7 @@ def simulate_spins(temperature, dt, steps, units, systems, seed):
         yield values @ values.swapaxes(1, 2) / units
 
 
+@pytest.mark.slow
 def test_two_spin_model_agrees_with_simulated_spins():
     """Entries C(t, s) with t ≠ s (on the sphere C(t, t) = 1 for t > 0) within 4.5 standard errors and 3 in the mean.
 
