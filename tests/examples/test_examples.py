@@ -34,7 +34,6 @@ def test_digits(tmp_path):
     assert float(result.loss[-1]) < 0.2 * float(result.loss[0])
 
 
-@pytest.mark.slow
 def test_finite_width_is_figure_2(tmp_path):
     result = load("finite_width").main(gammas=(2,), folder=tmp_path)[2]
     assert (tmp_path / "finite_width.png").stat().st_size > 20_000
