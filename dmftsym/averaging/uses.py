@@ -36,16 +36,6 @@ class Use:
     constraints: tuple[Before, ...]
 
     @property
-    def left(self) -> Expr:
-        """What multiplies a row of the matrix."""
-        return self.query if self.transposed else self.driven
-
-    @property
-    def right(self) -> Expr:
-        """What multiplies a column of the matrix."""
-        return self.driven if self.transposed else self.query
-
-    @property
     def time(self) -> Index:
         """The time at which the matrix acts."""
         return next(i for e in entries_of(self.driven, Kind.RESPONSE_FIELD) for t in e.times for i in indices_of(t))

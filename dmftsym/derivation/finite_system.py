@@ -56,6 +56,8 @@ class FiniteSystem(Displayed):
 
     def _count(self, site: str, show=str) -> str:
         size = dict(self.sizes)[site]
+        if size.is_Add:
+            return rf"\left({show(size)}\right) N" if show is latex else f"({size})*N"
         return "N" if size == 1 else f"{show(size)} N" if show is latex else f"{size}*N"
 
     def _lines(self, process: EffectiveProcess, show) -> list[tuple[str, str]]:
