@@ -155,8 +155,8 @@ def _field_for(model: Model, applied: Applied) -> Entry:
     time, shift = split_index(lagged)
     if len(times) == 1 and shift and (matrix.learned or matrix.decay_rate != 0):
         raise LanguageError(
-            f"{applied}: matrix {matrix.name} changes with time, and acts on what has its own time; give what it acts on a "
-            f"field, x[{time}] = {applied.body}, and write {matrix.name} @ x[{time}]"
+            f"{applied}: matrix {matrix.name} changes with time, and it acts on what has another one; give that a field, "
+            f"x[{time}] = {applied.body}, and write {matrix.name} @ x[{time}]"
         )
     if len(times) == 1 and shift:
         applied = applied.xreplace({lagged: time})

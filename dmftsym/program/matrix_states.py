@@ -73,6 +73,9 @@ class NumpyMatrix:
         known = there.functions[there.asked]
         if self.symmetry:
             asked = here.functions[here.asked]
+            for _ in range(2):
+                along = np.vstack([asked, function])
+                image = image - (image * here.weights) @ along.T / here.size @ along
             # the images of earlier functions along this one, which are those of this one along them
             image = image + self.symmetry * (self._images() * here.weights / here.size) @ function @ asked
         else:
