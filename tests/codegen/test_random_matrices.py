@@ -167,7 +167,7 @@ def test_held_matrices_give_what_the_averaged_equations_give(name, monkeypatch):
         p, data, steps=12, points=4096, seed=1, time_step_error=False
     )
     held = solve(parameters)
-    monkeypatch.setattr("dmftsym.lowering.lower.with_matrices", lambda equations, *_: (equations, None))
+    monkeypatch.setattr("dmftsym.lowering.held.with_matrices", lambda equations, *_: (equations, None))
     averaged = solve(parameters)
     assert "directions" in held.attrs and "directions" not in averaged.attrs
     for quantity in wanted:
