@@ -17,14 +17,23 @@ from sympy import Expr, Integer, KroneckerDelta, Mul, Rational, S, exp
 from dmftsym.averaging.influence import Influence
 from dmftsym.averaging.kernels import Averages
 from dmftsym.averaging.products import Product, with_products
-from dmftsym.averaging.uses import Use, check_matrices, find_uses, give_fields, renaming
+from dmftsym.averaging.uses import Use, check_matrices, find_uses, give_fields
 from dmftsym.errors import LanguageError
 from dmftsym.language.disorder import Learned, RandomMatrix
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, past
 from dmftsym.language.symbols import Index
-from dmftsym.language.terms import Term, as_expression, collapse_deltas, count_indices, entries_of, flatten, indices_of
+from dmftsym.language.terms import (
+    Term,
+    as_expression,
+    collapse_deltas,
+    count_indices,
+    entries_of,
+    flatten,
+    fresh_indices,
+    indices_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +160,9 @@ class _Average:
         spatial = [i for i in count_indices(learned.rate * learned.left * learned.right) if not i.is_time]
         times = [i for i in self.declared if i.is_time and i != use.time]
         time = times[0] if times else Index(f"{use.time.name}1", use.time.axis)
-        mapping = {learned.time: time} | renaming(spatial, (*use.bound, *_used(use)), (), self.declared)
+        taken = (*use.bound, *_used(use))
+        mapping = {learned.time: time}
+        mapping |= fresh_indices([i for i in spatial if i in taken], (*taken, *spatial), self.declared)
         rate, left, right = (e.xreplace(mapping) for e in (learned.rate, learned.left, learned.right))
         near, far = (right, left) if not use.transposed else (left, right)
         site, stem = (matrix.rows, "G") if use.transposed else (matrix.columns, "C")
@@ -222,7 +233,7 @@ class _Average:
                 self._add_pair(-half * strength * self.sizes[site.name] * response * partner, driven, asking)
 
     def _response(self, query: Expr, driven: Expr, site: Site, stem: str, matrix: str) -> Expr:
-        """The average of a function of units and a response field; zero if nothing that it drives is in the function."""
+        """The average of a function of units and a response field; zero if what it drives is not in the function."""
         if not self.influence.reaches(driven, query):
             return Integer(0)
         return self.averages.of(query * driven, site, stem, matrix)

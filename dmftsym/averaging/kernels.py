@@ -7,10 +7,11 @@ to each other, R for a response of its own, m for a mean.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count, permutations, product
+from itertools import count
 
 from sympy import Expr, Integer, Mul
 
+from dmftsym.averaging.matching import Rank, declared_order, matched
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
@@ -31,35 +32,10 @@ class Average:
         """Whether it is a response function."""
         return bool(entries_of(self.body, Kind.RESPONSE_FIELD))
 
-    def at(self, body: Expr, rank) -> Entry | None:
+    def at(self, body: Expr, rank: Rank) -> Entry | None:
         """Its entry that is the average of `body`, if one is; `rank` sorts indices that may stand either way."""
         mapping = matched(self.body, body, self.tensor.indices, rank)
         return None if mapping is None else self.tensor[tuple(mapping[i] for i in self.tensor.indices)]
-
-
-def matched(pattern: Expr, body: Expr, order: tuple[Index, ...], rank) -> dict[Index, Index] | None:
-    """What stands in an expression for the indices of another one that is equal otherwise.
-
-    Where several arrangements are possible, indices in their `order` get those that come first by `rank`.
-    """
-    own, other = [i for i in order if pattern.has(i)], sorted(indices_of(body), key=rank)
-    if len(own) != len(other) or _skeleton(pattern) != _skeleton(body):
-        return None
-    axes = list(dict.fromkeys(i.axis for i in own))
-    groups = [([i for i in own if i.axis == a], [i for i in other if i.axis == a]) for a in axes]
-    if any(len(ours) != len(theirs) for ours, theirs in groups):
-        return None
-    ours = [i for mine, _ in groups for i in mine]
-    for arrangement in product(*[permutations(theirs) for _, theirs in groups]):
-        mapping = dict(zip(ours, (j for theirs in arrangement for j in theirs), strict=True))
-        if pattern.xreplace(mapping) == body:
-            return mapping
-    return None
-
-
-def _skeleton(expr: Expr) -> tuple[str, ...]:
-    """The heads of all entries, sorted: equal for expressions that differ by indices only."""
-    return tuple(sorted(str(e.tensor) for e in expr.atoms(Entry)))
 
 
 @dataclass
@@ -72,6 +48,7 @@ class Averages:
     paired: set[Tensor] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.rank = declared_order(self.model)
         for site in self.model.sites.values():
             self.known += _observed(site)
 
@@ -117,11 +94,6 @@ class Averages:
         names = (f"{stem}_{matrix}{'' if k == 1 else f'_{k}'}" for k in count(1))
         return next(n for n in names if n not in taken)
 
-    def rank(self, index: Index) -> tuple[int, str]:
-        """Sorts indices as they were declared."""
-        declared = list(self.model.index_symbols)
-        return (declared.index(index.name) if index.name in declared else len(declared), index.name)
-
     def claim(self, tensor: Tensor, matrix: str) -> None:
         """Note that the conjugate of a response function is another one, of the same matrix."""
         self.paired.add(tensor)
@@ -142,7 +114,7 @@ def _latex(stem: str, matrix: str) -> str:
     return f"{stem}^{{{matrix}}}" if "_" not in matrix else ""
 
 
-def _in_order(body: Expr, rank) -> list[Index]:
+def _in_order(body: Expr, rank: Rank) -> list[Index]:
     """The indices of a product of functions at several times: those of the first time and the time, and so on."""
     ends: dict[Index, list[Index]] = {}
     for factor in Mul.make_args(body):

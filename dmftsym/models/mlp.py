@@ -43,6 +43,7 @@ def build(depth=1, activation="tanh", centered=False, loss="square", test=False,
 
     net = SimpleNamespace(m=m, depth=depth, phi=phi, f=f, Delta=Delta, eta=eta, gamma=gamma, t=t, s=s, mu=mu, nu=nu)
     net.Kx = _input_kernel(m, X, nu, test or test_labels)
+    _declare_layers(net)
     _network(net)
     _kernels(net)
     if test or test_labels:
@@ -60,22 +61,26 @@ def build(depth=1, activation="tanh", centered=False, loss="square", test=False,
     return m
 
 
-def _network(net):
-    """Preactivations h go up through the weights, errors g come back; a weight matrix learns from both."""
-    m, phi, Delta, rate, t, mu, L = net.m, net.phi, net.Delta, net.eta * net.gamma, net.t, net.mu, net.depth
-    net.layer, net.W, net.h, net.z, net.g = {}, {}, {}, {}, {}
+def _declare_layers(net):
+    """The units of every layer: a site with the preactivations h, the backward fields z and their product g."""
+    m, t, mu, L = net.m, net.t, net.mu, net.depth
+    net.layer, net.h, net.z, net.g = {}, {}, {}, {}
     for k in range(1, L + 1):
         number = "" if L == 1 else str(k)
         layer = net.layer[k] = m.site(f"layer{k}" if number else "hidden")
-        net.h[k] = layer.field(f"h{number}", mu, t)
+        h = net.h[k] = layer.field(f"h{number}", mu, t)
         z = net.z[k] = layer.field(f"z{number}", t) if k == L else layer.field(f"z{number}", mu, t)
-        net.g[k] = layer.define(f"g{number}", mu, t, phi.d(1)(net.h[k][mu, t]) * (z[t] if k == L else z[mu, t]))
+        net.g[k] = layer.define(f"g{number}", mu, t, net.phi.d(1)(h[mu, t]) * (z[t] if k == L else z[mu, t]))
 
-    layer, h, z, g, s, nu = net.layer, net.h, net.z, net.g, net.s, net.nu
+
+def _network(net):
+    """Signals go up and errors come back through the weights, which all learn at the rate eta gamma Delta."""
+    phi, t, s, mu, nu, L = net.phi, net.t, net.s, net.mu, net.nu, net.depth
+    layer, h, z, g, rate, Delta = net.layer, net.h, net.z, net.g, net.eta * net.gamma, net.Delta
+    net.W = {k: net.m.matrix(f"W{k}", layer[k + 1], layer[k]) for k in range(1, L)}
     layer[1].equation(h[1][mu, t], rate * ds.past(s, nu)(Delta[nu, s] * net.Kx[mu, nu] * g[1][nu, s]))
     layer[1].noise(h[1][mu, t], h[1][nu, s], net.Kx[mu, nu])
-    for k in range(1, L):
-        W = net.W[k] = m.matrix(f"W{k}", layer[k + 1], layer[k])
+    for k, W in net.W.items():
         layer[k + 1].equation(h[k + 1][mu, t], W @ phi(h[k][mu, t]))
         layer[k].equation(z[k][mu, t], W.T @ g[k + 1][mu, t])
         W.learn(t, rate * Delta[mu, t], g[k + 1][mu, t], phi(h[k][mu, t]))
@@ -85,38 +90,37 @@ def _network(net):
 
 
 def _kernels(net):
-    """The kernels Phi and G of every layer, and the response functions A and B that each matrix leaves."""
+    """The kernels Phi and G of every layer, and the responses A and B of the two sides of every weight matrix."""
     t, s, mu, nu, phi, layer, h, z, g = net.t, net.s, net.mu, net.nu, net.phi, net.layer, net.h, net.z, net.g
-    ends, layers = (mu, t, nu, s), range(1, net.depth + 1)
-    net.Phi = {k: _observe(net, f"Phi{k}", ends, layer[k], phi(h[k][mu, t]) * phi(h[k][nu, s]), rf"\Phi^{{{k}}}") for k in layers}
-    net.G = {k: _observe(net, f"G{k}", ends, layer[k], g[k][mu, t] * g[k][nu, s], f"G^{{{k}}}") for k in layers}
+    observe = lambda q, k, at, what, latex="": _observe(
+        net, f"{q}{k}", (mu, t, nu, s), layer[at], what, f"{latex or q}^{{{k}}}"
+    )
+    net.Phi = {k: observe("Phi", k, k, phi(h[k][mu, t]) * phi(h[k][nu, s]), r"\Phi") for k in layer}
+    net.G = {k: observe("G", k, k, g[k][mu, t] * g[k][nu, s]) for k in layer}
     for k in net.W:
-        _observe(net, f"A{k}", ends, layer[k], phi(h[k][mu, t]) * z[k].tilde[nu, s], f"A^{{{k}}}")
+        observe("A", k, k, phi(h[k][mu, t]) * z[k].tilde[nu, s])
     for k in net.W:
-        _observe(net, f"B{k}", ends, layer[k + 1], g[k + 1][mu, t] * h[k + 1].tilde[nu, s], f"B^{{{k}}}")
+        observe("B", k, k + 1, g[k + 1][mu, t] * h[k + 1].tilde[nu, s])
 
 
 def _test_points(net):
-    """Test points go up through the same weights and feed nothing back."""
-    m, t, s, nu, phi, Kx, L = net.m, net.t, net.s, net.nu, net.phi, net.Kx, net.depth
+    """Test points go up through the same weights, and change nothing."""
+    m, phi, Kx, t, s, nu, L = net.m, net.phi, net.Kx, net.t, net.s, net.nu, net.depth
+    layer, h, g = net.layer, net.h, net.g
     a, b = m.index_symbols["a"], m.index_symbols["b"]
     f_test = m.order_parameter("f_test", a, t, latex=r"f^{\mathrm{test}}")
-    x = {}
-    for k, layer in net.layer.items():
-        name = "h_test" if L == 1 else f"h_test{k}"
-        x[k] = layer.field(name, a, t, latex=rf"h^{{\mathrm{{test}},{k}}}")
-        if k > 1:
-            layer.equation(x[k][a, t], net.W[k - 1] @ phi(x[k - 1][a, t]))
-    first, h, g = net.layer[1], net.h[1], net.g[1]
-    first.equation(x[1][a, t], net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * Kx[a, nu] * g[nu, s]))
-    first.noise(x[1][a, t], x[1][b, s], Kx[a, b])
-    first.noise(x[1][a, t], h[nu, s], Kx[a, nu])
-    net.layer[L].observe(f_test[a, t], net.z[L][t] * phi(x[L][a, t]) / net.gamma)
-    for k in net.W:
-        value = phi(x[k][a, t])
-        _observe(net, f"Phi{k}_cross", (a, t, nu, s), net.layer[k], value * phi(net.h[k][nu, s]))
-        _observe(net, f"Phi{k}_test", (a, t, b, s), net.layer[k], value * phi(x[k][b, s]))
-        _observe(net, f"A{k}_test", (a, t, nu, s), net.layer[k], value * net.z[k].tilde[nu, s])
+    name = lambda k: "h_test" if L == 1 else f"h_test{k}"
+    x = {k: layer[k].field(name(k), a, t, latex=rf"h^{{\mathrm{{test}},{k}}}") for k in layer}
+    learned = net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * Kx[a, nu] * g[1][nu, s])
+    layer[1].equation(x[1][a, t], learned)
+    layer[1].noise(x[1][a, t], x[1][b, s], Kx[a, b])
+    layer[1].noise(x[1][a, t], h[1][nu, s], Kx[a, nu])
+    for k, W in net.W.items():
+        layer[k + 1].equation(x[k + 1][a, t], W @ phi(x[k][a, t]))
+        _observe(net, f"Phi{k}_cross", (a, t, nu, s), layer[k], phi(x[k][a, t]) * phi(h[k][nu, s]))
+        _observe(net, f"Phi{k}_test", (a, t, b, s), layer[k], phi(x[k][a, t]) * phi(x[k][b, s]))
+        _observe(net, f"A{k}_test", (a, t, nu, s), layer[k], phi(x[k][a, t]) * net.z[k].tilde[nu, s])
+    layer[L].observe(f_test[a, t], net.z[L][t] * phi(x[L][a, t]) / net.gamma)
 
 
 def _observe(net, name, indices, layer, observable, latex=""):
