@@ -105,21 +105,21 @@ def _kernels(net):
 
 def _test_points(net):
     """Test points go up through the same weights, and change nothing."""
-    m, phi, Kx, t, s, nu, L = net.m, net.phi, net.Kx, net.t, net.s, net.nu, net.depth
+    m, phi, Kx, t, s, mu, L = net.m, net.phi, net.Kx, net.t, net.s, net.mu, net.depth
     layer, h, g = net.layer, net.h, net.g
     a, b = m.index_symbols["a"], m.index_symbols["b"]
     f_test = m.order_parameter("f_test", a, t, latex=r"f^{\mathrm{test}}")
     name = lambda k: "h_test" if L == 1 else f"h_test{k}"
     x = {k: layer[k].field(name(k), a, t, latex=rf"h^{{\mathrm{{test}},{k}}}") for k in layer}
-    learned = net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * Kx[a, nu] * g[1][nu, s])
+    learned = net.eta * net.gamma * ds.past(s, mu)(net.Delta[mu, s] * Kx[a, mu] * g[1][mu, s])
     layer[1].equation(x[1][a, t], learned)
     layer[1].noise(x[1][a, t], x[1][b, s], Kx[a, b])
-    layer[1].noise(x[1][a, t], h[1][nu, s], Kx[a, nu])
+    layer[1].noise(x[1][a, t], h[1][mu, s], Kx[a, mu])
     for k, W in net.W.items():
         layer[k + 1].equation(x[k + 1][a, t], W @ phi(x[k][a, t]))
-        _observe(net, f"Phi{k}_cross", (a, t, nu, s), layer[k], phi(x[k][a, t]) * phi(h[k][nu, s]))
+        _observe(net, f"Phi{k}_cross", (a, t, mu, s), layer[k], phi(x[k][a, t]) * phi(h[k][mu, s]))
         _observe(net, f"Phi{k}_test", (a, t, b, s), layer[k], phi(x[k][a, t]) * phi(x[k][b, s]))
-        _observe(net, f"A{k}_test", (a, t, nu, s), layer[k], phi(x[k][a, t]) * net.z[k].tilde[nu, s])
+        _observe(net, f"A{k}_test", (a, t, mu, s), layer[k], phi(x[k][a, t]) * net.z[k].tilde[mu, s])
     layer[L].observe(f_test[a, t], net.z[L][t] * phi(x[L][a, t]) / net.gamma)
 
 
