@@ -21,8 +21,8 @@ class Influence:
         self.model = model
         self.targets: dict[str, set[str]] = {}
         self._reached: dict[str, set[str]] = {}
-        for owner in (model, *model.sites.values()):
-            for name, formula in owner.definitions.items():
+        for definitions in (model.definitions, *(site.definitions for site in model.sites.values())):
+            for name, formula in definitions.items():
                 self._note({name}, _names(formula, *_COMPUTED))
         pairs = flatten(model.action)
         terms = [t for site in model.sites.values() for expression in site.terms for t in flatten(expression)]

@@ -92,15 +92,18 @@ def _network(net):
 def _kernels(net):
     """The kernels Phi and G of every layer, and the responses A and B of the two sides of every weight matrix."""
     t, s, mu, nu, phi, layer, h, z, g = net.t, net.s, net.mu, net.nu, net.phi, net.layer, net.h, net.z, net.g
-    observe = lambda q, k, at, what, latex="": _observe(
-        net, f"{q}{k}", (mu, t, nu, s), layer[at], what, f"{latex or q}^{{{k}}}"
+    greek = {"Phi": r"\Phi"}
+    average = lambda q, k: net.m.order_parameter(
+        f"{q}{k}", mu, t, nu, s, on_request=True, latex=f"{greek.get(q, q)}^{{{k}}}"
     )
-    net.Phi = {k: observe("Phi", k, k, phi(h[k][mu, t]) * phi(h[k][nu, s]), r"\Phi") for k in layer}
-    net.G = {k: observe("G", k, k, g[k][mu, t] * g[k][nu, s]) for k in layer}
+    net.Phi, net.G = ({k: average(q, k) for k in layer} for q in ("Phi", "G"))
+    A, B = ({k: average(q, k) for k in net.W} for q in ("A", "B"))
+    for k in layer:
+        layer[k].observe(net.Phi[k][mu, t, nu, s], phi(h[k][mu, t]) * phi(h[k][nu, s]))
+        layer[k].observe(net.G[k][mu, t, nu, s], g[k][mu, t] * g[k][nu, s])
     for k in net.W:
-        observe("A", k, k, phi(h[k][mu, t]) * z[k].tilde[nu, s])
-    for k in net.W:
-        observe("B", k, k + 1, g[k + 1][mu, t] * h[k + 1].tilde[nu, s])
+        layer[k].observe(A[k][mu, t, nu, s], phi(h[k][mu, t]) * z[k].tilde[nu, s])
+        layer[k + 1].observe(B[k][mu, t, nu, s], g[k + 1][mu, t] * h[k + 1].tilde[nu, s])
 
 
 def _test_points(net):
@@ -117,17 +120,13 @@ def _test_points(net):
     layer[1].noise(x[1][a, t], h[1][mu, s], Kx[a, mu])
     for k, W in net.W.items():
         layer[k + 1].equation(x[k + 1][a, t], W @ phi(x[k][a, t]))
-        _observe(net, f"Phi{k}_cross", (a, t, mu, s), layer[k], phi(x[k][a, t]) * phi(h[k][mu, s]))
-        _observe(net, f"Phi{k}_test", (a, t, b, s), layer[k], phi(x[k][a, t]) * phi(x[k][b, s]))
-        _observe(net, f"A{k}_test", (a, t, mu, s), layer[k], phi(x[k][a, t]) * net.z[k].tilde[mu, s])
+        cross = m.order_parameter(f"Phi{k}_cross", a, t, mu, s, on_request=True)
+        own = m.order_parameter(f"Phi{k}_test", a, t, b, s, on_request=True)
+        A = m.order_parameter(f"A{k}_test", a, t, mu, s, on_request=True)
+        layer[k].observe(cross[a, t, mu, s], phi(x[k][a, t]) * phi(h[k][mu, s]))
+        layer[k].observe(own[a, t, b, s], phi(x[k][a, t]) * phi(x[k][b, s]))
+        layer[k].observe(A[a, t, mu, s], phi(x[k][a, t]) * net.z[k].tilde[mu, s])
     layer[L].observe(f_test[a, t], net.z[L][t] * phi(x[L][a, t]) / net.gamma)
-
-
-def _observe(net, name, indices, layer, observable, latex=""):
-    """An order parameter that is the average of an observable over the units of a layer."""
-    q = net.m.order_parameter(name, *indices, on_request=True, latex=latex)
-    layer.observe(q[indices], observable)
-    return q
 
 
 def _input_kernel(m, X, nu, test):
