@@ -23,7 +23,7 @@ from dmftsym.language.disorder import Learned, RandomMatrix
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, past
-from dmftsym.language.symbols import Index
+from dmftsym.language.symbols import Index, Kind
 from dmftsym.language.terms import (
     Term,
     as_expression,
@@ -102,7 +102,7 @@ class _Average:
         model = self.model
         base, self.sizes = model.action, _sizes(model)
         self.declared = tuple(model.index_symbols.values())
-        self.averages, self.influence = Averages(model), Influence(model)
+        self.averages, self.influence = Averages(model, self.sizes), Influence(model)
         uses: list[Use] = []
         for site in model.sites.values():
             found, rest = find_uses(model, site)
@@ -121,14 +121,12 @@ class _Average:
 
     def _without_replaced(self, action: Expr) -> Expr:
         """The action without the conjugates of response functions that have another conjugate now."""
-        for average in self.averages.known:
-            if average.tensor in self.averages.paired and average.term is not None:
-                hat = average.tensor.hat
-                drop = lambda e, hat=hat: e.xreplace({h: Integer(0) for h in entries_of(e) if h.tensor == hat})
-                action = drop(action)
-                site = self.model.sites[average.site]
-                site.terms = [left for term in site.terms if (left := drop(term)) != 0]
-        return action
+        known = [a for a in self.averages.known if a.term is not None]
+        gone = {a.tensor.hat for a in known if a.tensor in self.averages.paired}
+        drop = lambda e: e.xreplace({h: Integer(0) for h in entries_of(e, Kind.CONJUGATE) if h.tensor in gone})
+        for site in self.model.sites.values():
+            site.terms = [left for term in site.terms if (left := drop(term)) != 0]
+        return drop(action)
 
     def _average(self, matrix: RandomMatrix, uses: list[Use]) -> None:
         for use in uses:

@@ -109,3 +109,28 @@ def test_a_product_inside_a_function_is_the_one_of_an_equation():
     averaged = average_disorder(_two_readers(_plain, lambda W, x, k, t: (W @ x[k, t]) ** 3))
     assert len(averaged.products) == 1
     assert [n for n in averaged.model.sites["above"].tensors if n.startswith("W_out")] == ["W_out"]
+
+
+def _weighted(pair=1, elsewhere=False):
+    """dx/dt = -x + J x; C is observed with a pair -`pair` q̂ q, and at another site too if `elsewhere`."""
+    m = ds.Model("weighted")
+    t, s = m.times("t s", continuous=True, dt=0.1)
+    a, b = m.site("a"), m.site("b")
+    x, y = a.field("x", t, variance=1), b.field("y", t, variance=1)
+    a.equation(x.dot[t], -x[t] + m.matrix("J", a, a) @ x[t])
+    b.equation(y.dot[t], -y[t])
+    C = m.order_parameter("C", t, s)
+    a.observe(C[t, s], x[t] * x[s])
+    if elsewhere:
+        b.observe(C[t, s], y[t] * y[s])
+    m.action = -pair * C.hat[t, s] * C[t, s] + ds.log_Z(a) + ds.log_Z(b)
+    return ds.derive(m)
+
+
+@pytest.mark.parametrize("more", [{"pair": 2}, {"elsewhere": True}])
+def test_an_order_parameter_that_is_more_than_one_average_is_no_kernel(more):
+    assert _weighted().disorder.added == () and "= C[t, t']" in _weighted().process.text()
+    derived = _weighted(**more)
+    assert derived.disorder.added == ("C_J",) and "<u_x[t] u_x[t']> = C_J[t, t']" in derived.process.text()
+    assert str(derived.saddle_point.equation("C_J").right_side()) == "<x[s]*x[t]>_a"
+    assert str(derived.saddle_point.equation("C").right_side()) != "<x[s]*x[t]>_a"
