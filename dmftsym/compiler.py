@@ -72,7 +72,8 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     coded, names = with_code_names(equations, generated_names())
     outputs, covariance = (tuple(names.get(n, n) for n in wanted) for wanted in (options.outputs, options.covariance))
     with users_names_in_errors(names):
-        lowered = lower(coded, scheme, (*coded.action.outputs, *outputs, *covariance))
+        # covariances do not know how matrices that are held vary
+        lowered = lower(coded, scheme, (*coded.action.outputs, *outputs, *covariance), matrices=not covariance)
         program = program_of(lowered)
         fluctuations, feedback = linearise(coded, scheme, covariance, program)
         source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)

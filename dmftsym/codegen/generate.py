@@ -10,6 +10,7 @@ from dmftsym.codegen.code_lines import names_in
 from dmftsym.codegen.explicit import explicit_tables
 from dmftsym.codegen.fluctuations import fluctuation_code
 from dmftsym.codegen.layout import laid_out
+from dmftsym.codegen.matrices import count_of, drawn_directions
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.codegen.sobol import sobol_table
 from dmftsym.codegen.statements import StatementWriter
@@ -112,6 +113,7 @@ def _header(program: Program, model_hash: str, options: dict) -> dict:
 
 def _tables(program: Program) -> dict:
     sampling = program.sampling
+    drawn = {g.site for g in sampling.groups if not g.static} | {d.site for d in sampling.directions}
     number = lambda value: "None" if value is None else repr(float(value))
     parameters = [
         {
@@ -136,13 +138,15 @@ def _tables(program: Program) -> dict:
         "sites": repr(program.sampling.sites),
         "weights": [_weight(site, weight) for site, weight in program.sampling.weights if not weight.is_positive],
         "smooth": program.sampling.smooth,
-        "evolving": tuple(s for s in sampling.sites if any(g.site == s and not g.static for g in sampling.groups)),
+        "evolving": tuple(s for s in sampling.sites if s in drawn),
         "gaussian": tuple(site for site, reason in program.sampling.closure if not reason),
         "not_gaussian": {site: reason for site, reason in program.sampling.closure if reason},
         "affine": program.sampling.affine,
         "white": tuple(g.name for g in program.sampling.groups if g.white),
         "moving": tuple(g.name for g in program.sampling.groups if not g.static),
         "recalling": any(g.basis for g in program.sampling.groups),
+        "holding": bool(sampling.directions),
+        "families": any(d.matrix.family for d in sampling.directions),
     }
 
 
@@ -200,7 +204,7 @@ def _subscript(entry: Entry, formula: ArrayFormula) -> str:
 
 
 def _sampling(program: Program, writer: StatementWriter) -> dict:
-    factors, signs, split, moving = [], [], [], []
+    factors, signs, split = [], [], []
     moving_signs: list[str] = []
     for group in program.sampling.groups:
         if group.static:
@@ -228,18 +232,20 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
             cut = f"moving[path_later : path_later + {count}]"
             shaped = cut if group.evolving else f"{cut}.reshape(steps, {size}, -1)"
             inside.append(f'normals["{group.name}"], path_later = {shaped}, path_later + {count}')
-            moving.append((site, size))
             sign = -1.0 if group.antithetic else 1.0
             moving_signs += [f'if site == "{site}":', f"    signs.append(np.full({count}, {sign}))"]
+        handed, of_directions = drawn_directions(program, site)
+        inside += handed
+        moving_signs += of_directions
         if site in program.sampling.affine:
             inside.append(f'normals["constant_{site}"] = {writer.xp}.ones(static.shape[1])')
         split += [f'if site == "{site}":', *[f"    {line}" for line in inside]] if inside else []
     if any("steps" in line for line in split):
-        split.insert(
-            0, "steps = len(moving) // max(1, _moving_dimensions(site, values, 1)) if moving is not None else 0"
-        )
-    total = lambda s: " + ".join(times_size("steps", size) for site, size in moving if site == s) or "0"
-    totals = {s: total(s) for s in program.sampling.sites}
+        split[:0] = [
+            "none, one = (_moving_dimensions(site, values, count) for count in (0, 1))",
+            "steps = (len(moving) - none) // max(1, one - none) if moving is not None else 0",
+        ]
+    totals = {s: _moving_count(program, s) for s in program.sampling.sites}
     read = names_in([factors])
     needed = constants if any(c.target.tensor.name in read for c in program.sweep.constants) else []
     return {
@@ -255,6 +261,13 @@ def _sampling(program: Program, writer: StatementWriter) -> dict:
         "unpack_split": unpack(values_of(program), [split]),
         "unpack_moving": unpack(values_of(program), [list(totals.values())]),
     }
+
+
+def _moving_count(program: Program, site: str) -> str:
+    """Source of how many normals for all times a path of a site has."""
+    sampling = program.sampling
+    counts = [times_size("steps", g.size) for g in sampling.groups if g.site == site and not g.static]
+    return " + ".join([*counts, *(count_of(d) for d in sampling.directions if d.site == site)]) or "0"
 
 
 def _field_size(tensor: Tensor) -> str:

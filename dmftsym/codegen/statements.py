@@ -6,6 +6,7 @@ from dmftsym.codegen import tree
 from dmftsym.codegen.array_printer import ArrayPrinter, place_text, total_text
 from dmftsym.codegen.arrays import ArrayFormula, Arrays
 from dmftsym.codegen.kernels import KernelCode, wrapped
+from dmftsym.codegen.matrices import MatrixWriter
 from dmftsym.codegen.pieces import Pieces
 from dmftsym.codegen.places import place_of, size_code
 from dmftsym.codegen.sources import SourceWriter
@@ -24,11 +25,14 @@ from dmftsym.program.statements import (
     Draw,
     DrawVariation,
     ExtendBasis,
+    Learning,
+    MatrixProduct,
     PathLoop,
     RecallMemory,
     Sketch,
     Statement,
 )
+from dmftsym.program.storage import fleeting_of
 
 
 class StatementWriter:
@@ -51,6 +55,7 @@ class StatementWriter:
         self.later = Arrays(program.grid.now, lagged=False)  # formulas that wait for the second time
         self.pieces = Pieces(program, self.arrays)
         self.sources = SourceWriter(program.grid.now, self.formula, target, program.grid.passes)
+        self.matrices, self.fleeting = MatrixWriter(self.formula, self.pieces), fleeting_of(program)
         self.kernels = {} if kernels is None else kernels
 
     def lines(self, statement: Statement) -> list[str]:
@@ -73,6 +78,10 @@ class StatementWriter:
                 return self._extend_basis(operation)
             case RecallMemory():
                 return self._recall(operation)
+            case MatrixProduct():
+                return self.matrices.product(operation, operation.target.tensor not in self.fleeting)
+            case Learning():
+                return self.matrices.learning(operation)
             case Sketch():
                 return self._sketch(operation)
         raise TypeError(f"unknown operation {operation!r}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dmftsym.codegen.matrices import count_of
 from dmftsym.codegen.targets import Target
 from dmftsym.program.axes import length_of
 from dmftsym.program.buffers import Role
@@ -112,7 +113,8 @@ def normals_per_path(program: Program, site: str) -> list[tuple[str, bool]]:
     for start in (s for s in program.sampling.starts if s.field.site == site):
         found.append(("*".join(length_of(i.axis) for i in start.field.indices if not i.is_time) or "1", False))
     moving = [g for g in program.sampling.groups if g.site == site and not g.static]
-    return found + [(times_size("steps", g.size), True) for g in moving]
+    found += [(times_size("steps", g.size), True) for g in moving]
+    return found + [(count_of(d), True) for d in program.sampling.directions if d.site == site]
 
 
 def _passing(arrays: list[Stored]) -> list[str]:

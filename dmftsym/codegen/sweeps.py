@@ -5,6 +5,7 @@ import textwrap
 from dmftsym.codegen.code_lines import assigned_in, names_in, of_state
 from dmftsym.codegen.grid import grid_lines
 from dmftsym.codegen.kernels import wrapped
+from dmftsym.codegen.matrices import matrix_lines
 from dmftsym.codegen.sources import normals_of
 from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.storage import amounts_of, made, tuple_code
@@ -60,7 +61,8 @@ def sweep_code(
     finite = [f'("{a.tensor.name}", state.{_at_now(a.tensor, program)})' for a in timed]
     whole = lambda t: t.name if t.indices else f"{writer.xp}.array({t.name})"
     results = results or {t.name: whole(t) for t in program.facts.outputs}
-    held = [*(a.tensor.name for a in timed), *(f"noise_{group}" for group in evolving), *results.values()]
+    matrices = list(dict.fromkeys(d.matrix.name for d in program.sampling.directions))
+    held = [*(a.tensor.name for a in timed), *(f"noise_{group}" for group in evolving), *matrices, *results.values()]
     state = state_code(program, writer, [*arguments], held)
     returned = {key: of_state(code, state["names"]) for key, code in results.items()}
     of_pass = ("back", "reach", "blend")
@@ -74,6 +76,8 @@ def sweep_code(
         "arrays": [a for a in arguments if a in ARRAYS],
         "checked": finite,
         "evolving": evolving,
+        "held": matrices,
+        "counts": bool(evolving or matrices),
         "arguments": ", ".join(arguments),
         "allocated_from": ", ".join(a for a in arguments if a != "progress"),
         "notes": notes,
@@ -204,6 +208,8 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[list[str]
             blocks += [_noise(group, normals, program, writer)]
         else:
             blocks.append([f"normals_{group.name} = {normals}"])
+    matrices = dict.fromkeys(d.matrix for d in program.sampling.directions)
+    blocks += [matrix_lines(m, program, writer.printer, writer.formula) for m in matrices]
     return blocks + [_start(start, program, writer) for start in program.sampling.starts]
 
 

@@ -35,8 +35,8 @@ class FiniteSystem(Displayed):
             lines += [f"  {left} = {right}" for left, right in self._lines(process, str)]
             lines += [f"  {s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in process.starts]
         for m in self.matrices:
-            lines.append(f"{m.name}: {m.rows.name} x {m.columns.name}, {', '.join(_law(m))}")
-            lines += [f"  {line}" for line in _changes(m, str)]
+            first, *changes = law_of(m)
+            lines += [first, *(f"  {line}" for line in changes)]
         return "\n".join(lines)
 
     def latex_lines(self) -> list[str]:
@@ -68,6 +68,11 @@ class FiniteSystem(Displayed):
         brackets = (r"\left\langle ", r" \right\rangle") if show is latex else ("<", ">")
         ends = lambda c: f"{show(c.left)} {show(c.right)}".join(brackets)
         return lines + [(ends(c), show(as_expression(c.terms))) for c in process.covariances]
+
+
+def law_of(m: RandomMatrix) -> list[str]:
+    """What a matrix is, and how it changes, one line each."""
+    return [f"{m.name}: {m.rows.name} x {m.columns.name}, {', '.join(_law(m))}", *_changes(m, str)]
 
 
 def _law(m: RandomMatrix) -> list[str]:

@@ -229,7 +229,7 @@ class AdjointWriter:
         source = tuple(given[i] for i in sorted(response.responder.indices, key=lambda i: not i.is_time))
         kick = kick_name(response.responder.tensor.name)
         tensor = Tensor(f"pairing_{kick}", Kind.DEFINITION, (*source, self.column), response.site)
-        kicked = next(m.tensor for g in self.lowered.groups for m in g.members if m.tensor.name == kick)
+        kicked = next(m.tensor for g in self.lowered.draws.groups for m in g.members if m.tensor.name == kick)
         self.buffers[tensor.name] = Buffer(tensor, Role.PAIRING, of=kicked)
         adjoint = response.coefficient * self.adjoint(target)
         bodies = [adjoint * part.xreplace(given) for t in response.terms for part in Add.make_args(t.body)]

@@ -47,7 +47,7 @@ def linearise(
     _check_result_names(requested)
     noise = _explicit_noise(equations)
     read = tuple(dict.fromkeys(name for n in noise for name in n.reads))
-    lowered = lower(equations, scheme, (*requested, *read), kicked=True)
+    lowered = lower(equations, scheme, (*requested, *read), kicked=True, matrices=False)
     if set(lowered.builder.nodes) != {n.name for n in lowered.schedule.nodes}:
         raise LoweringError(
             f"covariances of {', '.join(requested)}: some quantities wait for parts of each other within a step "

@@ -20,6 +20,7 @@ from dmftsym.lowering.clock import CLOCK, clock, with_clock
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
 from dmftsym.lowering.equal_time import equal_time_tensor, restrict_to_equal_time
 from dmftsym.lowering.gaussian import Closure, close_linear_sites
+from dmftsym.lowering.held import add_products, with_matrices, without_direct
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
@@ -28,14 +29,24 @@ from dmftsym.lowering.passes import check_passes
 from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.lowering.responses import add_responses, reads_of_responses
 from dmftsym.lowering.schemes import Scheme
-from dmftsym.lowering.sources import group_sources
+from dmftsym.lowering.sources import directions_of, group_sources
 from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.fusion import UPDATES, fuse, history_arrays
+from dmftsym.program.matrices import Directions
 from dmftsym.program.nodes import Node, closure, statements_of
 from dmftsym.program.program import Facts, Grid, Program, Sampling, Sweep
 from dmftsym.program.schedule import InstantaneousLoop, Schedule, build_causal_schedule
 from dmftsym.program.sources import SourceGroup
 from dmftsym.program.statements import Assign, Draw, Evaluate
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is random in a sweep: groups of sources, initial values, and the images of random matrices."""
+
+    groups: tuple[SourceGroup, ...]
+    starts: tuple[Start, ...]
+    directions: tuple[Directions, ...]
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,7 @@ class Lowered:
     action: Action
     scheme: Scheme
     builder: QuantityBuilder
-    groups: tuple[SourceGroup, ...]
-    starts: tuple[Start, ...]
+    draws: Draws
     schedule: Schedule
     liveness: Liveness
     equations: tuple[tuple[Tensor, str], ...]
@@ -54,22 +64,36 @@ class Lowered:
     responses: tuple[ResponseFunction, ...]
 
 
-def lower(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked: bool = False) -> Lowered:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked of a lowering: the quantities, and how.
+
+    `kicked` adds impulses to the sources of sites that are closed exactly; `matrices`: random matrices are held where
+    they can be, see `held`; `explicit`: integrals up to now take their upper end from the pass before.
+    """
+
+    wanted: tuple[str, ...]
+    kicked: bool = False
+    matrices: bool = True
+    explicit: bool = False
+
+
+def lower(
+    equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked: bool = False, matrices: bool = True
+) -> Lowered:
     """See `_lower`; where an integral up to now would need itself, its upper end is taken from the pass before."""
+    asked = Asked(wanted=wanted, kicked=kicked, matrices=matrices)
     try:
-        return _lower(equations, scheme, wanted, kicked)
+        return _lower(equations, scheme, asked)
     except InstantaneousLoop:
         if scheme.passes == 1:
             raise
-        return _lower(equations, scheme, wanted, kicked, explicit=True)
+        return _lower(equations, scheme, replace(asked, explicit=True))
 
 
-def _lower(
-    equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked: bool, explicit: bool = False
-) -> Lowered:
+def _lower(equations: Derivation, scheme: Scheme, asked: Asked) -> Lowered:
     """Discretise, prune, split into contractions and elementwise updates, and order the equations of a model.
 
-    `wanted` names the quantities to compute; `kicked` adds impulses to the sources of sites that are closed exactly.
     Raises `LoweringError` for acausal terms, instantaneous loops and averages of response fields, in the user's words.
     """
     _check_conjugates_vanish(equations)
@@ -78,20 +102,20 @@ def _lower(
     untimed = replace(equations, saddle_point=replace(equations.saddle_point, equations=written))
     timed = with_clock(untimed)
     equations, closure = close_linear_sites(timed)
+    equations, held = with_matrices(equations, closure, scheme, asked.wanted) if asked.matrices else (equations, None)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
     felt = {r.tensor.name: felt_by(r, equations.process) for r in equations.responses}
     more = reads_of_recalls(recalls, processes) | reads_of_responses(felt) | reads_of_constraints(equations)
-    liveness = find_live(action, processes, saddle, wanted, more)
+    liveness = find_live(action, processes, saddle, asked.wanted, more | (held.reads() if held else {}))
     # a correction has felt the sources of its own time
     drawn = tuple(replace(r, instant=r.instant or scheme.passes > 1) for r in recalls if r.tensor.name in liveness.live)
-    lines = (*saddle.equation_lines(), *(line for p in processes for line in p.equation_lines()))
+    of_processes = held.lines() if held else tuple(line for p in processes for line in p.equation_lines())
+    lines = (*saddle.equation_lines(), *of_processes)
     saddle, sites = restrict_to_equal_time(liveness.equal_time, saddle, processes)
     responses = tuple(r for r in equations.responses if r.tensor.name in liveness.live)
-    if kicked:
-        impulse = scheme.white_variance if action.is_continuous else Integer(1)
-        sites = tuple(with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites)
-    builder = QuantityBuilder(action, scheme, equations.causal, closure.sites, explicit)
+    sites = _with_kicks(sites, responses, action, scheme, closure) if asked.kicked else sites
+    builder = QuantityBuilder(action, scheme, equations.causal, closure.sites, asked.explicit)
     if timed != untimed:
         builder.buffers[CLOCK] = Buffer(clock(action.time), Role.CLOCK)
     groups = tuple(g for p in sites for g in group_sources(action, p, saddle, liveness.live, drawn))
@@ -99,7 +123,9 @@ def _lower(
         _add_draw(builder, group, scheme)
     add_recalls(builder, drawn, groups)
     constraints = ConstraintWriter(builder, equations, scheme)
-    starts = [s for process in sites for s in _add_site(builder, process, liveness.live, scheme, constraints)]
+    starts = _add_sites(builder, without_direct(sites, held) if held else sites, liveness, constraints)
+    if held:
+        add_products(builder, held, liveness.live, scheme)
     for constraint in saddle.constraints:
         if constraint.multiplier.name in liveness.live:
             constraints.add_multiplier(constraint)
@@ -116,14 +142,24 @@ def _lower(
         action=action,
         scheme=scheme,
         builder=builder,
-        groups=groups,
-        starts=tuple(starts),
+        draws=Draws(groups, starts, directions_of(action, held, groups, liveness.live) if held else ()),
         schedule=schedule,
         liveness=liveness,
         equations=lines,
         closure=closure,
         responses=responses,
     )
+
+
+def _with_kicks(sites, responses, action: Action, scheme: Scheme, closure: Closure) -> tuple[EffectiveProcess, ...]:
+    """The processes with impulses added to the sources of sites that are closed exactly."""
+    impulse = scheme.white_variance if action.is_continuous else Integer(1)
+    return tuple(with_kicks(p, responses, impulse) if p.site in closure.sites else p for p in sites)
+
+
+def _add_sites(builder: QuantityBuilder, sites, liveness: Liveness, constraints: ConstraintWriter) -> tuple[Start, ...]:
+    added = (_add_site(builder, process, liveness.live, constraints.scheme, constraints) for process in sites)
+    return tuple(start for starts in added for start in starts)
 
 
 def _schedule(builder: QuantityBuilder, nodes: dict[str, Node], scheme: Scheme) -> Schedule:
@@ -282,11 +318,12 @@ def program_of(lowered: Lowered) -> Program:
     sampling = Sampling(
         sites=tuple(s.name for s in action.sites),
         weights=tuple((s.name, s.weight) for s in action.sites),
-        groups=_drawn_groups(lowered.groups, schedule),
-        starts=lowered.starts,
+        groups=_drawn_groups(lowered.draws.groups, schedule),
+        starts=lowered.draws.starts,
         closure=lowered.closure.reasons,
         affine=lowered.closure.affine,
         smooth=_is_smooth(builder),
+        directions=lowered.draws.directions,
     )
     sweep = Sweep(
         buffers=buffers,
@@ -300,7 +337,7 @@ def program_of(lowered: Lowered) -> Program:
 def _computed_equations(lowered: Lowered, buffers: tuple[Buffer, ...]) -> tuple[str, ...]:
     """The equations of what is computed, each once."""
     names = {b.tensor.name for b in buffers} | {name for n in lowered.schedule.constants for name in n.writes}
-    names |= {m.tensor.name for group in lowered.groups for m in group.members} | {*lowered.liveness.equal_time}
+    names |= {m.tensor.name for group in lowered.draws.groups for m in group.members} | {*lowered.liveness.equal_time}
     return tuple(dict.fromkeys(line for tensor, line in lowered.equations if tensor.name in names))
 
 

@@ -1,5 +1,6 @@
 """Groups of jointly Gaussian sources, and which static ones are worth drawing in pairs of opposite sign."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from sympy import Expr
@@ -7,9 +8,11 @@ from sympy import Expr
 from dmftsym.derivation.process import Covariance, EffectiveProcess, Source, SourceKind
 from dmftsym.derivation.saddle_point import SaddlePoint
 from dmftsym.language.action import Action
-from dmftsym.language.symbols import Kind
-from dmftsym.language.terms import entries_of
+from dmftsym.language.symbols import Entry, Kind
+from dmftsym.language.terms import Term, entries_of
+from dmftsym.lowering.held import Held
 from dmftsym.lowering.memory import Recall
+from dmftsym.program.matrices import Directions
 from dmftsym.program.sources import SourceGroup
 
 
@@ -69,6 +72,31 @@ def _with_odd_memories(groups, action: Action, process: EffectiveProcess, saddle
             if not already and set(parities) == {1} and all(_parity(b, both, action) == -1 for b in kept):
                 result[k] = replace(group, antithetic=True)
     return tuple(result)
+
+
+def directions_of(action: Action, held: Held, groups: Iterable[SourceGroup], live) -> tuple[Directions, ...]:
+    """What the images of the matrices are drawn from, in pairs of opposite sign where recalled memories would be."""
+    found: list[Directions] = []
+    for process in held.processes:
+        flipped = {m.field.name for g in groups if g.site == process.site and g.antithetic for m in g.members}
+        asked = [p for p in held.products if p.tensor.name in live]
+        here = [p for p in asked if p.tensor.site == process.site]
+        for matrix, transposed in dict.fromkeys((p.matrix, p.transposed) for p in here):
+            mine = {p.tensor.name for p in here if (p.matrix, p.transposed) == (matrix, transposed)}
+            driven = {e.field.name for e in process.equations if mine & {x.tensor.name for x in _terms(e.terms)}}
+            both = flipped | driven
+            queries = [p.query for p in asked if p.matrix == matrix and p.transposed != transposed]
+            already = {_parity(q, flipped, action) for q in queries} == {-1}
+            even = {_parity(q, both, action) for q in queries} == {1}
+            paired = even and not already
+            flipped = both if paired else flipped
+            name = f"{matrix.name}{'_back' if transposed else ''}"
+            found.append(Directions(name=name, matrix=matrix, transposed=transposed, antithetic=paired))
+    return tuple(found)
+
+
+def _terms(terms: tuple[Term, ...]) -> list[Entry]:
+    return [e for t in terms for e in entries_of(t.body)]
 
 
 def _bodies(process: EffectiveProcess, saddle: SaddlePoint) -> list[Expr]:

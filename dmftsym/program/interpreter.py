@@ -14,6 +14,7 @@ from dmftsym.language.symbols import Entry, Index, Tensor
 from dmftsym.program.axes import COLUMNS
 from dmftsym.program.buffers import Role
 from dmftsym.program.draws import Draws
+from dmftsym.program.matrix_states import Matrices
 from dmftsym.program.operations import PathSum, Store
 from dmftsym.program.program import Program
 from dmftsym.program.values import Limits, Values, lined_up
@@ -61,6 +62,7 @@ class State(Values):
         data = [d.tensor.name for d in program.facts.data if d.tensor.name in values]
         self.arrays |= {name: values[name] for name in data}
         self.draws = Draws(self, program, normals)
+        self.matrices = Matrices(self, program, normals)
         self.parts: list[State] = []
 
     # --- before the first step --------------------------------------------------------------------

@@ -7,6 +7,7 @@ from sympy import Expr
 from dmftsym.language.action import Data, Start
 from dmftsym.language.symbols import Axis, Index, Parameter, Tensor
 from dmftsym.program.buffers import Buffer
+from dmftsym.program.matrices import Directions
 from dmftsym.program.printer import program_text
 from dmftsym.program.sources import SourceGroup
 from dmftsym.program.statements import Evaluate, Statement
@@ -46,7 +47,8 @@ class Sampling:
     """The sites and what their paths are made of: sources, initial values; which sites are closed exactly, and why not.
 
     `weights`: the relative size of every site; `affine`: closed sites with constants; `smooth`: whether no update has
-    a kink; `parts`: the index of independent parts of the paths, if they run side by side (see `batching`).
+    a kink; `directions`: what the images of random matrices are made of; `parts`: the index of independent parts of the
+    paths, if they run side by side (see `batching`).
     """
 
     sites: tuple[str, ...]
@@ -56,6 +58,7 @@ class Sampling:
     closure: tuple[tuple[str, str], ...]
     affine: tuple[str, ...]
     smooth: bool
+    directions: tuple[Directions, ...] = ()
     parts: Index | None = None
 
 

@@ -6,11 +6,12 @@ Targets print from it both what allocates the arrays and how much memory they ta
 from dataclasses import dataclass, replace
 
 from dmftsym.language.symbols import Tensor
+from dmftsym.language.terms import entries_of
 from dmftsym.program.axes import COLUMNS, length_of
 from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.program import Program
 from dmftsym.program.sources import SourceGroup, times_size
-from dmftsym.program.statements import AdjointRecall, DrawVariation, RecallMemory
+from dmftsym.program.statements import AdjointRecall, DrawVariation, MatrixProduct, RecallMemory
 
 _BACKWARD = (Role.ADJOINT, Role.ASSIGNED_ADJOINT, Role.RUNNING_ADJOINT, Role.INFLUENCE, Role.PAIRING)
 
@@ -50,7 +51,20 @@ class Stored:
 def storage_of(program: Program) -> tuple[Stored, ...]:
     """The arrays of the sweep of a program: those without sample paths first, and none that the time grid fixes."""
     shared = [a for a in program.sweep.buffers if not a.site and a.tensor.time_slots and not a.role.of_grid]
-    return tuple(_stored(a) for a in (*shared, *(a for a in program.sweep.buffers if a.site)))
+    fleeting = fleeting_of(program)
+    paths = [a for a in program.sweep.buffers if a.site and a.tensor not in fleeting]
+    return tuple(_stored(a) for a in (*shared, *paths))
+
+
+def fleeting_of(program: Program) -> tuple[Tensor, ...]:
+    """What random matrices give and only the same step reads: it is made anew at every step."""
+    now, statements = (program.grid.now,), (*program.sweep.step, *program.sweep.epilogue)
+    given = [s.target.tensor for s in statements if isinstance(s, MatrixProduct)]
+    if not given or program.grid.passes > 1:
+        return ()
+    read = [e for s in statements for body, _ in s.reads(program.grid.now) for e in entries_of(body)]
+    kept = {a.tensor for a in program.sweep.buffers if a.history} | {e.tensor for e in read if e.times != now}
+    return tuple(tensor for tensor in given if tensor not in kept)
 
 
 def _stored(array: Buffer) -> Stored:

@@ -1,0 +1,123 @@
+"""Random matrices as source code: what makes them before the first step, their products, and what they learn."""
+
+from itertools import takewhile
+
+from sympy import Expr, KroneckerDelta
+
+from dmftsym.codegen.array_printer import ArrayPrinter
+from dmftsym.codegen.arrays import ArrayFormula
+from dmftsym.codegen.kernels import wrapped
+from dmftsym.codegen.pieces import Pieces
+from dmftsym.codegen.tree import lined_up, path_index
+from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.terms import Term, fresh_index
+from dmftsym.program.axes import length_of
+from dmftsym.program.matrices import Directions, HeldMatrix, LearnedPart
+from dmftsym.program.program import Program
+from dmftsym.program.statements import Learning, MatrixProduct
+
+
+class MatrixWriter:
+    """Writes what random matrices do at a step."""
+
+    def __init__(self, formula: ArrayFormula, pieces: Pieces):
+        self.formula, self.pieces, self.printer = formula, pieces, formula.printer
+
+    def product(self, statement: MatrixProduct, stored: bool) -> list[str]:
+        """The line that gives the target its values; `stored`: whether it is an array of the state."""
+        target, places = statement.target, statement.places
+        values = self._rows(statement.query, places)
+        act = "backward" if statement.transposed else "forward"
+        code = f"{_one(statement.matrix, statement.member)}.{act}({values})"
+        own = tuple(i for i in target.indices if isinstance(i, Index) and not i.is_time)
+        if own != places:
+            order = [places.index(i) for i in own]
+            code += f".transpose({', '.join(map(str, [*order, len(own)]))})"
+        name = target.tensor.name
+        return [f"{name}{'[...]' if stored else ''} = {code}  # {statement.equation}"]
+
+    def learning(self, statement: Learning) -> list[str]:
+        """The lines with which a matrix decays and learns."""
+        matrix, decay = statement.matrix, statement.matrix.decay
+        lines = [f"# {statement.equation}"] * bool(statement.learned)
+        if decay != 1:
+            lines.append(f"{matrix.name}.decay({self.formula.expression(decay, ())})")
+        return lines + [line for part in statement.learned for line in self._learn(matrix, part)]
+
+    def _learn(self, matrix: HeldMatrix, part: LearnedPart) -> list[str]:
+        lead, rows, columns = part.members, part.rows(part.left), part.rows(part.right)
+        paired = set(rows) == set(columns)
+        sides = (part.left, (*lead, *rows)), (part.right, (*lead, *(rows if paired else columns)))
+        left, right = (self._rows(entry, axes) for entry, axes in sides)
+        if paired:
+            rate, axes, outer = part.rate, (*lead, *rows), ""
+        else:
+            other = {i: fresh_index(i, (*rows, *columns)) for i in columns if i in rows}
+            rate, outer = part.rate, ", outer=True"
+            for index, fresh in other.items():
+                rate *= KroneckerDelta(index, fresh)
+            axes = (*lead, *rows, *(other.get(i, i) for i in columns))
+        code = self.formula.sum_of_terms((_summed(rate, axes, self.formula.now),), axes)
+        return wrapped(f"{_one(matrix, part.member)}.learn(", (code, left, f"{right}{outer}"), ")")
+
+    def _rows(self, entry: Entry, axes: tuple[Index, ...]) -> str:
+        """Source of a site array with the given axes before that of the paths, those in front too that it lacks."""
+        operand = self.pieces.operand(entry)
+        code = self.printer.text(lined_up(operand, (*axes, path_index(entry.tensor.site))))
+        lacking = list(takewhile(lambda i: i not in operand.indices, axes))
+        return f"{code}[{', '.join('None' for _ in lacking)}]" if lacking else code
+
+
+def _summed(rate: Expr, axes: tuple[Index, ...], now: Index) -> Term:
+    """A rate with the given axes, summed over its other indices."""
+    bound = tuple(sorted(rate.atoms(Index) - {now, *axes}, key=lambda i: i.name))
+    return Term(rate, bound)
+
+
+def _one(matrix: HeldMatrix, member: tuple[Expr, ...]) -> str:
+    """A matrix, or one of a family that is named by numbers; a family acts on the leading axes of its values."""
+    numbers = [str(i) for i in member if not isinstance(i, Index)]
+    return f"{matrix.name}[{', '.join(numbers)}]" if numbers else matrix.name
+
+
+def matrix_lines(matrix: HeldMatrix, program: Program, printer: ArrayPrinter, formula: ArrayFormula) -> list[str]:
+    """The lines that make a matrix before the first step."""
+    sizes = dict(program.sampling.weights)
+    drawn = {d.transposed: d for d in program.sampling.directions if d.matrix == matrix}
+    learning = [s for s in program.sweep.epilogue if isinstance(s, Learning) and s.matrix == matrix]
+    queries = sum(isinstance(s, MatrixProduct) and s.matrix == matrix for s in program.sweep.step)
+    one = lambda site, transposed: (
+        f"({formula.expression(sizes[site], ())}, weight_{site}, {_normals(drawn.get(transposed), site, printer)})"
+    )
+    numbers = [formula.expression(e, ()) for e in (matrix.mean, matrix.variance, matrix.symmetry)]
+    arguments = [one(matrix.rows, False), one(matrix.columns, True), *numbers, 'values.get("(tolerance)")']
+    if any(s.learned for s in learning):
+        arguments.append(str(queries))
+    if matrix.family:
+        lengths = ", ".join(length_of(i.axis) for i in matrix.family)
+        arguments.append(f"family=({lengths},)")
+    kind = "MatrixFamily" if matrix.family else "RandomMatrix"
+    return wrapped(f"{matrix.name} = {kind}(", tuple(arguments), ")")
+
+
+def _normals(directions: Directions | None, site: str, printer: ArrayPrinter) -> str:
+    if directions is None:
+        return f"{printer.xp}.zeros((0, paths_{site}))"
+    return f'normals["{directions.name}"]'
+
+
+def count_of(directions: Directions) -> str:
+    """Source of how many directions have normals that are drawn before a sweep; later ones are drawn when they open."""
+    members = "*".join(length_of(i.axis) for i in directions.matrix.family)
+    return f"{members}*DIRECTIONS" if members else "DIRECTIONS"
+
+
+def drawn_directions(program: Program, site: str) -> tuple[list[str], list[str]]:
+    """Lines that hand the normals of a site out to the images of matrices there, and lines with their signs."""
+    handed, signs = [], []
+    for directions in (d for d in program.sampling.directions if d.site == site):
+        count, sign = count_of(directions), -1.0 if directions.antithetic else 1.0
+        cut = f"moving[path_later : path_later + {count}]"
+        handed.append(f'normals["{directions.name}"], path_later = {cut}, path_later + {count}')
+        signs += [f'if site == "{site}":', f"    signs.append(np.full({count}, {sign}))"]
+    return handed, signs

@@ -1,0 +1,240 @@
+"""Random matrices that the sweep holds: one product with a matrix in place of its noise, memory and drift (theory 6.8).
+
+The equations of the finite system hold what the matrices give as quantities of the sites. A sweep computes these from
+what each matrix was asked before, so that no past is kept. Where response functions are wanted, or a site is closed
+exactly, the averaged equations are solved instead.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from sympy import Expr, Integer, exp
+
+from dmftsym.averaging.products import Product
+from dmftsym.derivation.derive import Derivation
+from dmftsym.derivation.finite_system import FiniteSystem, law_of
+from dmftsym.derivation.process import EffectiveProcess, Processes
+from dmftsym.language.disorder import Applied, RandomMatrix
+from dmftsym.language.symbols import Entry, Index, Kind, Tensor
+from dmftsym.language.terms import Term, entries_of
+from dmftsym.lowering.clock import on_clock
+from dmftsym.lowering.gaussian import Closure
+from dmftsym.lowering.liveness import find_live
+from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.lowering.schemes import Scheme
+from dmftsym.program.axes import TIME_STEP
+from dmftsym.program.buffers import Buffer, Role
+from dmftsym.program.matrices import HeldMatrix, LearnedPart
+from dmftsym.program.nodes import node_of
+from dmftsym.program.statements import Learning, MatrixProduct
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldProduct:
+    """tensor[indices] = W query, a quantity of the paths of a site; `said` is how it was written."""
+
+    tensor: Tensor
+    said: Applied
+    query: Expr
+    matrix: HeldMatrix
+    transposed: bool
+    member: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """The matrices of a model as a sweep holds them, and the equations in which their products stand.
+
+    `direct` are the fields that equal a product.
+    """
+
+    processes: Processes
+    products: tuple[HeldProduct, ...]
+    said: tuple[tuple[HeldMatrix, RandomMatrix], ...]
+    direct: tuple[tuple[str, HeldProduct], ...]
+
+    def lines(self) -> tuple[tuple[Tensor, str], ...]:
+        """The equations with the products as they were written, and the law of the matrices."""
+        said = {p.tensor[p.tensor.indices]: p.said for p in self.products}
+        shown = [_with(p, lambda body: body.xreplace(said)) for p in self.processes]
+        lines = [line for process in shown for line in process.equation_lines()]
+        fields = self.fields()
+        for matrix, said_matrix in self.said:
+            asked = next(fields.get(p.tensor, p.tensor) for p in self.products if p.matrix == matrix)
+            lines += [(asked, line) for line in law_of(said_matrix)]
+        return tuple(lines)
+
+    def fields(self) -> dict[Tensor, Tensor]:
+        """The fields that equal a product, by the product."""
+        driven = {e.field.name: e.field for p in self.processes for e in p.equations}
+        return {product.tensor: driven[name] for name, product in self.direct}
+
+    def reads(self) -> dict[str, list[Entry]]:
+        """What every product reads: its query, and what the matrix has learned from."""
+        result = {}
+        for product in self.products:
+            learned = next(m.learned for held, m in self.said if held == product.matrix)
+            bodies = [product.query, *(e for part in learned for e in (part.rate, part.left, part.right))]
+            result[product.tensor.name] = [e for body in bodies for e in entries_of(body) if e.tensor.kind != Kind.DATA]
+        return result
+
+
+def with_matrices(
+    equations: Derivation, closure: Closure, scheme: Scheme, wanted: tuple[str, ...]
+) -> tuple[Derivation, Held | None]:
+    """The equations with the products of the matrices, if a sweep can hold them and no response function is wanted."""
+    held = _hold(equations, closure, scheme)
+    if held is None:
+        return equations, None
+    live = find_live(equations.action, held.processes, equations.saddle_point, wanted, held.reads()).live
+    if {r.tensor.name for r in equations.responses} & set(live):
+        return equations, None
+    return replace(equations, process=held.processes, responses=()), held
+
+
+def _hold(equations: Derivation, closure: Closure, scheme: Scheme) -> Held | None:
+    """The said matrices as a sweep can hold them; None where the averaged equations are to be solved."""
+    system = equations.disorder
+    if system is None or not all(_can_hold(m, system, closure, scheme) for m in system.matrices):
+        return None
+    matrices = {m.name: _held(m) for m in system.matrices}
+    taken = [t.name for t in equations.action.tensors]
+    time = equations.action.time
+    products = tuple(_product(p, matrices[p.matrix.name], taken, time) for p in system.products)
+    named = {old.tensor: new.tensor for old, new in zip(system.products, products, strict=True)}
+    ends = {site for m in matrices.values() for site in (m.rows, m.columns)}
+    own = {p.site: _with(p, lambda body: on_clock(body.xreplace(named), time)) for p in system.processes}
+    processes = Processes(own[p.site] if p.site in ends else p for p in equations.process)
+    tensors = {p.tensor: p for p in products}
+    direct = [(e.field.name, tensors[t]) for p in processes for e in p.equations if (t := _equal(e, tensors))]
+    return Held(
+        processes=processes,
+        products=products,
+        said=tuple((matrices[m.name], m) for m in system.matrices),
+        direct=tuple(direct),
+    )
+
+
+def _can_hold(matrix: RandomMatrix, system: FiniteSystem, closure: Closure, scheme: Scheme) -> bool:
+    """Whether a sweep can hold a matrix: between sampled sites, asked forward only if its entries are correlated."""
+    if {matrix.rows.name, matrix.columns.name} & set(closure.sites):
+        return False
+    if scheme.passes > 1 and (matrix.learned or matrix.decay_rate != 0):
+        return False
+    uses = [p.applied for p in system.products if p.matrix.name == matrix.name]
+    if matrix.symmetry != 0 and (matrix.learned or any(u.transposed for u in uses)):
+        return False
+    members = [u.member for u in uses] + [part.member for part in matrix.learned]
+    return all(_is_plain(m, matrix.indices) for m in members)
+
+
+def _is_plain(member: tuple[Expr, ...], family: tuple[Index, ...]) -> bool:
+    """Whether a member of a family is named by numbers, or by indices that run over all of it."""
+    if all(i.is_Integer for i in member):
+        return True
+    runs = all(isinstance(i, Index) and i.axis == own.axis for i, own in zip(member, family, strict=True))
+    return runs and len(set(member)) == len(member)
+
+
+def _held(matrix: RandomMatrix) -> HeldMatrix:
+    rate, continuous = matrix.decay_rate, any(part.time.axis.continuous for part in matrix.learned)
+    decay = Integer(1) if rate == 0 else exp(-rate * TIME_STEP) if continuous else 1 - rate
+    return HeldMatrix(
+        name=matrix.name,
+        rows=matrix.rows.name,
+        columns=matrix.columns.name,
+        mean=matrix.mean,
+        variance=matrix.variance,
+        symmetry=matrix.symmetry,
+        family=matrix.indices,
+        decay=decay,
+    )
+
+
+def _product(product: Product, matrix: HeldMatrix, taken: list[str], time: Index) -> HeldProduct:
+    stem = f"{matrix.name}_{'back' if product.applied.transposed else 'out'}"
+    name, count = stem, 2
+    while name in taken:
+        name, count = f"{stem}{count}", count + 1
+    taken.append(name)
+    return HeldProduct(
+        tensor=Tensor(name, Kind.DEFINITION, product.tensor.indices, product.tensor.site),
+        said=product.applied,
+        query=on_clock(product.query, time),
+        matrix=matrix,
+        transposed=product.applied.transposed,
+        member=product.applied.member,
+    )
+
+
+def _with(process: EffectiveProcess, change: Callable[[Expr], Expr]) -> EffectiveProcess:
+    """A process with the bodies of all its terms changed."""
+    each = lambda terms: tuple(replace(t, body=change(t.body)) for t in terms)
+    return replace(
+        process,
+        equations=tuple(replace(e, terms=each(e.terms)) for e in process.equations),
+        definitions=tuple(replace(d, terms=each(d.terms)) for d in process.definitions),
+    )
+
+
+def _equal(equation, tensors: dict[Tensor, HeldProduct]) -> Tensor | None:
+    """The product that a field equals, if it does."""
+    if equation.derivative or equation.sources or len(equation.terms) != 1:
+        return None
+    (term,) = equation.terms
+    entry = term.body
+    alone = term == Term(entry) and isinstance(entry, Entry) and entry.tensor in tensors
+    return entry.tensor if alone and entry.indices == equation.field.indices == entry.tensor.indices else None
+
+
+def add_products(builder: QuantityBuilder, held: Held, live: tuple[str, ...], scheme: Scheme) -> None:
+    """The products as quantities of the schedule, and what the matrices learn at the end of a step."""
+    fields = held.fields()
+    asked = [p for p in held.products if p.tensor.name in live]
+    for product in asked:
+        _add_product(builder, fields.get(product.tensor, product.tensor), product)
+    for matrix, said in held.said:
+        if (said.learned or matrix.decay != 1) and any(p.matrix == matrix for p in asked):
+            _add_learning(builder, matrix, said, scheme)
+
+
+def without_direct(processes: Iterable[EffectiveProcess], held: Held) -> list[EffectiveProcess]:
+    """The processes without the equations of fields that equal a product."""
+    direct = dict(held.direct)
+    others = lambda p: tuple(e for e in p.equations if e.field.name not in direct)
+    return [replace(p, equations=others(p)) for p in processes]
+
+
+def _add_product(builder: QuantityBuilder, tensor: Tensor, product: HeldProduct) -> None:
+    """A product as the array `tensor`: that of a field which equals it, or one of its own."""
+    target, role = tensor[tensor.indices], Role.FIELD if tensor.kind == Kind.FIELD else Role.MEMORY
+    statement = MatrixProduct(
+        target=target,
+        query=builder.path_array(product.query, builder.now, product.matrix.side(product.transposed)),
+        matrix=product.matrix,
+        transposed=product.transposed,
+        member=product.member,
+        equation=f"{target} = {product.said}",
+    )
+    builder.buffers[tensor.name] = Buffer(tensor, role)
+    node = node_of(tensor.name, f"{target}", (statement,), builder.now, builder.drawn, site=tensor.site)
+    builder.nodes[tensor.name] = replace(node, auxiliary=role is Role.MEMORY)
+
+
+def _add_learning(builder: QuantityBuilder, matrix: HeldMatrix, said: RandomMatrix, scheme: Scheme) -> None:
+    parts = []
+    for learned in said.learned:
+        now = {learned.time: builder.now}
+        told = (on_clock(e, learned.time).xreplace(now) for e in (learned.rate, learned.left, learned.right))
+        rate, left, right = told
+        if learned.time.axis.continuous:
+            rate *= scheme.integral_weight
+        left, right = (
+            builder.path_array(e, builder.now, site) for e, site in ((left, matrix.rows), (right, matrix.columns))
+        )
+        parts.append(LearnedPart(rate=rate, left=left, right=right, member=learned.member))
+    line = "; ".join(f"{matrix.name} += {p.rate} * {p.left} {p.right}^T/N" for p in parts)
+    statement = Learning(matrix=matrix, learned=tuple(parts), equation=line)
+    name, label = f"learning_{matrix.name}", f"learning of {matrix.name}"
+    node = node_of(name, label, (statement,), builder.now, builder.drawn)
+    builder.nodes[name] = replace(node, epilogue=True, auxiliary=True)
