@@ -125,9 +125,18 @@ class _Fields:
         if len(times) != 1:
             shift = 0
         if shift:
+            self._check_constant(applied, time)
             applied = applied.xreplace({lagged: time})
         entry = self._found(applied) or self._new(applied)
         return entry.tensor[tuple(i + shift if i == time else i for i in entry.indices)]
+
+    def _check_constant(self, applied: Applied, time: Index) -> None:
+        matrix = self.model.matrices[applied.matrix]
+        if matrix.learned or matrix.decay_rate != 0:
+            raise LanguageError(
+                f"{applied}: matrix {matrix.name} changes with time, and acts on what has its own time; give what it acts "
+                f"on a field, x[{time}] = {applied.body}, and write {matrix.name} @ x[{time}]"
+            )
 
     def repeated(self) -> list[Applied]:
         """The products that stand in several places of the site actions, equal ones and those equal up to indices."""
