@@ -134,8 +134,8 @@ class _Fields:
         matrix = self.model.matrices[applied.matrix]
         if matrix.learned or matrix.decay_rate != 0:
             raise LanguageError(
-                f"{applied}: matrix {matrix.name} changes with time, and acts on what has its own time; give what it acts "
-                f"on a field, x[{time}] = {applied.body}, and write {matrix.name} @ x[{time}]"
+                f"{applied}: matrix {matrix.name} changes with time, and acts on what has its own time; give what it "
+                f"acts on a field, x[{time}] = {applied.body}, and write {matrix.name} @ x[{time}]"
             )
 
     def repeated(self) -> list[Applied]:
