@@ -130,7 +130,7 @@ class _Fields:
         entry = self._found(applied) or self._new(applied)
         return entry.tensor[tuple(i + shift if i == time else i for i in entry.indices)]
 
-    def _check_constant(self, applied: Applied, time: Index) -> None:
+    def _check_constant(self, applied: Applied, time: Index | None) -> None:
         matrix = self.model.matrices[applied.matrix]
         if matrix.learned or matrix.decay_rate != 0:
             raise LanguageError(
