@@ -1,7 +1,7 @@
 """The sweep backward in time as source code, and the sweep that records what it needs."""
 
-from dmftsym.codegen.code_lines import of_state
 from dmftsym.codegen.adjoint_matrices import adjoint_lines, adjoint_matrices
+from dmftsym.codegen.code_lines import of_state
 from dmftsym.codegen.influences import influence_tables
 from dmftsym.codegen.places import REST, length, size_code
 from dmftsym.codegen.sources import normals_of

@@ -34,9 +34,9 @@ from dmftsym.program.times import When
 class Asked:
     """What is asked of a lowering: the quantities, and how.
 
-    `fluctuating`: their covariances are asked for; `kicked` adds impulses to the sources of sites that are closed exactly,
-    for these; `matrices`: random matrices are held where they can be; `explicit`: integrals up to now take their upper
-    end from the pass before.
+    `fluctuating`: their covariances are asked for; `kicked` adds impulses to the sources of sites that are closed
+    exactly, for these; `matrices`: random matrices are held where they can be; `explicit`: integrals up to now take
+    their upper end from the pass before.
     """
 
     wanted: tuple[str, ...]

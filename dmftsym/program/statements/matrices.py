@@ -144,7 +144,7 @@ class AdjointProduct(BackwardPrimitive):
 
 @dataclass(frozen=True, kw_only=True)
 class AdjointLearning(BackwardPrimitive):
-    """The adjoint of the rates of what a matrix learned, and of its two sides where these are no queries of the step."""
+    """The adjoint of the rates at which a matrix learned, and of its sides where these are no queries of the step."""
 
     matrix: HeldMatrix
     part: LearnedPart
