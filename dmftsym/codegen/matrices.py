@@ -79,9 +79,8 @@ def matrix_lines(matrix: HeldMatrix, program: Program, formula: ArrayFormula, re
     drawn = {d.transposed: d for d in program.sampling.directions if d.matrix == matrix}
     learning = [s for s in program.sweep.epilogue if isinstance(s, Learning) and s.matrix == matrix]
     queries = sum(isinstance(s, MatrixProduct) and s.matrix == matrix for s in program.sweep.step)
-    one = lambda site, transposed: (
-        f"({formula.expression(sizes[site], ())}, weight_{site}, {_normals(drawn.get(transposed), site, formula.printer)})"
-    )
+    normals = {t: _normals(drawn.get(t), matrix.side(not t), formula.printer) for t in (False, True)}
+    one = lambda site, t: f"({formula.expression(sizes[site], ())}, weight_{site}, {normals[t]})"
     numbers = [formula.expression(e, ()) for e in (matrix.mean, matrix.variance, matrix.symmetry)]
     arguments = [one(matrix.rows, False), one(matrix.columns, True), *numbers, 'values.get("(tolerance)")']
     if any(s.learned for s in learning):
