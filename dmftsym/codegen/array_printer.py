@@ -9,15 +9,16 @@ from sympy.printing.precedence import PRECEDENCE, precedence
 from dmftsym.codegen import tree
 from dmftsym.codegen.places import All, Length, Moment, Number, Part, PassBefore, Place, size_code
 from dmftsym.codegen.printers import FormulaPrinter, number_symbol
-from dmftsym.codegen.tree import Array, lined_up
+from dmftsym.codegen.tree import Array, is_part, lined_up
 from dmftsym.language.symbols import Index, Parameter, Size
+from dmftsym.program.axes import PARTS
 from dmftsym.program.times import When
 
 if TYPE_CHECKING:
     from dmftsym.codegen.targets import Target
 
 Indices = tuple[Index, ...]
-PATH = "p"  # the letter of the sample paths in an einsum
+PATH, PART = "p", "a"  # the letters of the sample paths, and of their parts, in an einsum
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -111,6 +112,8 @@ class ArrayPrinter:
                 return f"_before({self.text(node.of)}, {node.now.name})"
             case tree.LinedUp():
                 return self._lined_up(node)
+            case tree.OverPaths() if node.over_parts():
+                return f"_on_paths({self.text(node.of)}, {self.text(node.weights)})"
             case tree.OverPaths():
                 return f"{self._factor(node.of, 'Atom')}[..., None]"
             case tree.OfMatrix():
@@ -229,6 +232,8 @@ class ArrayPrinter:
         parts = self._parts(node)
         subscripts = _subscripts([part.indices for part in parts], node.indices)
         arrays = ", ".join(map(self.text, parts))
+        if node.over_parts():
+            return f'_einsum_of_parts("{subscripts}", {PARTS.size}, {arrays})'
         if node.over_paths():
             return self.target.einsum(subscripts, arrays)
         return f'{self.xp}.einsum("{subscripts}", {arrays}, optimize=True)'
@@ -246,7 +251,7 @@ class ArrayPrinter:
 
     def _product(self, node: Array) -> tuple[Array, Array] | None:
         """The two matrices (or a matrix and a vector) whose product an array is written as, if it is one."""
-        if node.over_paths() and not self.target.operators:
+        if node.over_parts() or (node.over_paths() and not self.target.operators):
             return None
         match node:
             case tree.TensorDot(_, array, factor, 1) if len(array.indices) == 2 and len(factor.indices) <= 2:
@@ -270,7 +275,8 @@ def _matrices(one: Array, other: Array, indices: Indices) -> tuple[Array, Array]
 
 def _subscripts(operands: list[Indices], output: Indices) -> str:
     """The subscripts of an einsum."""
-    letters: dict[Index, str] = {i: PATH for indices in operands for i in indices if tree.is_path(i)}
+    every = [i for indices in operands for i in indices] + list(output)
+    letters: dict[Index, str] = {i: PATH if tree.is_path(i) else PART for i in every if tree.is_path(i) or is_part(i)}
     # the arrays over sample paths choose their letters first
     for indices in sorted(operands, key=lambda each: not any(map(tree.is_path, each))):
         for index in indices:

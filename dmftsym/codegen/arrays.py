@@ -53,9 +53,9 @@ class Arrays:
         return found if different == kept else tree.Diagonal(different, found)
 
     def free(self, body: Expr, bound: Indices = ()) -> Indices:
-        """The indices of an expression but the present time, the times last."""
+        """The indices of an expression but the present time, that of the parts of the paths first, the times last."""
         found = body.atoms(Index) - {self.now, *bound}
-        return tuple(sorted(found, key=lambda i: (i.is_time, i.name)))
+        return tuple(sorted(found, key=lambda i: (not tree.is_part(i), i.is_time, i.name)))
 
     def _nested(self, node: Binding, limits: Limits) -> Array:
         """A sum or matrix function that stands inside a formula, for every value of its free indices."""
@@ -83,8 +83,9 @@ class Arrays:
         covered = {i for part in parts for i in part.indices}
         if not set(target) <= covered or not set(term.bound) <= covered:
             return None
-        if not target and all(set(part.indices) == set(term.bound) for part in parts):
-            found: Array = tree.Totalled((), self.formula(Mul(*inner), term.bound, limits))
+        alike = all({*target, *part.indices} == {*target, *term.bound} for part in parts)
+        if all(map(tree.is_part, target)) and alike:
+            found: Array = tree.Totalled(target, self.formula(Mul(*inner), (*target, *term.bound), limits))
         else:
             found = tree.Einsum(target, parts)
         return found if outer == 1 else tree.Scaled(target, found, self.formula(outer, target, limits))

@@ -19,7 +19,7 @@ def length_of(*sources: Source) -> Length:
 class Covariances:
     """The covariances of the sources of a program at a step; rows of evolving ones hold all times up to now.
 
-    `lead` are indices in front: the columns, if the blocks hold first-order changes.
+    `lead` are indices in front: the parts of the paths; the columns, if the blocks hold first-order changes.
     """
 
     def __init__(self, now: Index, arrays: Arrays):
@@ -36,9 +36,10 @@ class Covariances:
         whole = tree.Concatenated((), rows, len(lead))
         return tree.Shaped((), whole, shape) if flat else whole
 
-    def rows(self, group: SourceGroup, member: Source) -> Array:
-        """The blocks of one source of a group with all of them, as a matrix."""
-        return tree.Shaped((), self._row(group, member, ()), (length_of(member), REST))
+    def rows(self, group: SourceGroup, member: Source, lead: Indices = ()) -> Array:
+        """The blocks of one source of a group with all of them, as a matrix for each value of `lead`."""
+        shape = (*(length(i.axis) for i in lead), length_of(member), REST)
+        return tree.Shaped((), self._row(group, member, lead), shape)
 
     def _row(self, group: SourceGroup, left: Source, lead: Indices) -> Array:
         blocks = [

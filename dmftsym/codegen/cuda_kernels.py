@@ -5,6 +5,7 @@ from dmftsym.codegen.kernels import KernelCode, KernelWriter, element, number, w
 from dmftsym.codegen.places import size_code
 from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index
+from dmftsym.program.axes import PARTS
 from dmftsym.program.operations import Elementwise
 
 
@@ -49,6 +50,8 @@ class _Writer(KernelWriter):
         self.kinds.setdefault(found.name, "double*" if own else "const double*")
         self.take(found.name, found.argument)
         sizes = [self._size(i) for i in tensor.indices if not i.is_time] + (["paths"] if tensor.site else [])
+        if any(i.axis == PARTS for i in tensor.indices):
+            self.part = f"const long long {entry.indices[0]} = path*{PARTS.size}/paths;"
         return f"{found.name}[{_flat(found.places, sizes)}]"
 
 

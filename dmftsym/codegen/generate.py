@@ -14,7 +14,7 @@ from dmftsym.codegen.matrices import count_of, drawn_directions
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.codegen.sobol import sobol_table
 from dmftsym.codegen.statements import StatementWriter
-from dmftsym.codegen.storage import Amounts, by_site, normals_per_path, tuple_code
+from dmftsym.codegen.storage import Amounts, amounts_of, by_site, normals_per_path, tuple_code
 from dmftsym.codegen.sweeps import constant_lines, covariance_text, sizes_of, sweep_code, unpack, values_of
 from dmftsym.codegen.targets import TARGETS
 from dmftsym.codegen.templates import render
@@ -22,6 +22,7 @@ from dmftsym.language.action import Data
 from dmftsym.language.symbols import Entry, Parameter, Tensor
 from dmftsym.language.terms import entries_of
 from dmftsym.linearise.records import Fluctuations, Influences
+from dmftsym.program.batching import parted_program
 from dmftsym.program.program import Program
 from dmftsym.program.sources import times_size
 from dmftsym.version import __version__
@@ -50,8 +51,9 @@ def generate_source(
 
     Raises `CodegenError` for a formula without a printer rule.
     """
-    writer, host = StatementWriter(program, target=TARGETS[target]), StatementWriter(program)
-    sweeps = [sweep_code(program, writer)]
+    parted = parted_program(program)
+    writer, host = StatementWriter(parted, target=TARGETS[target]), StatementWriter(program)
+    sweeps = [{**sweep_code(parted, writer), "amounts": amounts_of("sweep", program)}]
     own = len(writer.kernels)
     fluctuating = _fluctuations(fluctuations, writer, sweeps)
     adjoint = [fluctuating["adjoint"]] if fluctuating["adjoint"] else []

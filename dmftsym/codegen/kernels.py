@@ -11,7 +11,7 @@ from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.schemes import BLEND, REACH
-from dmftsym.program.axes import TIME_STEP
+from dmftsym.program.axes import PARTS, TIME_STEP
 from dmftsym.program.operations import Elementwise
 from dmftsym.program.statements import Assign
 from dmftsym.program.times import When, when
@@ -35,6 +35,7 @@ class KernelCode:
     paths_of: str
     loops: tuple[Loop, ...]
     updates: str
+    part: str = ""  # the line that tells which part of the paths a path belongs to, if that is asked
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class KernelWriter(ElementPrinter):
     """Prints the loops of a kernel."""
 
     comment, assignment, local = "# ", "{} = {}", "{} = {}"
+    part = ""
 
     def __init__(self, kernel: Elementwise, now: Index, histories: frozenset[str], printer: FormulaPrinter):
         super().__init__(now, histories, printer)
@@ -139,7 +141,17 @@ class KernelWriter(ElementPrinter):
     def kernel(self, signature: tuple[str, ...]) -> KernelCode:
         """The kernel with the lines of its signature."""
         names = [a.target.tensor.name for a in self.of.updates]
-        return KernelCode(self.of.name, signature, tuple(self.parameters.values()), names[0], self.loops, listed(names))
+        arguments, listing = tuple(self.parameters.values()), listed(names)
+        return KernelCode(self.of.name, signature, arguments, names[0], self.loops, listing, self.part)
+
+    def element(self, entry: Entry) -> str:
+        """One value of an array; which part of the paths it is of, the path tells."""
+        code = super().element(entry)
+        parts = [k for k, i in enumerate(s for s in entry.tensor.indices if not s.is_time) if i.axis == PARTS]
+        if parts and not self.part:
+            array, paths = code.split("[")[0], self.of.updates[0].target.tensor.name
+            self.part = f"{entry.indices[0]} = path*{array}.shape[{parts[0]}]//{paths}.shape[-1]"
+        return code
 
     def _loop(self, indices: tuple[Index, ...], group: list[Assign]) -> Loop:
         """Loops over `indices` with the updates of a group inside."""

@@ -11,7 +11,7 @@ from dmftsym.codegen.pieces import Pieces
 from dmftsym.codegen.tree import lined_up, path_index
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Term
-from dmftsym.program.axes import length_of
+from dmftsym.program.axes import PARTS, length_of
 from dmftsym.program.matrices import Directions, HeldMatrix, LearnedPart
 from dmftsym.program.program import Program
 from dmftsym.program.statements import Learning, MatrixProduct
@@ -48,8 +48,8 @@ class MatrixWriter:
         lead, rows = part.members, part.rows(part.left)
         left = self.rows(part.left, (*lead, *rows))
         right = self.rows(part.right, (*lead, *(rows if part.paired else part.rows(part.right))))
-        rate = _summed(part.rate * part.deltas, part.axes, self.formula.now)
-        code = self.formula.sum_of_terms((rate,), part.axes)
+        rate = _summed(part.rate * part.deltas, (*self.pieces.parts, *part.axes), self.formula.now)
+        code = self.formula.sum_of_terms((rate,), (*self.pieces.parts, *part.axes))
         items = (code, left, f"{right}{'' if part.paired else ', outer=True'}")
         return wrapped(f"{one_of(matrix, part.member)}.learn(", items, ")")
 
@@ -87,6 +87,8 @@ def matrix_lines(matrix: HeldMatrix, program: Program, formula: ArrayFormula, re
         arguments.append(str(queries))
     if recording:
         arguments.append("recording=True")
+    if program.sampling.parts is not None:
+        arguments.append(f"{PARTS.size}={PARTS.size}")
     if matrix.family:
         lengths = ", ".join(length_of(i.axis) for i in matrix.family)
         arguments.append(f"family=({lengths},)")

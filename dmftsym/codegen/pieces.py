@@ -1,10 +1,14 @@
 """Products over sample paths as array operations: site arrays as slices, averages, and sums that keep the paths."""
 
+from dataclasses import replace
+
+from sympy import Integer
+
 from dmftsym.codegen import tree
 from dmftsym.codegen.arrays import Arrays, Indices, Limits
 from dmftsym.codegen.places import SEVERAL, All, place_of
 from dmftsym.codegen.tree import Array, lined_up, path_index
-from dmftsym.language.symbols import Entry
+from dmftsym.language.symbols import Entry, Index
 from dmftsym.program.program import Program
 from dmftsym.program.statements import Piece
 from dmftsym.program.times import When, when
@@ -15,6 +19,7 @@ class Pieces:
 
     def __init__(self, program: Program, arrays: Arrays):
         self.now, self.passes, self.arrays = program.grid.now, program.grid.passes, arrays
+        self.parts = (program.sampling.parts,) if program.sampling.parts is not None else ()
         self.histories = frozenset(a.tensor.name for a in program.sweep.buffers if a.history)
 
     def operand(self, entry: Entry, limits: Limits = ()) -> Array:
@@ -40,15 +45,18 @@ class Pieces:
     def _moment(self, entry: Entry, limits: Limits) -> When:
         return when(entry.times[0], self.now, limits, str(entry)) if entry.times else When.NOW
 
-    def piece(self, piece: Piece, free: Indices, averaged: bool) -> Array:
-        """One term of a contraction, with the axes `free` (and the paths, unless it is averaged)."""
+    def piece(self, piece: Piece, free: Indices, averaged: bool, site: str = "") -> Array:
+        """One term of a contraction, with the axes `free` (and the paths of a site, unless it is averaged)."""
+        if not averaged and set(self.parts) & piece.scalar.atoms(Index):  # it differs along the paths
+            piece = replace(piece, scalar=Integer(1), coefficient=piece.scalar * piece.coefficient)
         found = None if averaged else self._matrix_product(piece, free)
-        found = found or self._product(piece, free, averaged)
+        found = found or self._product(piece, free, averaged, site)
         return found if piece.scalar == 1 else self.scaled(piece, found)
 
     def scaled(self, piece: Piece, node: Array) -> Array:
         """An array times the number in front of a piece."""
-        return tree.Scaled(node.indices, node, self.arrays.formula(piece.scalar, (), piece.constraints))
+        axes = node.indices if set(self.parts) & piece.scalar.atoms(Index) else ()
+        return tree.Scaled(node.indices, node, self.arrays.formula(piece.scalar, axes, piece.constraints))
 
     def coefficient(self, piece: Piece, indices: Indices) -> Array:
         """What multiplies a piece and has indices."""
@@ -56,7 +64,7 @@ class Pieces:
 
     def axes(self, piece: Piece, free: Indices) -> Indices:
         """The axes of a coefficient: those of the target first, then the summed ones."""
-        rank = {index: k for k, index in enumerate(free)}
+        rank = {index: k for k, index in enumerate((*self.parts, *free))}
         return tuple(sorted(self.arrays.free(piece.coefficient), key=lambda i: rank.get(i, len(free))))
 
     def factors(self, piece: Piece, free: Indices) -> tuple[Array, ...]:
@@ -64,12 +72,12 @@ class Pieces:
         coefficient = () if piece.coefficient == 1 else (self.coefficient(piece, self.axes(piece, free)),)
         return (*coefficient, *(self.operand(o, piece.constraints) for o in piece.factors))
 
-    def _product(self, piece: Piece, free: Indices, averaged: bool) -> Array:
+    def _product(self, piece: Piece, free: Indices, averaged: bool, site: str) -> Array:
         parts = self.factors(piece, free)
         if not piece.operands:
-            return tree.OverPaths(parts[0].indices, parts[0])  # the same on every path
+            return tree.OverPaths(parts[0].indices, parts[0], tree.weights_of(site))  # the same on every path
         path = path_index(piece.site)
-        covered = {i for part in parts for i in part.indices}
+        covered = {i for part in parts for i in part.indices} | set(self.parts)
         present = tuple(i for i in free if i in covered)
         if averaged:
             product: Array = tree.Average(present, parts, tree.weights_of(piece.site), self._smallest(piece, parts))
@@ -94,6 +102,8 @@ class Pieces:
         *axes, path = array.indices
         summed = tuple(i for i in axes if i not in free)
         own = self.axes(piece, free)
+        if set(self.parts) & set(own):
+            return None
         kept, rest = tuple(i for i in own if i not in summed), tuple(axes[len(summed) :])
         leading = tuple(axes[: len(summed)]) == summed and set(summed) <= set(own)
         if not summed or not leading or len(set(axes)) < len(axes) or (*kept, *rest) != free:

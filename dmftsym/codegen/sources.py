@@ -8,7 +8,7 @@ from dmftsym.codegen.targets import Target
 from dmftsym.derivation.process import Source
 from dmftsym.language.symbols import Index
 from dmftsym.lowering.schemes import BACK
-from dmftsym.program.axes import COLUMNS, length_of
+from dmftsym.program.axes import COLUMNS, PARTS, length_of
 from dmftsym.program.sources import SourceGroup, size_of, times_size
 from dmftsym.program.statements import Draw, DrawVariation
 
@@ -16,8 +16,14 @@ from dmftsym.program.statements import Draw, DrawVariation
 class SourceWriter:
     """Writes what draws the sources of a program at a step."""
 
-    def __init__(self, now: Index, formula: ArrayFormula, target: Target, passes: int = 1):
-        """With two `passes` a step, white noise is that of the step that the pass before began."""
+    def __init__(
+        self, now: Index, formula: ArrayFormula, target: Target, passes: int = 1, lead: tuple[Index, ...] = ()
+    ):
+        """With two `passes` a step, white noise is that of the step that the pass before began.
+
+        `lead`: the index of the parts of the paths, if covariances differ between them.
+        """
+        self.lead = lead
         self.now, self.formula, self.target = now, formula, target
         self.covariances = Covariances(now, formula.arrays)
         self.white_time = now.name if passes == 1 else BACK.name
@@ -36,16 +42,18 @@ class SourceWriter:
         if statement.part is not None:
             return self._draw_member(group, statement.part, statement.equation)
         if group.evolving:
-            return lines + self.members(group, f"noise_{name}.draw({self.covariance(group, flat=False)}, {now})")
-        drawn = self.target.product(f"factor_{name}", f"normals_{name}[{self.white_time}]")
-        lines.append(f'factor_{name} = _square_root({self.covariance(group)}, "{statement.equation}")')
-        return lines + self.members(group, self.target.grouped(drawn))
+            return lines + self.members(group, f"noise_{name}.draw({self.covariance(group, self.lead, False)}, {now})")
+        factor, normals = f"factor_{name}", f"normals_{name}[{self.white_time}]"
+        lines.append(f'{factor} = _square_root({self.covariance(group, self.lead)}, "{statement.equation}")')
+        if self.lead:
+            return lines + self.members(group, f'_einsum_of_parts("aij,jp->ip", {PARTS.size}, {factor}, {normals})')
+        return lines + self.members(group, self.target.grouped(self.target.product(factor, normals)))
 
     def _draw_member(self, group: SourceGroup, part: int, equation: str) -> list[str]:
         """The values at this step of one source of an evolving group, given those drawn before it."""
         member = group.members[part]
         first = " + ".join(size_of(m) for m in group.members[:part]) or "0"
-        row = self.formula.printer.text(self.covariances.rows(group, member))
+        row = self.formula.printer.text(self.covariances.rows(group, member, self.lead))
         drawn = f'noise_{group.name}.draw({row}, {self.now.name}, {first}, "{member.tensor.name}")'
         head = f"# {member.tensor[member.tensor.indices]}, one of several sources: {equation}"
         return [head, *self.members(replace(group, members=(member,)), drawn)]

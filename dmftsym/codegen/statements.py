@@ -16,7 +16,7 @@ from dmftsym.codegen.targets import HOST, Target
 from dmftsym.codegen.tree import Array
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Before
-from dmftsym.program.axes import COLUMNS
+from dmftsym.program.axes import COLUMNS, PARTS
 from dmftsym.program.buffers import Role
 from dmftsym.program.operations import Elementwise, Formula, PathSum, Store
 from dmftsym.program.program import Program
@@ -54,7 +54,7 @@ class StatementWriter:
         self.arrays = self.formula.arrays
         self.later = Arrays(program.grid.now, lagged=False)  # formulas that wait for the second time
         self.pieces = Pieces(program, self.arrays)
-        self.sources = SourceWriter(program.grid.now, self.formula, target, program.grid.passes)
+        self.sources = SourceWriter(program.grid.now, self.formula, target, program.grid.passes, self.pieces.parts)
         self.matrices, self.fleeting = MatrixWriter(self.formula, self.pieces), fleeting_of(program)
         self.kernels = {} if kernels is None else kernels
 
@@ -172,7 +172,7 @@ class StatementWriter:
 
     def _value(self, value: Formula | PathSum, free: tuple[Index, ...], store: Store) -> Array:
         if isinstance(value, PathSum):
-            return self.pieces.piece(value.piece, free, value.averaged)
+            return self.pieces.piece(value.piece, free, value.averaged, store.target.tensor.site)
         arrays = self.arrays if store.first is None else self.later
         return arrays.total(value.terms, free, store.constraints)
 
@@ -197,7 +197,7 @@ class StatementWriter:
     def _exchanged(self, target: Entry) -> Entry:
         """The entry with exchanged ends."""
         slots = target.indices
-        column = [k for k, i in enumerate(slots) if isinstance(i, Index) and i.axis == COLUMNS]
+        column = [k for k, i in enumerate(slots) if isinstance(i, Index) and i.axis in (COLUMNS, PARTS)]
         ends = [i for k, i in enumerate(slots) if k not in column]
         half = len(ends) // 2
         exchanged = [*ends[half:], *ends[:half]]

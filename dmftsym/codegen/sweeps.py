@@ -12,7 +12,7 @@ from dmftsym.codegen.storage import amounts_of, made, tuple_code
 from dmftsym.language.action import Start
 from dmftsym.language.symbols import Tensor
 from dmftsym.language.terms import as_expression
-from dmftsym.program.axes import COLUMNS, has_columns, length_of
+from dmftsym.program.axes import COLUMNS, PARTS, has_columns, length_of
 from dmftsym.program.buffers import Role
 from dmftsym.program.program import Program
 from dmftsym.program.sources import SourceGroup
@@ -25,7 +25,8 @@ MEAN_NOTES = (
     "values: parameters, data and sizes by name; factors: factors of the static covariances; normals: standard",
     "normals, (dimensions, paths) for static sources and starts, (steps, dimensions, paths) for white and",
     "(steps*dimensions, paths) for evolving sources; weights: quadrature weight of every path, by site.",
-    "Returns the arrays of all order parameters and functions, and how the sweep ended.",
+    "Returns the arrays of all order parameters and functions, and how the sweep ended. The paths may be those of several",
+    'independent parts, one after the other, as many as values["(parts)"]: then the results have an axis of parts first.',
 )
 ARRAYS = ("values", "factors", "normals", "weights", "modes", "averages", "changes")
 DRAWN = "drawn"  # values of several sources, before they are handed out
@@ -59,7 +60,8 @@ def sweep_code(
     checked = (Role.ORDER_PARAMETER, Role.FUNCTION)
     timed = [a for a in program.sweep.buffers if a.role in checked and not a.site and a.tensor.time_slots]
     finite = [f'("{a.tensor.name}", state.{_at_now(a.tensor, program)})' for a in timed]
-    whole = lambda t: t.name if t.indices else f"{writer.xp}.array({t.name})"
+    constants = [t.name for s in program.sweep.constants for t in s.writes]
+    whole = lambda t: f"{writer.xp}.stack([{t.name}]*{PARTS.size})" if t.name in constants else t.name
     results = results or {t.name: whole(t) for t in program.facts.outputs}
     matrices = list(dict.fromkeys(d.matrix.name for d in program.sampling.directions))
     held = [*(a.tensor.name for a in timed), *(f"noise_{group}" for group in evolving), *matrices, *results.values()]
@@ -77,6 +79,7 @@ def sweep_code(
         "checked": finite,
         "evolving": evolving,
         "held": matrices,
+        "parted": program.sampling.parts is not None,
         "counts": bool(evolving or matrices),
         "arguments": ", ".join(arguments),
         "allocated_from": ", ".join(a for a in arguments if a != "progress"),
@@ -101,7 +104,8 @@ def state_code(program: Program, writer: StatementWriter, arguments: list[str], 
     rows = {a.at_step: writer.target.row(a.name, program.grid.now.name) for a in arrays if a.at_step}
     views = side_by_side({name: code for name, code in rows.items() if is_read(name, [*step, *epilogue])})
     body = [views, *step, *epilogue, ["dt"] * (program.grid.passes > 1 and bool(step))]
-    blocks = sizes_and_weights(program, writer)
+    blocks = [[f'{PARTS.size} = values.get("({PARTS.size})", 1)']] if program.sampling.parts is not None else []
+    blocks += sizes_and_weights(program, writer)
     blocks += made_together([a for a in arrays if is_read(a.name, [*body, held])], program, writer)
     blocks += grid_lines(program, writer.xp, body) + [constant_lines(c, writer) for c in program.sweep.constants]
     blocks += _initial_values(program, writer)
@@ -218,7 +222,9 @@ def _noise(group: SourceGroup, normals: str, program: Program, writer: Statement
     stored = [a for a in storage_of_noise(program, group) if a.name != "factor"]
     given = [f"{a.name}={made(a, writer.target, program.grid.continuous)}" for a in stored]
     arguments = (f'"{group.name}"', normals, group.size, "steps", *given)
-    return [f"noise_{group.name} = EvolvingNoise({', '.join(arguments)})"]
+    if program.sampling.parts is None:
+        return [f"noise_{group.name} = EvolvingNoise({', '.join(arguments)})"]
+    return [f"noise_{group.name} = NoiseOfParts({PARTS.size}, {', '.join(arguments)})"]
 
 
 def _start(start: Start, program: Program, writer: StatementWriter) -> list[str]:

@@ -13,6 +13,7 @@ from sympy import Expr, Symbol, preorder_traversal
 from dmftsym.codegen.places import Length, Place, is_before, names_in
 from dmftsym.errors import CodegenError
 from dmftsym.language.symbols import Axis, Index, Parameter, Size, Tensor
+from dmftsym.program.axes import PARTS
 
 _PATHS = "(path)"  # which no user's axis is called
 
@@ -25,6 +26,11 @@ def path_index(site: str) -> Index:
 def weights_of(site: str) -> "Named":
     """The weights of the sample paths of a site."""
     return Named((path_index(site),), f"weight_{site}")
+
+
+def is_part(index: Index) -> bool:
+    """Whether an index runs over the independent parts of the sample paths."""
+    return index.axis == PARTS
 
 
 def is_path(index: Index) -> bool:
@@ -76,6 +82,10 @@ class Array:
     def reads_history(self) -> bool:
         """Whether it reads an array that keeps all times of the sample paths."""
         return any(isinstance(node, Named) and node.history for node in self.walk())
+
+    def over_parts(self) -> bool:
+        """Whether it differs between the parts of the sample paths."""
+        return any(is_part(index) for node in self.walk() for index in node.indices)
 
     def over_paths(self) -> bool:
         """Whether sample paths take part in it."""
@@ -132,7 +142,9 @@ class LinedUp(_Of):
 
 @dataclass(frozen=True)
 class OverPaths(_Of):
-    """The same on every sample path: the axis of the paths is new."""
+    """The same on every sample path (of a part): the axis of the paths, that of `weights`, is new."""
+
+    weights: Named
 
 
 @dataclass(frozen=True)

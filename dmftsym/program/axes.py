@@ -6,9 +6,10 @@ from dmftsym.language.symbols import KICKS, PASSES, Axis, Tensor
 
 TIME_STEP = Symbol("dt", positive=True)
 COLUMNS = Axis("column", "columns")  # the independent directions in which a tangent sweep perturbs the path weights
-BATCH = Axis("batch", "batches")  # the independent parts of the sample paths, where they run side by side
+BATCH = Axis("batch", "batches")  # the independent parts of the sample paths, where every array has an axis for them
+PARTS = Axis("part", "parts")  # the same where only what has no paths has one
 
-__all__ = ["BATCH", "COLUMNS", "KICKS", "PASSES", "TIME_STEP", "has_columns", "length_of"]
+__all__ = ["BATCH", "COLUMNS", "KICKS", "PARTS", "PASSES", "TIME_STEP", "has_columns", "length_of"]
 
 
 def has_columns(tensor: Tensor) -> bool:
