@@ -25,8 +25,8 @@ MEAN_NOTES = (
     "values: parameters, data and sizes by name; factors: factors of the static covariances; normals: standard",
     "normals, (dimensions, paths) for static sources and starts, (steps, dimensions, paths) for white and",
     "(steps*dimensions, paths) for evolving sources; weights: quadrature weight of every path, by site.",
-    "Returns the arrays of all order parameters and functions, and how the sweep ended. The paths may be those of several",
-    'independent parts, one after the other, as many as values["(parts)"]: then the results have an axis of parts first.',
+    "Returns the arrays of all order parameters and functions, and how the sweep ended. The paths may be those of",
+    'values["(parts)"] independent parts, one after the other: the results then have an axis of parts first.',
 )
 ARRAYS = ("values", "factors", "normals", "weights", "modes", "averages", "changes")
 DRAWN = "drawn"  # values of several sources, before they are handed out
