@@ -134,17 +134,20 @@ def test_a_step_is_a_function_of_a_state(name):
     for t in range(3):
         module.step(state, t)
     copies = [copy.deepcopy(state) for _ in range(2)]
-    noise = [[v for v in vars(each).values() if isinstance(v, module.EvolvingNoise)] for each in copies]
+    held = (module.NoiseOfParts, getattr(module, "RandomMatrix", ()))
+    noise = [[v for v in vars(each).values() if isinstance(v, held)] for each in copies]
     for each in noise[1]:  # negative control: another state goes on to other numbers
-        each.normals *= 1.001
+        for drawn in getattr(each, "members", None) or (each.above, each.below):
+            drawn.normals *= 1.001
     for t in range(3, steps):
         for each in (state, *copies):
             module.step(each, t)
     for quantity, expected in whole.items():
-        assert np.array_equal(getattr(state, quantity), expected, equal_nan=True)
-        assert np.array_equal(getattr(copies[0], quantity), expected, equal_nan=True)
-    assert not all(np.array_equal(getattr(copies[1], q), value, equal_nan=True) for q, value in whole.items())
-    assert noise[0] and sum(each.null_directions for each in noise[0]) == counts["null_directions"]
+        assert np.array_equal(getattr(state, quantity)[0], expected, equal_nan=True)
+        assert np.array_equal(getattr(copies[0], quantity)[0], expected, equal_nan=True)
+    assert not all(np.array_equal(getattr(copies[1], q)[0], value, equal_nan=True) for q, value in whole.items())
+    evolving = [each for each in noise[0] if isinstance(each, module.NoiseOfParts)]
+    assert noise[0] and sum(each.null_directions for each in evolving) == counts["null_directions"]
 
 
 # --- long lines -----------------------------------------------------------------------------------------------------

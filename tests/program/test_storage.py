@@ -6,6 +6,7 @@ from fluctuating_models import CASES, KX, Y, compiled_case, interpreted, prepare
 
 import dmftsym as ds
 from dmftsym.models.loading import build_model
+from dmftsym.program.batching import parted_program
 from dmftsym.program.storage import at_most, storage_of, storage_of_adjoint_noise, storage_of_fresh, storage_of_noise
 
 STEPS, COLUMNS, PATHS = 3, 2, 7
@@ -14,7 +15,7 @@ STEPS, COLUMNS, PATHS = 3, 2, 7
 def planned_shape(stored, values):
     """The lengths of the axes of an array as numbers."""
     sizes = {name: value for name, value in values.items() if isinstance(value, int | np.integer)}
-    sizes |= {"steps": STEPS, "columns": COLUMNS, f"paths_{stored.site}": PATHS}
+    sizes |= {"steps": STEPS, "columns": COLUMNS, "parts": 1, f"paths_{stored.site}": PATHS}
     return tuple(eval(length, {}, sizes) for length in stored.shape)
 
 
@@ -42,7 +43,7 @@ def test_forward_and_along_directions(name):
     arguments = (values, factors, normals, weights, STEPS, 0.1)
     tangent = compiled.fluctuations.programs.tangent
     for state, program, sweep in (
-        (module.allocate(*arguments), compiled.program, "sweep"),
+        (module.allocate(*arguments), parted_program(compiled.program), "sweep"),
         (module.allocate_tangent(*arguments, modes), tangent, "tangent_sweep"),
     ):
         plan = storage_of(program)
@@ -51,7 +52,8 @@ def test_forward_and_along_directions(name):
         for group in (g for g in program.sampling.groups if g.evolving):
             noise += storage_of_noise(program, group)
             for stored in storage_of_noise(program, group):
-                found = getattr(vars(state)[f"noise_{group.name}"], stored.name)
+                drawn = vars(state)[f"noise_{group.name}"]
+                found = getattr(drawn.members[0] if sweep == "sweep" else drawn, stored.name)
                 assert found.shape == planned_shape(stored, values), stored
         shared, per_path, *_ = module._amounts(values, STEPS)[sweep]
         given = [s for s in plan if s.role != "given"]
@@ -82,6 +84,6 @@ def test_another_shape_is_seen():
     module, case = interpreted(compiled.source.text), CASES["memory"]
     values, *rest = prepared(module, case.parameters, case.data, STEPS, PATHS)
     state = module.allocate(values, *rest, STEPS, 0.1)
-    state.C = state.C[:, 1:]
+    state.C = state.C[:, :, 1:]
     with pytest.raises(AssertionError):
-        compared(state, storage_of(compiled.program), values)
+        compared(state, storage_of(parted_program(compiled.program)), values)
