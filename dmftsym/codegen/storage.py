@@ -38,7 +38,7 @@ def made(array: Stored, target: Target, continuous: bool) -> str:
         case Role.IMPULSE:
             return f"{xp}.eye(steps){'/dt' if continuous else ''}"
     if array.backward:
-        return f"{xp}.{'empty' if array.role is Role.ASSIGNED_ADJOINT and array.kept else 'zeros'}({shape})"
+        return f"{xp}.zeros({shape})"
     if array.site:
         return target.zeros(shape, array.site, array.kept)
     return f"{xp}.zeros({shape})" if array.role is Role.NOISE else f"{xp}.full({shape}, {xp}.nan)"
