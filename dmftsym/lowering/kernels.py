@@ -45,6 +45,9 @@ def piece_of(term: Term) -> Piece:
 
 def written_out(term: Term, equations: Derivation) -> tuple[Term, ...]:
     """A term with its two-time order parameters and definitions, where they are factors, replaced by their averages."""
+    parts = distributed(term)
+    if len(parts) > 1:
+        return tuple(w for part in parts for w in written_out(part, equations))
     for factor in term.factors:
         found = _formula(factor, equations) if isinstance(factor, Entry) else None
         if found is None:
