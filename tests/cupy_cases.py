@@ -1,9 +1,11 @@
 """Models for the CuPy target: their generated modules on the stand-in, and what Numba says of the same numbers."""
 
 import types
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+import matrix_models
 import numpy as np
 import pytest
 from cupy_stand_in import stand_in
@@ -22,9 +24,9 @@ FEW = {"points": 256}
 
 
 class Case(NamedTuple):
-    """A model of the library with its structure, what is asked for, and a run."""
+    """A model of the library with its structure, or a function that builds one, what is asked for, and a run."""
 
-    model: str
+    model: str | Callable
     structure: dict
     outputs: tuple
     parameters: dict
@@ -45,6 +47,9 @@ CASES = {
     "recurrent": Case("recurrent", {}, ("R",), {"g": 1.4}, {}, FEW),
     "symmetric": Case("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, FEW),
     "p_spin": Case("p_spin", {}, (), {"temperature": 0.7}, {}, {}),
+    "matrices": Case(
+        matrix_models.ring, {}, (), {"sigma": 1.1, "nu": 0.5, "pull": 0.7, "eta": 0.2}, {}, FEW | {"tolerance": 1e-4}
+    ),
     "two passes": Case("recurrent", {"symmetric": True}, ("R",), {"g": 1.4, "rho": 0.5}, {}, FEW, scheme="heun"),
 }
 SPARSE = {"points": 128, "repeats": 2}
@@ -66,7 +71,8 @@ TOLERANCE = 1e-12  # relative to the largest entry: sums are taken in another or
 def source(name, backend):
     case = ALL[name]
     options = ds.Options(backend=backend, outputs=case.outputs, covariance=case.covariance, scheme=case.scheme)
-    return ds.compile_model(build_model(case.model, **case.structure), options).source.text
+    model = case.model() if callable(case.model) else build_model(case.model, **case.structure)
+    return ds.compile_model(model, options).source.text
 
 
 def loaded(text):
@@ -85,7 +91,7 @@ def run(name, module):
 
 def reference(name):
     case = ALL[name]
-    few = case.covariance and name != "tangents"
+    few = (case.covariance and name != "tangents") or callable(case.model)
     if few or case.scheme != "euler":  # faster than compiling it
         return run(name, interpreted(source(name, "numba")))
     options = ds.Options(outputs=case.outputs, covariance=case.covariance)

@@ -164,6 +164,9 @@ def solve_command(
     accuracy: Annotated[
         float, typer.Option(help="Relative error up to which the status is ok (covariances: three times that).")
     ] = 0.05,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Variance that random matrices leave out; default: one over the paths.")
+    ] = None,
     time_step_error: Annotated[
         bool, typer.Option(help="Solve a continuous model with twice the time step too, for its error.")
     ] = True,
@@ -200,6 +203,7 @@ def solve_command(
             covariance_points=covariance_points,
             precision=precision,
             accuracy=accuracy,
+            tolerance=tolerance,
             time_step_error=time_step_error,
         )
         save(result, output)
@@ -257,6 +261,9 @@ def _report(result, output: Path) -> None:
         errors += f", of the time step {of_step:.1e}" + f" ± {unsure:.1e}" * (unsure > 1e-9)
     if not result.attrs["status"].startswith("interrupted"):
         print(f"{result.attrs['measure']}; estimated relative error {errors}")
+    if "directions" in result.attrs:
+        dropped = result.attrs["dropped_variance"]
+        print(f"random matrices: {result.attrs['directions']} directions, at most {dropped:.1e} of a variance left out")
     if "rounding_error" in result.attrs:
         print(f"single precision changes the result by {result.attrs['rounding_error']:.1e}, relative")
     if "cov_measure" in result.attrs:

@@ -267,7 +267,7 @@ def _moving_count(program: Program, site: str) -> str:
     """Source of how many normals for all times a path of a site has."""
     sampling = program.sampling
     counts = [times_size("steps", g.size) for g in sampling.groups if g.site == site and not g.static]
-    return " + ".join([*counts, *(count_of(d) for d in sampling.directions if d.site == site)]) or "0"
+    return " + ".join([*counts, *(count_of(d, program) for d in sampling.directions if d.site == site)]) or "0"
 
 
 def _field_size(tensor: Tensor) -> str:

@@ -106,17 +106,21 @@ def _normals(directions: Directions | None, site: str, printer: ArrayPrinter) ->
     return f'normals["{directions.name}"]'
 
 
-def count_of(directions: Directions) -> str:
-    """Source of how many directions have normals that are drawn before a sweep; later ones are drawn when they open."""
-    members = "*".join(length_of(i.axis) for i in directions.matrix.family)
-    return f"{members}*DIRECTIONS" if members else "DIRECTIONS"
+def count_of(directions: Directions, program: Program) -> str:
+    """Source of how many directions have normals that are drawn before a sweep; later ones are drawn when they open.
+
+    On a site that is closed exactly, where every normal is a path, none can be drawn later.
+    """
+    closed = not dict(program.sampling.closure)[directions.site]
+    lengths = [length_of(i.axis) for i in directions.matrix.family]
+    return "*".join([*lengths, "EXACT_DIRECTIONS" if closed else "DIRECTIONS"])
 
 
 def drawn_directions(program: Program, site: str) -> tuple[list[str], list[str]]:
     """Lines that hand the normals of a site out to the images of matrices there, and lines with their signs."""
     handed, signs = [], []
     for directions in (d for d in program.sampling.directions if d.site == site):
-        count, sign = count_of(directions), -1.0 if directions.antithetic else 1.0
+        count, sign = count_of(directions, program), -1.0 if directions.antithetic else 1.0
         cut = f"moving[path_later : path_later + {count}]"
         handed.append(f'normals["{directions.name}"], path_later = {cut}, path_later + {count}')
         signs += [f'if site == "{site}":', f"    signs.append(np.full({count}, {sign}))"]

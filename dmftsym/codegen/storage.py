@@ -114,7 +114,7 @@ def normals_per_path(program: Program, site: str) -> list[tuple[str, bool]]:
         found.append(("*".join(length_of(i.axis) for i in start.field.indices if not i.is_time) or "1", False))
     moving = [g for g in program.sampling.groups if g.site == site and not g.static]
     found += [(times_size("steps", g.size), True) for g in moving]
-    return found + [(count_of(d), True) for d in program.sampling.directions if d.site == site]
+    return found + [(count_of(d, program), True) for d in program.sampling.directions if d.site == site]
 
 
 def _passing(arrays: list[Stored]) -> list[str]:

@@ -12,7 +12,7 @@ _FREE = re.compile(r"\w(?:[\w .+-]*\w)?")
 # what a result tells about a run, under these names
 REPORTED = frozenset(
     "time status measure paths estimated_error null_directions covariance_jitter rounding_error paths_at_once "
-    "time_step_error accuracy cov_measure cov_modes cov_status cov_estimated_error".split()
+    "time_step_error accuracy directions dropped_variance cov_measure cov_modes cov_status cov_estimated_error".split()
 )
 
 

@@ -78,6 +78,20 @@ def close_linear_sites(equations: Derivation) -> tuple[Derivation, Closure]:
     return replace(equations, process=Processes(processes), saddle_point=saddle, responses=responses), closure
 
 
+def as_closed(process: EffectiveProcess, closure: Closure) -> EffectiveProcess:
+    """A process, written as that of a site that is closed exactly if it is one."""
+    if process.site not in closure.sites:
+        return process
+    written = _write_out_process(process)
+    return _with_constants(written) if process.site in closure.affine else written
+
+
+def linear_form(body: Expr) -> Expr | None:
+    """A function of the fields of a site that is closed exactly as a linear combination; None if it is none."""
+    terms = _write_out((Term(body),))
+    return Add(*[t.body for t in terms]) if all(_degree(t) == 1 for t in terms) else None
+
+
 def _write_out(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     """Terms with their activations replaced by formulas, products of sums multiplied out where fields stand in them."""
     result = []

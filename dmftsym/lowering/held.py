@@ -18,7 +18,7 @@ from dmftsym.language.disorder import Applied, RandomMatrix
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.lowering.clock import on_clock
-from dmftsym.lowering.gaussian import Closure
+from dmftsym.lowering.gaussian import Closure, as_closed, linear_form
 from dmftsym.lowering.liveness import find_live
 from dmftsym.lowering.quantities import QuantityBuilder
 from dmftsym.lowering.recognise import recognise
@@ -41,6 +41,11 @@ class HeldProduct:
     transposed: bool
     member: tuple[Expr, ...]
 
+    @property
+    def side(self) -> str:
+        """The site of the query."""
+        return self.matrix.side(self.transposed)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
@@ -53,6 +58,11 @@ class Held:
     products: tuple[HeldProduct, ...]
     said: tuple[tuple[HeldMatrix, RandomMatrix], ...]
     direct: tuple[tuple[str, HeldProduct], ...]
+
+    def remembers(self, matrix: HeldMatrix) -> bool:
+        """Whether a path feels through a matrix what the matrix was asked there."""
+        ways = {p.transposed for p in self.products if p.matrix == matrix}
+        return len(ways) > 1 or matrix.symmetry != 0 or any(said.learned for m, said in self.said if m == matrix)
 
     def lines(self) -> tuple[tuple[Tensor, str], ...]:
         """The equations with the products as they were written, and the law of the matrices."""
@@ -83,14 +93,20 @@ class Held:
 def with_matrices(
     equations: Derivation, closure: Closure, scheme: Scheme, wanted: tuple[str, ...]
 ) -> tuple[Derivation, Held | None]:
-    """The equations with the products of the matrices, if a sweep can hold them and no response function is wanted."""
+    """The equations with the products of the matrices, if a sweep can hold them.
+
+    Response functions are those of single paths, on which a matrix that acts one way only is noise like any other; with
+    the memory of one that acts both ways they follow from the averaged equations alone.
+    """
     held = _hold(equations, closure, scheme)
     if held is None:
         return equations, None
     live = find_live(equations.action, held.processes, equations.saddle_point, wanted, held.reads()).live
-    if {r.tensor.name for r in equations.responses} & set(live):
+    if not {r.tensor.name for r in equations.responses} & set(live):
+        return replace(equations, process=held.processes, responses=()), held
+    if any(map(held.remembers, (matrix for matrix, _ in held.said))):
         return equations, None
-    return replace(equations, process=held.processes, responses=()), held
+    return replace(equations, process=held.processes), replace(held, direct=())
 
 
 def _hold(equations: Derivation, closure: Closure, scheme: Scheme) -> Held | None:
@@ -101,13 +117,14 @@ def _hold(equations: Derivation, closure: Closure, scheme: Scheme) -> Held | Non
         system = recognise(equations, open_sites, learning=scheme.passes == 1)
     if system is None or not all(_can_hold(m, system, closure, scheme) for m in system.matrices):
         return None
-    matrices = {m.name: _held(m) for m in system.matrices}
-    taken = [t.name for t in equations.action.tensors]
-    time = equations.action.time
-    products = tuple(_product(p, matrices[p.matrix.name], taken, time) for p in system.products)
+    time, taken = equations.action.time, [t.name for t in equations.action.tensors]
+    matrices = {m.name: _held(m, time.axis.continuous) for m in system.matrices}
+    named_products = (_product(p, matrices[p.matrix.name], taken, time) for p in system.products)
+    products = tuple(replace(p, query=_function(p.query, p.side, closure.sites)) for p in named_products)
     named = {old.tensor: new.tensor for old, new in zip(system.products, products, strict=True)}
     ends = {site for m in matrices.values() for site in (m.rows, m.columns)}
-    own = {p.site: _with(p, lambda body: on_clock(body.xreplace(named), time)) for p in system.processes}
+    renamed = (_with(p, lambda body: on_clock(body.xreplace(named), time)) for p in system.processes)
+    own = {p.site: as_closed(p, closure) for p in renamed}
     processes = Processes(own[p.site] if p.site in ends else p for p in equations.process)
     tensors = {p.tensor: p for p in products}
     direct = [(e.field.name, tensors[t]) for p in processes for e in p.equations if (t := _equal(e, tensors))]
@@ -120,16 +137,30 @@ def _hold(equations: Derivation, closure: Closure, scheme: Scheme) -> Held | Non
 
 
 def _can_hold(matrix: RandomMatrix, system: FiniteSystem, closure: Closure, scheme: Scheme) -> bool:
-    """Whether a sweep can hold a matrix: between sampled sites, asked forward only if its entries are correlated."""
-    if {matrix.rows.name, matrix.columns.name} & set(closure.sites):
+    """Whether a sweep can hold a matrix.
+
+    Not between two sites that are closed exactly, whose averaged equations are exact too; and with correlated entries
+    only if it is asked forward alone.
+    """
+    closed = {matrix.rows.name, matrix.columns.name} & set(closure.sites)
+    if len(closed) == len({matrix.rows.name, matrix.columns.name}) or (closed and matrix.mean != 0):
         return False
     if scheme.passes > 1 and (matrix.learned or matrix.decay_rate != 0):
         return False
     uses = [p.applied for p in system.products if p.matrix.name == matrix.name]
+    asked = [(u.body, matrix.rows if u.transposed else matrix.columns) for u in uses]
+    asked += [pair for part in matrix.learned for pair in ((part.left, matrix.rows), (part.right, matrix.columns))]
+    if any(_function(body, site.name, closure.sites) is None for body, site in asked):
+        return False
     if matrix.symmetry != 0 and (matrix.learned or any(u.transposed for u in uses)):
         return False
     members = [u.member for u in uses] + [part.member for part in matrix.learned]
     return all(_is_plain(m, matrix.indices) for m in members)
+
+
+def _function(body: Expr, site: str, closed: tuple[str, ...]) -> Expr | None:
+    """A function of the units of a site; where that is closed exactly a linear one, or None."""
+    return linear_form(body) if site in closed else body
 
 
 def _is_plain(member: tuple[Expr, ...], family: tuple[Index, ...]) -> bool:
@@ -140,8 +171,8 @@ def _is_plain(member: tuple[Expr, ...], family: tuple[Index, ...]) -> bool:
     return runs and len(set(member)) == len(member)
 
 
-def _held(matrix: RandomMatrix) -> HeldMatrix:
-    rate, continuous = matrix.decay_rate, any(part.time.axis.continuous for part in matrix.learned)
+def _held(matrix: RandomMatrix, continuous: bool) -> HeldMatrix:
+    rate = matrix.decay_rate
     decay = Integer(1) if rate == 0 else exp(-rate * TIME_STEP) if continuous else 1 - rate
     return HeldMatrix(
         name=matrix.name,
@@ -214,7 +245,7 @@ def _add_product(builder: QuantityBuilder, tensor: Tensor, product: HeldProduct)
     target, role = tensor[tensor.indices], Role.FIELD if tensor.kind == Kind.FIELD else Role.MEMORY
     statement = MatrixProduct(
         target=target,
-        query=builder.path_array(product.query, builder.now, product.matrix.side(product.transposed)),
+        query=builder.path_array(product.query, builder.now, product.side),
         matrix=product.matrix,
         transposed=product.transposed,
         member=product.member,
@@ -233,9 +264,8 @@ def _add_learning(builder: QuantityBuilder, matrix: HeldMatrix, said: RandomMatr
         rate, left, right = told
         if learned.time.axis.continuous:
             rate *= scheme.integral_weight
-        left, right = (
-            builder.path_array(e, builder.now, site) for e, site in ((left, matrix.rows), (right, matrix.columns))
-        )
+        sides = ((left, matrix.rows), (right, matrix.columns))
+        left, right = (builder.path_array(_function(e, s, builder.linear), builder.now, s) for e, s in sides)
         parts.append(LearnedPart(rate=rate, left=left, right=right, member=learned.member))
     line = "; ".join(f"{matrix.name} += {p.rate} * {p.left} {p.right}^T/N" for p in parts)
     statement = Learning(matrix=matrix, learned=tuple(parts), equation=line)

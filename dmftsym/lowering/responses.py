@@ -23,7 +23,7 @@ from dmftsym.lowering.terms import exchange
 from dmftsym.program.axes import TIME_STEP
 from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.nodes import closure
-from dmftsym.program.statements import Assign, Contract, Evaluate, Update
+from dmftsym.program.statements import Assign, Contract, Evaluate, MatrixProduct, Update
 from dmftsym.program.statements.elementwise import varied
 from dmftsym.program.tangents import Tangents
 from dmftsym.program.times import When
@@ -84,6 +84,7 @@ def _updates_of(builder: QuantityBuilder, site: str, recalls: list[Recall]) -> d
         value = builder.lower_terms((exchange(recall.term, here),), site, recall.tensor.name)
         memories[recall.tensor.name] = Assign(entry, value, recall.equation)
     updates = [s for n in builder.nodes.values() if n.site == site for s in n.statements if isinstance(s, Update)]
+    updates = [u for u in updates if not isinstance(u, MatrixProduct)]  # noise, which does not change
     put = lambda u: replace(u, expression=_put(u.expression, memories)) if isinstance(u, Assign) else u
     return {u.target.tensor.name: put(u) for u in updates if not u.averages} | memories
 

@@ -12,9 +12,11 @@ from dmftsym.errors import SolveError
 from dmftsym.files import replacing, target_of
 
 DEVICE = ("rounding_error", "paths_at_once")  # of single precision, and where paths wait on the host
+MATRICES = ("directions", "dropped_variance")  # of models with random matrices that a sweep holds
 OF_TIME_STEP = ("time_step_error", "time_step_uncertainty")  # of continuous models
 REPORT = (
     *("measure", "paths", "status", "estimated_error", *OF_TIME_STEP, "null_directions", "covariance_jitter"),
+    *MATRICES,
     *DEVICE,
 )
 COVARIANCE_REPORT = ("cov_measure", "cov_modes", "cov_status", "cov_estimated_error")

@@ -57,6 +57,7 @@ class Solver:
         covariance_points: int | None = None,
         precision: str = "float64",
         accuracy: float = 0.05,
+        tolerance: float | None = None,
         time_step_error: bool = True,
         progress: bool | None = None,
     ) -> xr.Dataset:
@@ -72,8 +73,10 @@ class Solver:
         dimensions of a, then those of b, and `se_cov_<a>_<b>`; `covariance_points` are its sample paths in all (nodes a
         dimension where `measure` is "hermite"). A diverged run has none; where they cannot be computed, the attribute
         `cov_status` says why. `precision` "float32" (backend cupy) halves what sample paths of the mean solution take;
-        the attribute `rounding_error` is what that changes on a part of them. `progress` shows a bar on runs that take
-        longer than a moment; by default in a terminal or a notebook.
+        the attribute `rounding_error` is what that changes on a part of them. `tolerance` is the variance, relative to
+        that of a value, which random matrices leave out of what they are asked (default: one over the number of paths);
+        the attributes `directions` and `dropped_variance` tell how many functions they hold and what was left out.
+        `progress` shows a bar on runs that take longer than a moment; by default in a terminal or a notebook.
         Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
         quadratic for two-time ones, times the number of sample paths.
         """
@@ -86,6 +89,9 @@ class Solver:
         fluctuating = hasattr(self.module, "fluctuations")
         if fluctuating:
             self._check_covariances(parameters or {}, data or {}, options | {"points": covariance_points})
+        if tolerance is not None and "tolerance" not in signature(self.module.solve).parameters:
+            raise SolveError(f"tolerance {tolerance} is for random matrices, and {self.module.MODEL} holds none")
+        single |= {"tolerance": tolerance} if tolerance is not None else {}
         means = options | single | {"accuracy": accuracy, "time_step_error": time_step_error}
         covariances = options | {"points": covariance_points, "accuracy": 3 * accuracy}
         given = (parameters or {}, data or {}, means, covariances, progress)
