@@ -21,7 +21,6 @@ from dmftsym.lowering.clock import on_clock
 from dmftsym.lowering.gaussian import Closure, as_closed, linear_form
 from dmftsym.lowering.liveness import find_live
 from dmftsym.lowering.quantities import QuantityBuilder
-from dmftsym.lowering.recognise import recognise
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.program.axes import TIME_STEP
 from dmftsym.program.buffers import Buffer, Role
@@ -112,9 +111,6 @@ def with_matrices(
 def _hold(equations: Derivation, closure: Closure, scheme: Scheme) -> Held | None:
     """The said matrices as a sweep can hold them; None where the averaged equations are to be solved."""
     system = equations.disorder
-    if system is None:  # averaged by hand
-        open_sites = [p.site for p in equations.process if p.site not in closure.sites]
-        system = recognise(equations, open_sites, learning=scheme.passes == 1)
     if system is None or not all(_can_hold(m, system, closure, scheme) for m in system.matrices):
         return None
     time, taken = equations.action.time, [t.name for t in equations.action.tensors]

@@ -27,6 +27,7 @@ from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
 from dmftsym.lowering.motion import add_motion, rate_of, waits_of
 from dmftsym.lowering.passes import check_passes
 from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.lowering.recognise import recognise
 from dmftsym.lowering.responses import add_responses, reads_of_responses
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import directions_of, group_sources
@@ -102,6 +103,9 @@ def _lower(equations: Derivation, scheme: Scheme, asked: Asked) -> Lowered:
     untimed = replace(equations, saddle_point=replace(equations.saddle_point, equations=written))
     timed = with_clock(untimed)
     equations, closure = close_linear_sites(timed)
+    if asked.matrices and timed.disorder is None:  # averaged by hand
+        system = recognise(timed, closure.sites, learning=scheme.passes == 1)
+        equations = replace(equations, disorder=system)
     equations, held = with_matrices(equations, closure, scheme, asked.wanted) if asked.matrices else (equations, None)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)

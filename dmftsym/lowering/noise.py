@@ -5,7 +5,6 @@ k/(nu_b N). Sources with k_ij <psi_i psi_j'>, k_ij = o_i o_j k, are o_i J psi_i 
 indices, or a sum over one, says that there is a matrix for each of their values.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sympy import Expr, Integer, KroneckerDelta, Mul
@@ -79,14 +78,16 @@ class _Part:
     bound: tuple[Index, ...]
 
 
-def find_groups(equations: Derivation, sites: Iterable[str]) -> tuple[Group, ...]:
-    """The drives by random matrices of all evolving sources between these sites, all parts of a source or none."""
-    sites = tuple(sites)
+def find_groups(equations: Derivation, closed: tuple[str, ...]) -> tuple[Group, ...]:
+    """The drives by random matrices of all evolving sources, all parts of a source or none.
+
+    None with a part between two `closed` sites.
+    """
     groups: list[Group] = []
-    for process in (p for p in equations.process if p.site in sites):
+    for process in equations.process:
         for blocks in _connected(process):
             found = _groups(process, blocks, equations)
-            if found and all(g.far in sites for g in found):
+            if not any({g.near, g.far} <= set(closed) for g in found):
                 groups += found
     return tuple(groups)
 

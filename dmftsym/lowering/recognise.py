@@ -74,13 +74,13 @@ class Matrix:
         return {u.drive.source.tensor for u in self.uses}
 
 
-def recognise(equations: Derivation, sites: Iterable[str], learning: bool) -> FiniteSystem | None:
+def recognise(equations: Derivation, closed: Iterable[str], learning: bool) -> FiniteSystem | None:
     """The finite system of which these equations are the average, in as far as it is certain; None if nothing is.
 
-    `sites`: those between which matrices are looked for; `learning`: whether drifts are taken for what a matrix has
-    learned. Cost: milliseconds a term of the equations.
+    `closed`: sites that are closed exactly, between which none is looked for; `learning`: whether drifts are taken for
+    what a matrix has learned. Cost: milliseconds a term of the equations.
     """
-    groups = find_groups(equations, sites)
+    groups = find_groups(equations, tuple(closed))
     found = _Recognition(equations, groups).matrices(learning) if groups else []
     return _finite_system(equations, found) if found else None
 
