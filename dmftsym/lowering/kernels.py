@@ -55,7 +55,7 @@ def written_out(term: Term, equations: Derivation) -> tuple[Term, ...]:
         rest = replace(term, body=term.body / factor)
         given = dict(zip(factor.tensor.indices, factor.indices, strict=True))
         taken = [*all_indices(term), *given]
-        result = []
+        result: list[Term] = []
         for part in found:
             part = rename(avoid(part, taken), given)
             limits = (*rest.constraints, *part.constraints)

@@ -1,13 +1,13 @@
 """Evolving noise whose covariance is that of a random matrix times functions of the units of a site.
 
 A source of field x of site a with the covariance k <psi psi'>_b is J psi, with independent entries of variance
-k/(nu_b N). Sources with k_ij <psi_i psi_j'>, k_ij = o_i o_j k, are o_i J psi_i with one matrix; a Kronecker delta of two
-indices, or a sum over one, says that there is a matrix for each of their values.
+k/(nu_b N). Sources with k_ij <psi_i psi_j'>, k_ij = o_i o_j k, are o_i J psi_i with one matrix; a Kronecker delta of
+two indices, or a sum over one, says that there is a matrix for each of their values.
 """
 
 from dataclasses import dataclass, replace
 
-from sympy import Expr, Integer, KroneckerDelta, Mul
+from sympy import Expr, Integer, KroneckerDelta
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import Covariance, EffectiveProcess, Source, SourceKind
@@ -143,7 +143,8 @@ def _read(term: Term, block: Covariance) -> _Part | None:
     queries = by_time(average.observable, times)
     if queries is None or any(i.is_time for i in piece.bound):
         return None
-    outer, members = [Integer(1), Integer(1)], ([], [])
+    outer: list[Expr] = [Integer(1), Integer(1)]
+    members: tuple[list[Index], list[Index]] = ([], [])
     for factor in (f for f in Term(piece.body / average).factors if f != 1):
         held = factor.atoms(Index)
         if isinstance(factor, KroneckerDelta) and all(isinstance(i, Index) for i in factor.args):
@@ -256,4 +257,3 @@ def _both(links: dict[tuple[int, int], Expr], drives: list[Drive], i: int, j: in
     """The covariance of two drives; of one source both ways."""
     found = [links[pair] for pair in ((i, j), (j, i)) if pair in links]
     return found if len(found) == 1 or drives[i].source == drives[j].source else []
-

@@ -8,25 +8,21 @@ equations of the finite system are written: a product with the matrix in place o
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from itertools import count
 
-from sympy import Expr, Integer, KroneckerDelta, Mul, Tuple
+from sympy import Expr, Integer, KroneckerDelta, Mul
 
-from dmftsym.averaging.products import Product
 from dmftsym.derivation.averages import Average
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.finite_system import FiniteSystem
-from dmftsym.derivation.process import EffectiveProcess, FieldEquation
 from dmftsym.derivation.responses import affected
-from dmftsym.language.disorder import Applied, Learned, RandomMatrix
-from dmftsym.language.site import Site
+from dmftsym.language.disorder import Learned
 from dmftsym.language.sums import SiteSymbol
 from dmftsym.language.symbols import Index, Kind, Tensor
-from dmftsym.language.terms import Before, Term, collapse_deltas, entries_of, indices_of
+from dmftsym.language.terms import Before, Term, entries_of, indices_of
+from dmftsym.lowering.found import Matrix, Place, Use, finite_system_of, terms_of
 from dmftsym.lowering.kernels import (
     Piece,
     by_time,
-    distributed,
     equal_under,
     heads,
     is_zero,
@@ -39,40 +35,6 @@ from dmftsym.lowering.kernels import (
 )
 from dmftsym.lowering.noise import Drive, Group, find_groups
 
-Place = tuple[str, int]  # a field, and the number of a term in its equation
-PART = -1  # of a term that is the sum of several
-
-
-@dataclass(frozen=True, kw_only=True)
-class Use:
-    """A drive by a matrix, with its factor; `transposed`: by the transpose."""
-
-    drive: Drive
-    factor: Expr
-    transposed: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """A matrix with all its uses, and the terms that are its memories and drifts."""
-
-    uses: tuple[Use, ...]
-    variance: Expr
-    symmetry: Expr = Integer(0)
-    memories: tuple[Place, ...] = ()
-    learned: tuple[Learned, ...] = ()
-    drifts: tuple[Place, ...] = ()
-
-    @property
-    def reference(self) -> Drive:
-        """Its first drive forward."""
-        return next(u.drive for u in self.uses if not u.transposed)
-
-    @property
-    def sources(self) -> set[Tensor]:
-        """The sources that it drives."""
-        return {u.drive.source.tensor for u in self.uses}
-
 
 def recognise(equations: Derivation, closed: Iterable[str], learning: bool) -> FiniteSystem | None:
     """The finite system of which these equations are the average, in as far as it is certain; None if nothing is.
@@ -82,7 +44,7 @@ def recognise(equations: Derivation, closed: Iterable[str], learning: bool) -> F
     """
     groups = find_groups(equations, tuple(closed))
     found = _Recognition(equations, groups).matrices(learning) if groups else []
-    return _finite_system(equations, found) if found else None
+    return finite_system_of(equations, found) if found else None
 
 
 @dataclass
@@ -91,37 +53,40 @@ class _Recognition:
 
     equations: Derivation
     groups: tuple[Group, ...]
-    pieces: dict[str, list[tuple[int, Piece]]] = field(default_factory=dict)
+    pieces: dict[str, dict[Place, Piece]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sizes = {s.name: s.weight for s in self.equations.action.sites}
         self.process = {p.site: p for p in self.equations.process}
         for process in self.equations.process:
             for equation in process.equations:
-                pieces = self.pieces[equation.field.name] = []
-                for number, term in enumerate(_terms(equation)):
-                    parts = [piece_of(part) for part in written_out(term, self.equations)]
-                    alone = len(parts) == 1
-                    pieces += [(number if alone else PART, piece) for piece in parts if piece.averages]
+                name = equation.field.name
+                self.pieces[name] = {
+                    (name, number, k): piece_of(part)
+                    for number, term in enumerate(terms_of(equation))
+                    for k, part in enumerate(written_out(term, self.equations))
+                }
 
     def matrices(self, learning: bool) -> list[Matrix]:
         """All matrices whose memories are complete; sources with parts of other kinds are left out."""
         found = [m for m in map(self._with_memories, *self._partners()) if m is not None]
         found = [self._with_drifts(m) for m in found] if learning else found
-        while True:  # a source is recognised with all its parts, a matrix with all its sources
-            parts = [u.drive for m in found for u in m.uses]
-            whole = {
-                d.source.tensor for g in self.groups for d in g.drives if all(x in parts for x in self._parts(d))
-            }
-            memories = {place for m in found for place in m.memories}
-            kept = [m for m in found if m.sources <= whole and not self._left_over(m, memories)]
-            if len(kept) == len(found):
+        while True:
+            kept = self._whole(found)
+            if kept == found:
                 return kept
             found = kept
 
-    def _parts(self, drive: Drive) -> list[Drive]:
-        """All parts of the source of a drive."""
-        return [d for g in self.groups for d in g.drives if d.source == drive.source]
+    def _whole(self, found: list[Matrix]) -> list[Matrix]:
+        """The matrices with all their sources and memories, of which all parts are those of matrices."""
+        parts = [u.drive for m in found for u in m.uses]
+        drives = [d for g in self.groups for d in g.drives]
+        whole = {d.source.tensor for d in drives if all(x in parts for x in drives if x.source == d.source)}
+        claimed = {place for m in found for place in (*m.memories, *m.drifts)}
+        terms = [[p for p in pieces if p[:2] == q[:2]] for pieces in self.pieces.values() for q in pieces if q[2] == 0]
+        complete = {p for term in terms if claimed.issuperset(term) for p in term}
+        kept = [m for m in found if m.sources <= whole and complete.issuperset(m.memories) and not self._left_over(m)]
+        return [m if complete.issuperset(m.drifts) else replace(m, learned=(), drifts=()) for m in kept]
 
     def _partners(self) -> tuple[list[Group], list[list[Group]]]:
         """The groups that act forward, each with those that its matrix may drive backward, or itself."""
@@ -214,12 +179,10 @@ class _Recognition:
         body *= Average(drive.query * response, SiteSymbol(drive.far))
         expected = piece_of(Term(body, (*drive.bound, *s.values())))
         instant = self._instant(drive, driven)
-        for number, piece in self.pieces[drive.source.field.name]:
-            if number != PART and piece.responds and (names := equal_under(piece, expected)) is not None:
-                time = names[s[other.time]]
-                limits = [c for c in piece.constraints if c.time == time]
-                if piece.constraints == tuple(limits) and _is_past(limits, drive.time, instant):
-                    return (drive.source.field.name, number), piece.number
+        for place, piece in self.pieces[drive.source.field.name].items():
+            if piece.responds and (names := equal_under(piece, expected)) is not None:
+                if _is_past(piece, names[s[other.time]], drive.time, instant):
+                    return place, piece.number
         return None
 
     def _instant(self, drive: Drive, driven: Tensor) -> bool:
@@ -232,13 +195,13 @@ class _Recognition:
         felt = affected(self.process[drive.far], other.source.field)
         return not any(e.tensor in felt for e in entries_of(drive.query))
 
-    def _left_over(self, matrix: Matrix, memories: set[Place]) -> bool:
-        """Whether a response to its noise stands in an equation otherwise than as a memory of a matrix."""
+    def _left_over(self, matrix: Matrix) -> bool:
+        """Whether a response to its noise stands in an equation otherwise than as one of its memories."""
         tildes = {u.drive.source.field.tilde for u in matrix.uses}
-        for name, pieces in self.pieces.items():
-            for number, piece in pieces:
+        for pieces in self.pieces.values():
+            for place, piece in pieces.items():
                 responding = {e.tensor for a in piece.averages for e in entries_of(a, Kind.RESPONSE_FIELD)}
-                if responding & tildes and (name, number) not in memories:
+                if responding & tildes and place not in matrix.memories:
                     return True
         return False
 
@@ -249,21 +212,22 @@ class _Recognition:
         use = matrix.uses[0]
         if not any(u.transposed for u in matrix.uses) or matrix.symmetry != 0:
             return matrix
-        for _, piece in self.pieces[use.drive.source.field.name]:
+        for piece in self.pieces[use.drive.source.field.name].values():
             learned = self._learned(use, piece)
             if learned is None:
                 continue
-            places = [self._drift(u, learned) for u in matrix.uses]
-            if all(place is not None and place not in matrix.drifts for place in places):
+            places = [place for u in matrix.uses if (place := self._drift(u, learned)) is not None]
+            if len(places) == len(matrix.uses) and not {*places} & {*matrix.drifts}:
                 matrix = replace(matrix, learned=(*matrix.learned, learned), drifts=(*matrix.drifts, *places))
         return matrix
 
     def _learned(self, use: Use, piece: Piece) -> Learned | None:
         """What a matrix has learned if this is its drift: rate(s) <query(t) right(s)> left(s)."""
-        drive, limits = use.drive, piece.constraints
-        if piece.responds or len(piece.averages) != 1 or not _is_past(limits, drive.time, strict=True):
+        drive = use.drive
+        time = piece.constraints[0].time if piece.constraints else drive.time
+        if piece.responds or len(piece.averages) != 1 or not _is_past(piece, time, drive.time, strict=True):
             return None
-        (average,), time = piece.averages, limits[0].time
+        (average,) = piece.averages
         sorted_factors = by_time(average.observable, (drive.time, time))
         if average.site != drive.far or sorted_factors is None:
             return None
@@ -294,18 +258,13 @@ class _Recognition:
         body = _same(drive.member, [s[i] for i in learned.member]) * drive.outer * rate * near
         body *= Average(drive.query * far, SiteSymbol(drive.far)) * use.factor * self.sizes[drive.far]
         expected = piece_of(Term(body, (*drive.bound, *s.values())))
-        for number, piece in self.pieces[drive.source.field.name]:
-            names = None if piece.responds or number == PART else equal_under(piece, expected)
+        for place, piece in self.pieces[drive.source.field.name].items():
+            names = None if piece.responds else equal_under(piece, expected)
             if names is None or not is_zero(piece.number - expected.number):
                 continue
-            if _is_past(piece.constraints, drive.time, strict=True) and piece.constraints[0].time == names[s[learned.time]]:
-                return drive.source.field.name, number
+            if _is_past(piece, names[s[learned.time]], drive.time, strict=True):
+                return place
         return None
-
-
-def _terms(equation: FieldEquation) -> list[Term]:
-    """The terms of an equation, sums of kernels as several terms."""
-    return [part for term in equation.terms for part in distributed(term)]
 
 
 def _second(index: Index) -> Index:
@@ -318,83 +277,14 @@ def _same(members: Iterable[Index], others: Iterable[Index]) -> Expr:
     return Mul(*[KroneckerDelta(i, j) for i, j in zip(members, others, strict=True)])
 
 
-def _is_past(limits: Iterable[Before], now: Index, instant: bool = False, strict: bool = False) -> bool:
-    """Whether limits say that a time is earlier than `now`, or not later if the present counts."""
-    limits = list(limits)
-    if len(limits) != 1 or limits[0].upper != now:
+def _is_past(piece: Piece, time: Index, now: Index, instant: bool = False, strict: bool = False) -> bool:
+    """Whether a term is a sum over all times before `now`, with the present if that counts (not if `strict`)."""
+    limits = [replace(c, inclusive=False) for c in piece.constraints]
+    if limits != [Before(time, now)]:
         return False
-    return not limits[0].inclusive if strict else limits[0].inclusive or not instant
+    inclusive = piece.constraints[0].inclusive
+    return not inclusive if strict else inclusive or not instant
 
 
 def _local(expr: Expr) -> bool:
     return any(e.tensor.site for e in entries_of(expr)) or expr.has(Average)
-
-
-# --- the finite system ------------------------------------------------------------------------------------
-
-
-def _finite_system(equations: Derivation, found: list[Matrix]) -> FiniteSystem:
-    """The equations with products of named matrices."""
-    action = equations.action
-    taken = {*(t.name for t in action.tensors), *action.declared.names, *(s.name for s in action.sites)}
-    matrices, products = [], []
-    for matrix in found:
-        named = _named(matrix, taken, {s.name: s.weight for s in action.sites})
-        matrices.append(named)
-        products += [(use, _product(use, named, number, action.declared.indices)) for number, use in enumerate(matrix.uses)]
-    dropped = {place for m in found for place in (*m.memories, *m.drifts)}
-    return FiniteSystem(
-        processes=tuple(_rewritten(p, products, dropped) for p in equations.process),
-        matrices=tuple(matrices),
-        products=tuple(product for _, product in products),
-        sizes=tuple((s.name, s.weight) for s in action.sites),
-        added=(),
-    )
-
-
-def _named(matrix: Matrix, taken: set[str], sizes: dict[str, Expr]) -> RandomMatrix:
-    """The matrix as it would have been said, named after the field that it drives: J where it is square, else W."""
-    drive = matrix.reference
-    stem = f"{'J' if drive.near == drive.far else 'W'}_{drive.source.field.name}"
-    names = (stem if k == 1 else f"{stem}_{k}" for k in count(1))
-    name = next(n for n in names if n not in taken)
-    taken.add(name)
-    return RandomMatrix(
-        name=name,
-        rows=Site(drive.near, None, sizes[drive.near]),
-        columns=Site(drive.far, None, sizes[drive.far]),
-        variance=matrix.variance,
-        symmetry=matrix.symmetry,
-        indices=drive.member,
-        learned=list(matrix.learned),
-    )
-
-
-def _product(use: Use, matrix: RandomMatrix, number: int, declared: tuple[Index, ...]) -> Product:
-    drive = use.drive
-    applied = Applied(matrix.symbol, Integer(use.transposed), Tuple(*drive.member), drive.query)
-    rank = lambda i: (i.is_time, declared.index(i) if i in declared else len(declared), i.name)
-    indices = sorted({*indices_of(drive.query), *drive.member}, key=rank)
-    tensor = Tensor(f"product {number} of {matrix.name}", Kind.DEFINITION, tuple(indices), drive.near)
-    return Product(tensor=tensor, applied=applied, matrix=matrix)
-
-
-def _rewritten(process: EffectiveProcess, products: list[tuple[Use, Product]], dropped: set[Place]) -> EffectiveProcess:
-    """A process with products in place of sources, memories and drifts."""
-    mine = [(use, product) for use, product in products if use.drive.near == process.site]
-    replaced = {use.drive.source.tensor for use, _ in mine}
-    equations = []
-    for equation in process.equations:
-        new = []
-        for use, product in mine:
-            if use.drive.source.field == equation.field:
-                front = use.drive.source.amplitude * use.drive.outer * use.factor
-                body = front * product.tensor[product.tensor.indices]
-                new.append(collapse_deltas(Term(body, use.drive.bound)))
-        kept = equation.terms
-        if any(name == equation.field.name for name, _ in dropped):
-            kept = [t for k, t in enumerate(_terms(equation)) if (equation.field.name, k) not in dropped]
-        sources = tuple(s for s in equation.sources if s.tensor not in replaced)
-        equations.append(replace(equation, terms=(*new, *kept), sources=sources))
-    covariances = tuple(c for c in process.covariances if c.left.tensor not in replaced)
-    return replace(process, equations=tuple(equations), covariances=covariances)
