@@ -1,4 +1,4 @@
-"""Random matrices that were found in an averaged action, and the finite system with products in place of what they left."""
+"""Random matrices that were found in an averaged action, and the finite system in which they act."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -148,11 +148,11 @@ def _read(term: Term, block: Covariance) -> _Part | None:
     for factor in (f for f in Term(piece.body / average).factors if f != 1):
         held = factor.atoms(Index)
         if isinstance(factor, KroneckerDelta) and all(isinstance(i, Index) for i in factor.args):
-            pair = [next((i for i in factor.args if i in end), None) for end in ends]
-            if None in pair:
+            pairs = [[i for i in factor.args if i in end] for end in ends]
+            if any(len(one) != 1 for one in pairs):
                 return None
-            for mine, index in zip(members, pair, strict=True):
-                mine.append(index)
+            for mine, one in zip(members, pairs, strict=True):
+                mine += one
         elif held and (end := next((k for k in (0, 1) if held <= set(ends[k])), None)) is not None:
             outer[end] *= factor
         else:

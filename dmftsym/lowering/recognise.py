@@ -196,13 +196,18 @@ class _Recognition:
         return not any(e.tensor in felt for e in entries_of(drive.query))
 
     def _left_over(self, matrix: Matrix) -> bool:
-        """Whether a response to its noise stands in an equation otherwise than as one of its memories."""
+        """Whether a response to its noise, or of what it was asked, stands in an equation as none of its memories."""
         tildes = {u.drive.source.field.tilde for u in matrix.uses}
-        for pieces in self.pieces.values():
+        asked = {(u.drive.source.field.name, *heads(u.drive.query)) for u in matrix.uses}
+        for name, pieces in self.pieces.items():
             for place, piece in pieces.items():
-                responding = {e.tensor for a in piece.averages for e in entries_of(a, Kind.RESPONSE_FIELD)}
-                if responding & tildes and place not in matrix.memories:
-                    return True
+                for average in piece.averages if piece.responds and place not in matrix.memories else ():
+                    responding = {e.tensor for e in entries_of(average.observable, Kind.RESPONSE_FIELD)}
+                    plain = Mul(
+                        *[f for f in Term(average.observable).factors if f.atoms(Tensor).isdisjoint(responding)]
+                    )
+                    if responding & tildes or (name, *heads(plain)) in asked:
+                        return True
         return False
 
     # --- what a matrix has learned ------------------------------------------------------------------------
