@@ -20,7 +20,7 @@ from dmftsym.lowering.clock import CLOCK, clock, with_clock
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
 from dmftsym.lowering.equal_time import equal_time_tensor, restrict_to_equal_time
 from dmftsym.lowering.gaussian import Closure, close_linear_sites
-from dmftsym.lowering.held import add_products, with_matrices, without_direct
+from dmftsym.lowering.held import Held, add_products, with_matrices, without_direct
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
@@ -102,11 +102,7 @@ def _lower(equations: Derivation, scheme: Scheme, asked: Asked) -> Lowered:
     written, _ = separate_responses(equations.saddle_point.equations)
     untimed = replace(equations, saddle_point=replace(equations.saddle_point, equations=written))
     timed = with_clock(untimed)
-    equations, closure = close_linear_sites(timed)
-    if asked.matrices and timed.disorder is None:  # averaged by hand
-        system = recognise(timed, closure.sites, learning=scheme.passes == 1)
-        equations = replace(equations, disorder=system)
-    equations, held = with_matrices(equations, closure, scheme, asked.wanted) if asked.matrices else (equations, None)
+    equations, closure, held = _closed_and_held(timed, scheme, asked)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
     felt = {r.tensor.name: felt_by(r, equations.process) for r in equations.responses}
@@ -153,6 +149,17 @@ def _lower(equations: Derivation, scheme: Scheme, asked: Asked) -> Lowered:
         closure=closure,
         responses=responses,
     )
+
+
+def _closed_and_held(equations: Derivation, scheme: Scheme, asked: Asked) -> tuple[Derivation, Closure, Held | None]:
+    """The equations with linear sites closed exactly and random matrices held, said ones or those recognised."""
+    closed, closure = close_linear_sites(equations)
+    if not asked.matrices:
+        return closed, closure, None
+    if equations.disorder is None:
+        closed = replace(closed, disorder=recognise(equations, closure.sites, learning=scheme.passes == 1))
+    closed, held = with_matrices(closed, closure, scheme, asked.wanted)
+    return closed, closure, held
 
 
 def _with_kicks(sites, responses, action: Action, scheme: Scheme, closure: Closure) -> tuple[EffectiveProcess, ...]:

@@ -14,6 +14,7 @@ from random_models import Drawn
 from sympy import Integer, cos, tanh
 
 import dmftsym as ds
+from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.responses import separate_responses
 from dmftsym.language.disorder import MatrixSymbol
 from dmftsym.language.symbols import Index
@@ -268,7 +269,47 @@ def rms(values):
     return np.sqrt(np.mean(values**2))
 
 
+def ring():
+    """Two matrices, one a shift, used forward and backward, which learn; averaged."""
+    m = ds.Model("ring")
+    t, _ = m.times("t s", continuous=True, dt=0.1)
+    k = m.indices("k", size=2, axis="shift")
+    sigma, nu, pull, eta = m.parameters("sigma nu pull eta", positive=True)
+    near, far = m.site("near"), m.site("far", size=nu)
+    W, phi = m.matrix("W", far, near, k, variance=sigma**2), m.activation("phi", "tanh")
+    x, y = near.field("x", k, t, variance=1), far.field("y", t, variance=1)
+    far.equation(y.dot[t], -y[t] + ds.sum_over(k)(W[k] @ phi(x[k, t])))
+    near.equation(x.dot[k, t], -x[k, t] - pull * W[k].T @ phi(y[t]))
+    W[k].learn(t, eta, phi(y[t]), phi(x[k, t]))
+    C, D = m.order_parameter("C", k, t), m.order_parameter("D", t)
+    near.observe(C[k, t], x[k, t] ** 2)
+    far.observe(D[t], y[t] ** 2)
+    return without_matrices(m)
+
+
+def beside_other_noise():
+    """A recurrent network with noise of another kind, one more drift, and a site without matrices."""
+    m = ds.Model("beside")
+    t, s = m.times("t s")
+    C, E, q = m.order_parameter("C", t, s), m.order_parameter("E", t, s), m.order_parameter("q", t)
+    one, two = m.site("one"), m.site("two")
+    x, y, w, v = one.field("x", t, variance=1), one.field("y", t), one.field("w", t), two.field("v", t)
+    one.equation(y[t], ds.past(s)(C[t, s] * tanh(x[s])) / 4)
+    one.noise(y[t], y[s], C[t, s] ** 2 + 1)
+    one.equation(w[t], cos(x[t]))
+    one.noise(w[t], w[s], 2 * C[t, s])
+    one.equation(x[t], x[t - 1] / 2 + y[t - 1] + w[t - 1])
+    one.observe(C[t, s], tanh(x[t]) * tanh(x[s]))
+    two.equation(v[t], 0)
+    two.noise(v[t], v[s], E[t, s] / 2)
+    one.observe(E[t, s], cos(x[t]) * cos(x[s]))
+    two.observe(q[t], tanh(v[t]) ** 2)
+    return m
+
+
 NUMBERS = {
+    "family": (ring, {"sigma": 1.1, "nu": 0.5, "pull": 0.7, "eta": 0.5}),
+    "beside other noise": (beside_other_noise, {}),
     "network": (
         lambda: raw_network(2, True),
         {"gamma": 1.0, "eta": 0.5, "Kx": np.eye(3) + 0.3, "y": Y, "P": 2, "Q": 1},
@@ -285,7 +326,8 @@ NUMBERS = {
 @pytest.mark.parametrize("name", ["both ways", *(pytest.param(n, marks=SLOW) for n in NUMBERS if n != "both ways")])
 def test_numbers_of_the_averaged_form(name):
     build, numbers = NUMBERS[name]
-    equations, steps, runs = ds.derive(build()), 8, 8
+    built, steps, runs = build(), 8, 8
+    equations = built if isinstance(built, Derivation) else ds.derive(built)
     wanted = {"network": ("f", "f_test", "K"), "recurrent": ("C",)}.get(name, equations.action.outputs)
     dt = equations.action.declared.time_step or 1.0
     forms = [program_of(lower(equations, EULER, wanted, matrices=held)) for held in (True, False)]
