@@ -153,6 +153,11 @@ def _field_for(model: Model, applied: Applied) -> Entry:
     times = {t for e in entries_of(applied.body) for t in e.times}
     lagged = min(times, key=str)
     time, shift = split_index(lagged)
+    if len(times) == 1 and shift and (matrix.learned or matrix.decay_rate != 0):
+        raise LanguageError(
+            f"{applied}: matrix {matrix.name} changes with time, and it acts on what has another one; give that a field, "
+            f"x[{time}] = {applied.body}, and write {matrix.name} @ x[{time}]"
+        )
     if len(times) == 1 and shift:
         applied = applied.xreplace({lagged: time})
     site = model.sites[(matrix.columns if applied.transposed else matrix.rows).name]

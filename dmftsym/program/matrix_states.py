@@ -32,7 +32,7 @@ class NumpyMatrix:
         self.rows, self.columns, self.tolerance = rows, columns, tolerance
         self.mean, self.variance, self.symmetry = moments
         self.core = np.zeros((0, 0))
-        self.dropped = 0.0
+        self.dropped, self.scale = 0.0, 1.0  # the second is what is left of what was drawn
         if self.mean:
             self._pair(np.ones(len(rows.weights)), np.ones(len(columns.weights)), self.mean)
 
@@ -73,6 +73,9 @@ class NumpyMatrix:
         known = there.functions[there.asked]
         if self.symmetry:
             asked = here.functions[here.asked]
+            for _ in range(2):
+                along = np.vstack([asked, function])
+                image = image - (image * here.weights) @ along.T / here.size @ along
             # the images of earlier functions along this one, which are those of this one along them
             image = image + self.symmetry * (self._images() * here.weights / here.size) @ function @ asked
         else:
@@ -80,7 +83,7 @@ class NumpyMatrix:
                 image = image - (image * there.weights) @ known.T / there.size @ known
         here.asked.append(len(self.core))
         above, below = (function, image) if transposed else (image, function)
-        self._pair(above, below, 1.0 / here.size)
+        self._pair(above, below, self.scale / here.size)
 
     def _images(self) -> np.ndarray:
         return self.rows.functions[self.columns.asked]
@@ -123,6 +126,7 @@ class Matrices:
         decay = float(self.state.value(matrix.decay, ()))
         for known in (m for key, m in self.known.items() if key[0] == matrix.name):
             known.core *= decay
+            known.scale *= decay
         for part in learning.learned:
             self._learn(matrix, part)
 

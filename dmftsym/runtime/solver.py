@@ -73,9 +73,8 @@ class Solver:
         dimensions of a, then those of b, and `se_cov_<a>_<b>`; `covariance_points` are its sample paths in all (nodes a
         dimension where `measure` is "hermite"). A diverged run has none; where they cannot be computed, the attribute
         `cov_status` says why. `precision` "float32" (backend cupy) halves what sample paths of the mean solution take;
-        the attribute `rounding_error` is what that changes on a part of them. `tolerance` is the variance, relative to
-        that of a value, which random matrices leave out of what they are asked (default: one over the number of paths);
-        the attributes `directions` and `dropped_variance` tell how many functions they hold and what was left out.
+        the attribute `rounding_error` is what that changes on a part of them. `tolerance` is the relative variance that
+        random matrices leave out of what they are asked (default: one over the paths), `directions` what they hold.
         `progress` shows a bar on runs that take longer than a moment; by default in a terminal or a notebook.
         Raises `SolveError` for unusable parameters, data or options. Cost: linear in steps for one-time quantities,
         quadratic for two-time ones, times the number of sample paths.
