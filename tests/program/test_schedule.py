@@ -115,6 +115,7 @@ def test_order_of_the_two_layer_network():
     assert "h(t)" in schedule.text()
 
 
+@pytest.mark.usefixtures("averaged_form")
 def test_order_of_the_recurrent_network():
     schedule = lowered(build_model("recurrent")).schedule
     order = [n.name for n in schedule.step]
