@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 
-from sympy import Add, Expr, Integer, Mul, S, cancel, simplify
+from sympy import Add, Expr, Integer, Mul, Symbol, cancel, simplify
 
 from dmftsym.derivation.averages import Average
 from dmftsym.derivation.derive import Derivation
@@ -127,11 +127,19 @@ def is_zero(value: Expr) -> bool:
     return value == 0 or cancel(value) == 0 or simplify(value) == 0
 
 
-def ratio(one: Expr, other: Expr) -> Expr | None:
+def sizes_of(equations: Derivation) -> dict[Expr, Symbol]:
+    """A positive number for every size of a site that is not known to be one by its form, such as 1 - nu."""
+    weights = {s.weight: s.name for s in equations.action.sites}
+    return {w: Symbol(f"size of {name}", positive=True) for w, name in weights.items() if not w.is_positive}
+
+
+def ratio(one: Expr, other: Expr, sizes: dict[Expr, Symbol]) -> Expr | None:
     """one/other without common factors; None where the quotient could be one by zero."""
-    value = cancel(one / other) if other != 0 else S.NaN
+    if other == 0:
+        return None
+    value = cancel((one / other).xreplace(sizes))
     denominator = value.as_numer_denom()[1]
-    return value if denominator.is_zero is False else None
+    return value.xreplace({number: size for size, number in sizes.items()}) if denominator.is_zero is False else None
 
 
 def local_parts(body: Expr, site: str) -> tuple[Expr, Expr]:

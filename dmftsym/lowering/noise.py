@@ -7,13 +7,13 @@ two indices, or a sum over one, says that there is a matrix for each of their va
 
 from dataclasses import dataclass, replace
 
-from sympy import Expr, Integer, KroneckerDelta
+from sympy import Expr, Integer, KroneckerDelta, Symbol
 
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.process import Covariance, EffectiveProcess, Source, SourceKind
 from dmftsym.language.symbols import Index
 from dmftsym.language.terms import Term
-from dmftsym.lowering.kernels import by_time, is_zero, piece_of, ratio, renaming, written_out
+from dmftsym.lowering.kernels import by_time, is_zero, piece_of, ratio, renaming, sizes_of, written_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ def _connected(process: EffectiveProcess) -> list[list[Covariance]]:
 
 def _groups(process: EffectiveProcess, blocks: list[Covariance], equations: Derivation) -> list[Group]:
     """The groups of jointly Gaussian sources; none if one term of their covariances is not that of a matrix."""
-    sources = {s.tensor: s for e in process.equations for s in e.sources}
+    sources, sizes = {s.tensor: s for e in process.equations for s in e.sources}, sizes_of(equations)
     parts: list[tuple[Source, Source, _Part]] = []
     for block in blocks:
         for term in block.terms:
@@ -119,7 +119,7 @@ def _groups(process: EffectiveProcess, blocks: list[Covariance], equations: Deri
     links: dict[tuple[int, int], Expr] = {}
     for left, right, part in parts:
         if left == right and _is_own(part, left):
-            if part.number.is_nonnegative is not True:
+            if part.number.xreplace(sizes).is_nonnegative is not True:
                 return []
             _add_drive(drives, left, part)
     for left, right, part in parts:
@@ -129,7 +129,7 @@ def _groups(process: EffectiveProcess, blocks: list[Covariance], equations: Deri
         if ends is None:
             return []
         links[ends] = links.get(ends, Integer(0)) + part.number
-    return _joined(drives, links)
+    return _joined(drives, links, sizes)
 
 
 def _read(term: Term, block: Covariance) -> _Part | None:
@@ -227,7 +227,7 @@ def _ends(part: _Part, left: Source, right: Source, drives: list[Drive]) -> tupl
     return (i, j) if tuple(pairs[m] for m in drives[i].member) == drives[j].member else None
 
 
-def _joined(drives: list[Drive], links: dict[tuple[int, int], Expr]) -> list[Group]:
+def _joined(drives: list[Drive], links: dict[tuple[int, int], Expr], sizes: dict[Expr, Symbol]) -> list[Group]:
     """Drives that are correlated as by one matrix each; none if some are correlated in another way."""
     sets: list[set[int]] = [{k} for k in range(len(drives))]
     for i, j in links:
@@ -238,7 +238,7 @@ def _joined(drives: list[Drive], links: dict[tuple[int, int], Expr]) -> list[Gro
         first, factors = numbers[0], [Integer(1)]
         for k in numbers[1:]:
             link = links.get((first, k), links.get((k, first)))
-            factor = link if link is None else ratio(link, drives[first].strength)
+            factor = link if link is None else ratio(link, drives[first].strength, sizes)
             if factor is None:
                 return []
             factors.append(factor)

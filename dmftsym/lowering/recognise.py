@@ -30,6 +30,7 @@ from dmftsym.lowering.kernels import (
     piece_of,
     ratio,
     renaming,
+    sizes_of,
     times_of,
     written_out,
 )
@@ -57,6 +58,7 @@ class _Recognition:
 
     def __post_init__(self) -> None:
         self.sizes = {s.name: s.weight for s in self.equations.action.sites}
+        self.stand_ins = sizes_of(self.equations)
         self.process = {p.site: p for p in self.equations.process}
         for process in self.equations.process:
             for equation in process.equations:
@@ -112,7 +114,7 @@ class _Recognition:
 
     def _with_memories(self, group: Group, partners: list[Group]) -> Matrix | None:
         """The matrix of a group, if its memories are those of one matrix."""
-        variance = ratio(group.strength, self.sizes[group.far])
+        variance = self._ratio(group.strength, self.sizes[group.far])
         if variance is None or len(partners) > 1:
             return None
         forward = [Use(drive=d, factor=f, transposed=False) for d, f in zip(group.drives, group.factors, strict=True)]
@@ -139,7 +141,7 @@ class _Recognition:
                         places.append(memory[0])
                         known.append((one, other, memory[1] / share))
         # scale: the backward factor of the partner's first drive
-        scale = ratio(known[0][2], group.strength * known[0][0] * known[0][1])
+        scale = self._ratio(known[0][2], group.strength * known[0][0] * known[0][1])
         if scale is None or not all(is_zero(k - scale * a * b * group.strength) for a, b, k in known):
             return None
         if not is_zero(partner.strength - scale**2 * group.strength * there / here):
@@ -147,7 +149,7 @@ class _Recognition:
         forward = [Use(drive=d, factor=f, transposed=False) for d, f in zip(group.drives, group.factors, strict=True)]
         back = zip(partner.drives, partner.factors, strict=True)
         backward = [Use(drive=d, factor=scale * f, transposed=True) for d, f in back]
-        variance = ratio(group.strength, here)
+        variance = self._ratio(group.strength, here)
         return Matrix(uses=(*forward, *backward), variance=variance, memories=tuple(places))
 
     def _with_symmetry(self, matrix: Matrix, group: Group) -> Matrix | None:
@@ -160,7 +162,7 @@ class _Recognition:
                     return None
                 if memory is not None:
                     places.append(memory[0])
-                    values.append(ratio(memory[1], group.strength * i.factor * j.factor))
+                    values.append(self._ratio(memory[1], group.strength * i.factor * j.factor))
         symmetry = values[0]
         if symmetry is None or any(v is None or not is_zero(v - symmetry) for v in values):
             return None
@@ -184,6 +186,9 @@ class _Recognition:
                 if _is_past(piece, names[s[other.time]], drive.time, instant):
                     return place, piece.number
         return None
+
+    def _ratio(self, one: Expr, other: Expr) -> Expr | None:
+        return ratio(one, other, self.stand_ins)
 
     def _instant(self, drive: Drive, driven: Tensor) -> bool:
         """Whether the function of a drive feels a source of the same time."""
@@ -242,7 +247,7 @@ class _Recognition:
             return None
         left, rest = local_parts(piece.body / average, drive.near)
         rate, left, right = (e.xreplace(names) for e in (rest / drive.outer.xreplace(names), left, right))
-        number = ratio(piece.number, use.factor * self.sizes[drive.far])
+        number = self._ratio(piece.number, use.factor * self.sizes[drive.far])
         if number is None or times_of(left) != {time} or entries_of(left, Kind.RESPONSE_FIELD) or _local(rate):
             return None
         own = {*drive.source.field.indices, *drive.bound} - {*drive.member}

@@ -16,6 +16,7 @@ from dmftsym.program.axes import BATCH
 from dmftsym.program.batching import Batching, batched_program
 from dmftsym.program.interpreter import interpret
 
+pytestmark = pytest.mark.usefixtures("averaged_form")
 STEPS, PARTS, TOLERANCE = 3, 3, 1e-13  # steps: those of `drawn_paths`
 LAYERS = {"Kx": np.array([[1.0, 0.4], [0.4, 0.8]]), "y": np.array([1.0, -0.7]), "P": 2}
 MODELS = {
