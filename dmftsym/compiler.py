@@ -14,6 +14,7 @@ from dmftsym.linearise.feedback import Feedback
 from dmftsym.linearise.fluctuations import linearise
 from dmftsym.linearise.records import Fluctuations, Influences
 from dmftsym.lowering.code_names import users_names_in_errors, with_code_names
+from dmftsym.lowering.held import Asked
 from dmftsym.lowering.liveness import Liveness
 from dmftsym.lowering.lower import lower, program_of
 from dmftsym.lowering.schemes import scheme_named
@@ -72,8 +73,8 @@ def compile_model(model: Model, options: Options | None = None) -> CompiledModel
     coded, names = with_code_names(equations, generated_names())
     outputs, covariance = (tuple(names.get(n, n) for n in wanted) for wanted in (options.outputs, options.covariance))
     with users_names_in_errors(names):
-        # covariances do not know how matrices that are held vary
-        lowered = lower(coded, scheme, (*coded.action.outputs, *outputs, *covariance), matrices=not covariance)
+        wanted = (*coded.action.outputs, *outputs, *covariance)
+        lowered = lower(coded, scheme, Asked(wanted=wanted, fluctuating=bool(covariance)))
         program = program_of(lowered)
         fluctuations, feedback = linearise(coded, scheme, covariance, program)
         source = generate_source(program, options.backend, hash_of(equations.action), options.as_dict(), fluctuations)

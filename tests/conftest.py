@@ -29,4 +29,4 @@ def pytest_configure(config):
 @pytest.fixture
 def averaged_form(monkeypatch):
     """Models are solved as they were averaged: no matrix is recognised in their actions."""
-    monkeypatch.setattr("dmftsym.lowering.lower.recognise", lambda *_, **__: None)
+    monkeypatch.setattr("dmftsym.lowering.held.recognise", lambda *_, **__: None)

@@ -22,6 +22,7 @@ import numpy as np
 import scipy.special
 from sympy import Add, Heaviside, KroneckerDelta, Symbol
 
+from dmftsym.averaging.average import average_disorder
 from dmftsym.language.activations import ARGUMENT, ActivationValue
 from dmftsym.language.reading import read_action
 from dmftsym.language.sums import FutureSum, IndexSum, PastSum
@@ -53,7 +54,7 @@ class Evaluator:
     """
 
     def __init__(self, model, values, factors, normals, weights, steps, dt=1.0, unread=False):
-        self.action = read_action(model)
+        self.action = read_action(average_disorder(model).model)
         self.numbers, self.factors, self.normals, self.weights = values, factors, normals, weights
         self.unread = unread
         self.steps, self.dt = steps, dt if self.action.is_continuous else 1.0
@@ -544,7 +545,7 @@ def _parts_of_noise(one, other, term):
 
 def own_paths(model, values, steps, paths, seed=0, dt=1.0):
     """An evaluator on paths drawn for it alone: no generated module is needed. `paths`: as many a site."""
-    action = read_action(model)
+    action = read_action(average_disorder(model).model)
     found = Evaluator(model, values, {}, {}, {s.name: np.full(paths, 1 / paths) for s in action.sites}, steps, dt)
     rng = np.random.default_rng(seed)
     for site in action.sites:

@@ -14,16 +14,26 @@ from dataclasses import dataclass, field
 
 from sympy import Expr, Integer, KroneckerDelta, Mul, Rational, S, exp
 
+from dmftsym.averaging.influence import Influence
 from dmftsym.averaging.kernels import Averages
 from dmftsym.averaging.products import Product, with_products
-from dmftsym.averaging.uses import Use, check_matrices, find_uses, give_fields, renaming
+from dmftsym.averaging.uses import Use, check_matrices, find_uses, give_fields
 from dmftsym.errors import LanguageError
 from dmftsym.language.disorder import Learned, RandomMatrix
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
 from dmftsym.language.sums import LogZ, past
-from dmftsym.language.symbols import Index
-from dmftsym.language.terms import Term, as_expression, collapse_deltas, count_indices, entries_of, flatten, indices_of
+from dmftsym.language.symbols import Index, Kind
+from dmftsym.language.terms import (
+    Term,
+    as_expression,
+    collapse_deltas,
+    count_indices,
+    entries_of,
+    flatten,
+    fresh_indices,
+    indices_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +102,7 @@ class _Average:
         model = self.model
         base, self.sizes = model.action, _sizes(model)
         self.declared = tuple(model.index_symbols.values())
-        self.averages = Averages(model)
+        self.averages, self.influence = Averages(model, self.sizes), Influence(model)
         uses: list[Use] = []
         for site in model.sites.values():
             found, rest = find_uses(model, site)
@@ -111,14 +121,12 @@ class _Average:
 
     def _without_replaced(self, action: Expr) -> Expr:
         """The action without the conjugates of response functions that have another conjugate now."""
-        for average in self.averages.known:
-            if average.tensor in self.averages.paired and average.term is not None:
-                hat = average.tensor.hat
-                drop = lambda e, hat=hat: e.xreplace({h: Integer(0) for h in entries_of(e) if h.tensor == hat})
-                action = drop(action)
-                site = self.model.sites[average.site]
-                site.terms = [left for term in site.terms if (left := drop(term)) != 0]
-        return action
+        known = [a for a in self.averages.known if a.term is not None]
+        gone = {a.tensor.hat for a in known if a.tensor in self.averages.paired}
+        drop = lambda e: e.xreplace({h: Integer(0) for h in entries_of(e, Kind.CONJUGATE) if h.tensor in gone})
+        for site in self.model.sites.values():
+            site.terms = [left for term in site.terms if (left := drop(term)) != 0]
+        return drop(action)
 
     def _average(self, matrix: RandomMatrix, uses: list[Use]) -> None:
         for use in uses:
@@ -150,7 +158,9 @@ class _Average:
         spatial = [i for i in count_indices(learned.rate * learned.left * learned.right) if not i.is_time]
         times = [i for i in self.declared if i.is_time and i != use.time]
         time = times[0] if times else Index(f"{use.time.name}1", use.time.axis)
-        mapping = {learned.time: time} | renaming(spatial, spatial, (*use.bound, *_used(use)), self.declared)
+        taken = (*use.bound, *_used(use))
+        mapping = {learned.time: time}
+        mapping |= fresh_indices([i for i in spatial if i in taken], (*taken, *spatial), self.declared)
         rate, left, right = (e.xreplace(mapping) for e in (learned.rate, learned.left, learned.right))
         near, far = (right, left) if not use.transposed else (left, right)
         site, stem = (matrix.rows, "G") if use.transposed else (matrix.columns, "C")
@@ -173,24 +183,22 @@ class _Average:
         """σ² (left left')(right right') of a use forward and one backward: each remembers what the other asked.
 
         A = <query forward · response backward> and B = <query backward · response forward> are each other's
-        conjugates; where what stands in front has indices, B takes it in.
+        conjugates, if neither vanishes; where what stands in front has indices, B takes it in.
         """
         forward, backward = (other, one) if one.transposed else (one, other)
         rows, columns = (self.sizes[s.name] for s in (matrix.rows, matrix.columns))
-        b = self._apart(backward, forward)
+        b, f = self._apart(backward, forward), self._apart(forward, backward)
         strength = matrix.variance * _strength(matrix, forward, b)
-        A = self.averages.of(forward.query * b.driven, matrix.columns, "A", matrix.name)
-        taken_in = bool(strength.atoms(Index) - {forward.time, b.time})
+        A = self._response(forward.query, b.driven, matrix.columns, "A", matrix.name)
+        indexed = bool(strength.atoms(Index) - {forward.time, b.time})
+        taken_in = indexed and A != 0 and self.influence.reaches(forward.driven, b.query)
         if taken_in:
             B = self.averages.partner(A, matrix.name)
-            self._add_pair(-A * B, forward, b)
         else:
-            B = self.averages.of(b.query * forward.driven, matrix.rows, "B", matrix.name)
-            self._add_pair(-strength * rows * columns * A * B, forward, b)
+            B = self._response(b.query, forward.driven, matrix.rows, "B", matrix.name)
+        self._claim(A, B, matrix)
+        self._add_pair(-A * B if taken_in else -strength * rows * columns * A * B, forward, b)
         self._add(matrix.rows, strength * columns * forward.driven * b.query * A, forward, b)
-        for entry in (A, B):
-            self.averages.claim(entry.tensor, matrix.name)
-        f = self._apart(forward, backward)
         strength = 1 / columns if taken_in else matrix.variance * rows * _strength(matrix, f, backward)
         B = B.xreplace(_renamed(forward, f) | _renamed(b, backward))
         self._add(matrix.columns, strength * backward.driven * f.query * B, backward, f)
@@ -208,11 +216,10 @@ class _Average:
         for driven, asking in ((one, other), (other, one))[: 1 if one is other else 2]:
             asking = self._apart(asking, driven)
             response, partner = (
-                self.averages.of(a.query * b.driven, site, "R", matrix.name)
+                self._response(a.query, b.driven, site, "R", matrix.name)
                 for a, b in ((driven, asking), (asking, driven))
             )
-            for entry in (response, partner):
-                self.averages.claim(entry.tensor, matrix.name)
+            self._claim(response, partner, matrix)
             strength = matrix.symmetry * matrix.variance * self.sizes[site.name] * _strength(matrix, driven, asking)
             if strength.atoms(Index) - {driven.time, asking.time}:
                 raise LanguageError(
@@ -222,6 +229,18 @@ class _Average:
             self._add(site, strength * driven.driven * asking.query * response, driven, asking)
             if driven is one:
                 self._add_pair(-half * strength * self.sizes[site.name] * response * partner, driven, asking)
+
+    def _response(self, query: Expr, driven: Expr, site: Site, stem: str, matrix: str) -> Expr:
+        """The average of a function of units and a response field; zero if what it drives is not in the function."""
+        if not self.influence.reaches(driven, query):
+            return Integer(0)
+        return self.averages.of(query * driven, site, stem, matrix)
+
+    def _claim(self, response: Expr, partner: Expr, matrix: RandomMatrix) -> None:
+        """Two responses are each other's conjugates, unless one of them vanishes: then the other has its own."""
+        if response != 0 and partner != 0:
+            for entry in (response, partner):
+                self.averages.claim(entry.tensor, matrix.name)
 
     def _apart(self, use: Use, other: Use) -> Use:
         """A use with other indices than those of another one."""
@@ -241,10 +260,10 @@ class _Average:
 
 
 def _written(term: Term) -> Expr:
-    """A term as a user writes it: indices that stand twice are summed silently."""
+    """A term as a user writes it: times, and indices that stand twice, are summed silently."""
     counts = count_indices(term.body)
     held = {c.time for c in term.constraints}
-    silent = [i for i in term.bound if i not in held and (counts[i] > 1 or i.is_time)]
+    silent = [i for i in term.bound if i not in held and (counts[i] == 2 or i.is_time)]
     silent = [i for i in silent if not any(i in indices_of(c.upper) for c in term.constraints) or i.is_time]
     return as_expression((Term(term.body, tuple(i for i in term.bound if i not in silent), term.constraints),))
 

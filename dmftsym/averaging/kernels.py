@@ -1,20 +1,21 @@
 """The order parameters of an average over matrices: averages of two functions of the units of a site.
 
-Where the user observes the same average, that order parameter is taken; otherwise one is declared, named after the
-matrix: C for functions that it acts on, G for those its transpose acts on, A and B for the responses that the two have
-to each other, R for a response of its own, m for a mean.
+Where the user observes the same average, at one site and with the plain pair -ν q̂ q, that order parameter is taken;
+otherwise one is declared, named after the matrix: C for functions that it acts on, G for those its transpose acts on, A
+and B for the responses that the two have to each other, R for a response of its own, m for a mean.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count, permutations, product
+from itertools import count
 
-from sympy import Expr, Integer, Mul
+from sympy import Expr, Mul
 
+from dmftsym.averaging.matching import Rank, declared_order, matched
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
-from dmftsym.language.terms import contract, entries_of, flatten, indices_of
+from dmftsym.language.terms import Term, contract, entries_of, flatten, indices_of
 
 
 @dataclass(frozen=True)
@@ -31,49 +32,28 @@ class Average:
         """Whether it is a response function."""
         return bool(entries_of(self.body, Kind.RESPONSE_FIELD))
 
-    def at(self, body: Expr, rank) -> Entry | None:
+    def at(self, body: Expr, rank: Rank) -> Entry | None:
         """Its entry that is the average of `body`, if one is; `rank` sorts indices that may stand either way."""
         mapping = matched(self.body, body, self.tensor.indices, rank)
         return None if mapping is None else self.tensor[tuple(mapping[i] for i in self.tensor.indices)]
 
 
-def matched(pattern: Expr, body: Expr, order: tuple[Index, ...], rank) -> dict[Index, Index] | None:
-    """What stands in an expression for the indices of another one that is equal otherwise.
-
-    Where several arrangements are possible, indices in their `order` get those that come first by `rank`.
-    """
-    own, other = [i for i in order if pattern.has(i)], sorted(indices_of(body), key=rank)
-    if len(own) != len(other) or _skeleton(pattern) != _skeleton(body):
-        return None
-    axes = list(dict.fromkeys(i.axis for i in own))
-    groups = [([i for i in own if i.axis == a], [i for i in other if i.axis == a]) for a in axes]
-    if any(len(ours) != len(theirs) for ours, theirs in groups):
-        return None
-    ours = [i for mine, _ in groups for i in mine]
-    for arrangement in product(*[permutations(theirs) for _, theirs in groups]):
-        mapping = dict(zip(ours, (j for theirs in arrangement for j in theirs), strict=True))
-        if pattern.xreplace(mapping) == body:
-            return mapping
-    return None
-
-
-def _skeleton(expr: Expr) -> tuple[str, ...]:
-    """The heads of all entries, sorted: equal for expressions that differ by indices only."""
-    return tuple(sorted(str(e.tensor) for e in expr.atoms(Entry)))
-
-
 @dataclass
 class Averages:
-    """The order parameters known so far; `of` gives the entry that is an average, declaring an order parameter."""
+    """The order parameters known so far; `of` gives the entry that is an average, declaring an order parameter.
+
+    `sizes` are the relative sizes of the sites.
+    """
 
     model: Model
+    sizes: Mapping[str, Expr]
     known: list[Average] = field(default_factory=list)
     added: list[Average] = field(default_factory=list)
     paired: set[Tensor] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        for site in self.model.sites.values():
-            self.known += _observed(site)
+        self.rank = declared_order(self.model)
+        self.known += _observed(self.model, self.sizes)
 
     def of(self, body: Expr, site: Site, stem: str, matrix: str) -> Entry:
         """The entry that is the average of `body` over the units of `site`; `stem` begins the name of a new one.
@@ -117,11 +97,6 @@ class Averages:
         names = (f"{stem}_{matrix}{'' if k == 1 else f'_{k}'}" for k in count(1))
         return next(n for n in names if n not in taken)
 
-    def rank(self, index: Index) -> tuple[int, str]:
-        """Sorts indices as they were declared."""
-        declared = list(self.model.index_symbols)
-        return (declared.index(index.name) if index.name in declared else len(declared), index.name)
-
     def claim(self, tensor: Tensor, matrix: str) -> None:
         """Note that the conjugate of a response function is another one, of the same matrix."""
         self.paired.add(tensor)
@@ -142,7 +117,7 @@ def _latex(stem: str, matrix: str) -> str:
     return f"{stem}^{{{matrix}}}" if "_" not in matrix else ""
 
 
-def _in_order(body: Expr, rank) -> list[Index]:
+def _in_order(body: Expr, rank: Rank) -> list[Index]:
     """The indices of a product of functions at several times: those of the first time and the time, and so on."""
     ends: dict[Index, list[Index]] = {}
     for factor in Mul.make_args(body):
@@ -155,20 +130,33 @@ def _in_order(body: Expr, rank) -> list[Index]:
     return result + [i for i in sorted(indices_of(body), key=rank) if i not in result]
 
 
-def _observed(site: Site) -> Iterator[Average]:
-    """The averages that a site observes with one term q.hat[i...]·O, over all values of the indices of q."""
-    found: dict[Tensor, list[tuple[Expr, Expr]]] = {}
-    for expression in site.terms:
-        for term in contract(flatten(expression), (), f"the action of site {site.name}"):
-            hats = entries_of(term.body, Kind.CONJUGATE)
-            if len(hats) == 1 and not term.constraints and set(term.bound) == set(hats[0].indices):
-                found.setdefault(hats[0].tensor, []).append((hats[0], term.body))
-            else:
-                for hat in hats:
-                    found.setdefault(hat.tensor, []).append((hat, Integer(0)))
-    for terms in found.values():
-        hat, body = terms[0]
-        if len(terms) == 1 and body != 0 and len(set(hat.indices)) == len(hat.indices):
-            q = site.model.tensors[hat.tensor.name]
-            plain = (body / hat).xreplace(dict(zip(hat.indices, q.indices, strict=True)))
-            yield Average(q, site.name, plain, body)
+def _observed(model: Model, sizes: Mapping[str, Expr]) -> Iterator[Average]:
+    """The averages that one site observes with one term ν q.hat[i...]·(O - q), over all values of the indices of q."""
+    found: dict[Tensor, list[tuple[Site, Term]]] = {}
+    for site in model.sites.values():
+        for expression in site.terms:
+            for term in contract(flatten(expression), (), f"the action of site {site.name}"):
+                for hat in _hats(term):
+                    found.setdefault(hat.tensor, []).append((site, term))
+    pairs = [term for term in contract(flatten(model.action), (), "the action") if _hats(term)]
+    for tensor, terms in found.items():
+        (site, term), *others = terms
+        (hat, *more), q = _hats(term), model.tensors[tensor.name]
+        whole = not term.constraints and len(set(hat.indices)) == len(hat.indices) == len(term.bound)
+        if others or more or not whole or set(term.bound) != set(hat.indices):
+            continue
+        own = [pair for pair in pairs if any(h.tensor == tensor for h in _hats(pair))]
+        if len(own) == 1 and _is_pair(own[0], q, sizes[site.name]):
+            plain = (term.body / hat).xreplace(dict(zip(hat.indices, q.indices, strict=True)))
+            yield Average(q, site.name, plain, term.body)
+
+
+def _hats(term: Term) -> list[Entry]:
+    return entries_of(term.body, Kind.CONJUGATE)
+
+
+def _is_pair(term: Term, q: Tensor, size: Expr) -> bool:
+    """Whether a term of the action is -ν q.hat[i...] q[i...]."""
+    (hat, *_) = _hats(term)
+    whole = not term.constraints and len(set(hat.indices)) == len(hat.indices)
+    return whole and term.body == -size * hat * q[hat.indices]

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from sympy import Expr
 
+from dmftsym.averaging.matching import declared_order
 from dmftsym.averaging.uses import find_uses
 from dmftsym.language.disorder import Applied, RandomMatrix
 from dmftsym.language.model import Model
-from dmftsym.language.symbols import Entry, Index, Kind, Tensor
+from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import count_indices
 
 
@@ -28,7 +29,7 @@ class Product:
 def with_products(model: Model) -> tuple[Model, tuple[Product, ...]]:
     """The model with every ``J @ v`` as a quantity of its own, and these quantities; `model` is changed.
 
-    Every matrix stands beside one response field, as `give_fields` leaves it.
+    Every matrix stands beside one response field, and every product once, as `give_fields` leaves it.
     """
     found: dict[Applied, Product] = {}
     for site in model.sites.values():
@@ -47,8 +48,6 @@ def with_products(model: Model) -> tuple[Model, tuple[Product, ...]]:
 def _product(model: Model, applied: Applied, number: int) -> Product:
     matrix = model.matrices[applied.matrix]
     site = matrix.columns if applied.transposed else matrix.rows
-    declared = list(model.index_symbols)
-    rank = lambda i: (i.is_time, declared.index(i.name) if i.name in declared else len(declared), i.name)
-    indices: list[Index] = sorted(count_indices(applied), key=rank)
+    indices = sorted(count_indices(applied), key=declared_order(model))
     tensor = Tensor(f"product {number} of {matrix.name}", Kind.DEFINITION, tuple(indices), site.name)
     return Product(tensor=tensor, applied=applied, matrix=matrix)

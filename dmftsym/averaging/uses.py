@@ -6,17 +6,27 @@ field that it drives. What is not of this form first gets a field of its own.
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import chain, count
+from itertools import count
 
 from sympy import Expr, Integer, Mul
 
+from dmftsym.averaging.matching import declared_order, matched
 from dmftsym.errors import LanguageError
 from dmftsym.language.disorder import Applied, RandomMatrix
 from dmftsym.language.model import Model
 from dmftsym.language.site import Site
 from dmftsym.language.sums import Binding
 from dmftsym.language.symbols import Entry, Index, Kind, split_index
-from dmftsym.language.terms import Before, Term, contract, count_indices, entries_of, flatten, indices_of
+from dmftsym.language.terms import (
+    Before,
+    Term,
+    contract,
+    count_indices,
+    entries_of,
+    flatten,
+    fresh_indices,
+    indices_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +52,8 @@ class Use:
 
     def renamed(self, taken, declared) -> "Use":
         """The same use with bound indices that none of `taken` is, those of `declared` first."""
-        mapping = renaming(self.bound, taken, indices_of(self.driven * self.query * self.outer), declared)
+        used = indices_of(self.driven * self.query * self.outer)
+        mapping = fresh_indices([i for i in self.bound if i in taken], (*taken, *used, *self.bound), declared)
         sub = lambda e: e.xreplace(mapping)
         limits = tuple(Before(sub(c.time), sub(c.upper), c.inclusive) for c in self.constraints)
         return replace(
@@ -54,19 +65,6 @@ class Use:
             bound=tuple(map(sub, self.bound)),
             constraints=limits,
         )
-
-
-def renaming(bound, taken, used, declared) -> dict[Index, Index]:
-    """New names for those of the `bound` indices that are `taken`: of `declared` ones, or numbered."""
-    names = {i.name for i in (*taken, *used, *bound)}
-    mapping = {}
-    for index in (i for i in bound if i in taken):
-        stem = index.name.rstrip("0123456789'")
-        others = (i.name for i in declared if i.axis == index.axis)
-        name = next(n for n in chain(others, (f"{stem}{k}" for k in count(1))) if n not in names)
-        names.add(name)
-        mapping[index] = Index(name, index.axis)
-    return mapping
 
 
 def check_matrices(model: Model) -> None:
@@ -85,33 +83,89 @@ def check_matrices(model: Model) -> None:
 def give_fields(model: Model) -> None:
     """Give a field of its own to every ``J @ v`` that stands in a function, a definition, an observable or another one.
 
-    After this every site action is linear in what the matrices give, each time with one response field of its time.
+    After this every site action is linear in what the matrices give, each time with one response field of its time,
+    and products that are equal up to the names of their indices stand in one equation.
     """
+    fields = _Fields(model)
     for site in model.sites.values():
         for name in list(site.definitions):
             while found := _innermost(site.definitions[name]):
-                site.definitions[name] = site.definitions[name].xreplace({found: _field_for(model, found)})
+                site.definitions[name] = site.definitions[name].xreplace({found: fields.equal_to(found)})
         for number in range(len(site.terms)):
             while found := _unlike(site.terms[number]):
-                site.terms[number] = site.terms[number].xreplace({found: _field_for(model, found)})
-    for applied in _repeated(model):
-        entry = _field_for(model, applied)
+                site.terms[number] = site.terms[number].xreplace({found: fields.equal_to(found)})
+    for applied in fields.repeated():
+        entry = fields.equal_to(applied)
         for site in model.sites.values():
-            equation = next((k for k, t in enumerate(site.terms) if t.has(applied) and t.has(entry.tensor.tilde)), None)
-            site.terms = [t if k == equation else t.xreplace({applied: entry}) for k, t in enumerate(site.terms)]
+            own = [k for k, t in enumerate(site.terms) if t.has(applied) and t.has(entry.tensor.tilde)][:1]
+            site.terms = [t if k in own else t.xreplace({applied: entry}) for k, t in enumerate(site.terms)]
     for matrix in model.matrices.values():
         for k, learned in enumerate(matrix.learned):
             for side in ("left", "right"):
                 while found := _innermost(getattr(learned, side)):
-                    value = getattr(learned, side).xreplace({found: _field_for(model, found)})
+                    value = getattr(learned, side).xreplace({found: fields.equal_to(found)})
                     learned = matrix.learned[k] = replace(learned, **{side: value})
 
 
-def _repeated(model: Model) -> list[Applied]:
-    """The products that stand in several places: they are computed once."""
-    terms = [t for site in model.sites.values() for term in site.terms for t in flatten(term)]
-    found = Counter(a for t in terms for a in t.body.atoms(Applied))
-    return sorted((a for a, number in found.items() if number > 1), key=str)
+class _Fields:
+    """The fields that are given to what matrices give, each product one, whatever its indices are called."""
+
+    def __init__(self, model: Model):
+        self.model, self.rank = model, declared_order(model)
+        self.known: list[tuple[Applied, Entry]] = []
+
+    def equal_to(self, applied: Applied) -> Entry:
+        """The entry of a field, of the site that the matrix acts into, that is equal to what the matrix gives.
+
+        What acts on earlier values, ``J @ x[t - 1]``, is the earlier value of that field.
+        """
+        times = {t for e in entries_of(applied.body) for t in e.times}
+        lagged = min(times, key=str)
+        time, shift = split_index(lagged)
+        if len(times) != 1:
+            shift = 0
+        if shift:
+            self._check_constant(applied, time)
+            applied = applied.xreplace({lagged: time})
+        entry = self._found(applied) or self._new(applied)
+        return entry.tensor[tuple(i + shift if i == time else i for i in entry.indices)]
+
+    def _check_constant(self, applied: Applied, time: Index | None) -> None:
+        matrix = self.model.matrices[applied.matrix]
+        if matrix.learned or matrix.decay_rate != 0:
+            raise LanguageError(
+                f"{applied}: matrix {matrix.name} changes with time, and acts on what has its own time; give what it "
+                f"acts on a field, x[{time}] = {applied.body}, and write {matrix.name} @ x[{time}]"
+            )
+
+    def repeated(self) -> list[Applied]:
+        """The products that stand in several places of the site actions, equal ones and those equal up to indices."""
+        terms = [t for site in self.model.sites.values() for term in site.terms for t in flatten(term)]
+        number = Counter(a for t in terms for a in t.body.atoms(Applied))
+        found = sorted(number, key=str)
+        alike = lambda a: (b for b in found if b.matrix == a.matrix and self._matched(b, a) is not None)
+        return [a for a in found if sum(number[b] for b in alike(a)) > 1]
+
+    def _matched(self, pattern: Applied, applied: Applied) -> dict[Index, Index] | None:
+        return matched(pattern, applied, sorted(indices_of(pattern), key=self.rank), self.rank)
+
+    def _found(self, applied: Applied) -> Entry | None:
+        for known, entry in self.known:
+            if (mapping := self._matched(known, applied)) is not None:
+                return entry.xreplace(mapping)
+        return None
+
+    def _new(self, applied: Applied) -> Entry:
+        model, matrix = self.model, self.model.matrices[applied.matrix]
+        site = model.sites[(matrix.columns if applied.transposed else matrix.rows).name]
+        own = tuple(sorted(count_indices(applied), key=self.rank))
+        names = {*model.tensors, *(n for s in model.sites.values() for n in s.tensors)}
+        stem = f"{matrix.name}_{'back' if applied.transposed else 'out'}"
+        numbered = (stem if k == 1 else f"{stem}{k}" for k in count(1))
+        field = site.field(next(n for n in numbered if n not in names), *own)
+        site.equation(field[own], applied)
+        self.known.append((applied, field[own]))
+        return field[own]
 
 
 def _innermost(expr: Expr) -> Applied | None:
@@ -142,33 +196,6 @@ def _is_use(term: Term, applied: Applied) -> bool:
     if any(e.tensor.site and e != responses[0] for e in entries_of(Mul(*rest))):
         return False
     return {t for e in entries_of(applied.body) for t in e.times} == {time}
-
-
-def _field_for(model: Model, applied: Applied) -> Entry:
-    """A new field of the site that the matrix acts into, equal to what it gives; its entry at these indices.
-
-    What acts on earlier values, ``J @ x[t - 1]``, is the earlier value of that field.
-    """
-    matrix = model.matrices[applied.matrix]
-    times = {t for e in entries_of(applied.body) for t in e.times}
-    lagged = min(times, key=str)
-    time, shift = split_index(lagged)
-    if len(times) == 1 and shift and (matrix.learned or matrix.decay_rate != 0):
-        raise LanguageError(
-            f"{applied}: matrix {matrix.name} changes with time, and it acts on what has another one; give that a field, "
-            f"x[{time}] = {applied.body}, and write {matrix.name} @ x[{time}]"
-        )
-    if len(times) == 1 and shift:
-        applied = applied.xreplace({lagged: time})
-    site = model.sites[(matrix.columns if applied.transposed else matrix.rows).name]
-    known = {i: k for k, i in enumerate(model.index_symbols.values())}
-    own = sorted(count_indices(applied), key=lambda i: (i.is_time, known.get(i, len(known)), i.name))
-    names = {*model.tensors, *(n for s in model.sites.values() for n in s.tensors)}
-    stem = f"{matrix.name}_{'back' if applied.transposed else 'out'}"
-    numbered = (stem if k == 1 else f"{stem}{k}" for k in count(1))
-    field = site.field(next(n for n in numbered if n not in names), *own)
-    site.equation(field[tuple(own)], applied)
-    return field[tuple(i + shift if i == time and len(times) == 1 else i for i in own)]
 
 
 def find_uses(model: Model, site: Site) -> tuple[list[Use], Expr]:

@@ -1,5 +1,6 @@
 """The sweep backward in time as source code, and the sweep that records what it needs."""
 
+from dmftsym.codegen.adjoint_matrices import adjoint_lines, adjoint_matrices
 from dmftsym.codegen.code_lines import of_state
 from dmftsym.codegen.influences import influence_tables
 from dmftsym.codegen.places import REST, length, size_code
@@ -23,7 +24,17 @@ from dmftsym.linearise.records import Influences
 from dmftsym.program.axes import COLUMNS
 from dmftsym.program.buffers import Role
 from dmftsym.program.sources import SourceGroup, size_of
-from dmftsym.program.statements import AdjointBasis, AdjointDraw, AdjointRecall, Influence, RecallMemory, Statement
+from dmftsym.program.statements import (
+    AdjointBasis,
+    AdjointDecay,
+    AdjointDraw,
+    AdjointLearning,
+    AdjointProduct,
+    AdjointRecall,
+    Influence,
+    RecallMemory,
+    Statement,
+)
 from dmftsym.program.storage import Stored, recalls_of, storage_of, storage_of_adjoint_noise, storage_of_fresh
 
 RECORD_NOTES = ("The sweep of all that the covariances need; it returns every array with all its times.",)
@@ -37,6 +48,7 @@ def influence_code(influences: Influences, writer: StatementWriter, sweeps: list
     for array in record.sweep.buffers:
         if array.tensor.time_slots and (array.history or not array.site):
             results[array.tensor.name] = f"{array.tensor.name}_history" if array.site else array.tensor.name
+    results |= {d.matrix.name: d.matrix.name for d in record.sampling.directions}
     results |= {f"noise_{g.name}": f"noise_{g.name}" for g in record.sampling.groups if g.evolving}
     printer = StatementWriter(record, writer.kernels, "record", writer.target)
     sweeps.append(sweep_code(record, printer, "record_sweep", common, RECORD_NOTES, results))
@@ -93,6 +105,8 @@ class AdjointPrinter:
                 return self._basis(statement)
             case AdjointDraw():
                 return self._draw(statement)
+            case AdjointProduct() | AdjointLearning() | AdjointDecay():
+                return adjoint_lines(statement, self.printer.matrices, self.program)
         return self.printer.lines(statement)
 
     # --- arrays -----------------------------------------------------------------------------------
@@ -122,7 +136,8 @@ class AdjointPrinter:
         special = {a.name: self._special(a) for a in own}
         blocks += [[line] for line in taken_from("recorded", given)]
         blocks += made_together([a for a in own if not special[a.name]], self.program, self.printer)
-        return [*blocks, *([line] for lines in special.values() for line in lines)]
+        blocks += [[line] for lines in special.values() for line in lines]
+        return [*blocks, *([line] for line in adjoint_matrices(self.program))]
 
     def _special(self, array: Stored) -> list[str]:
         """The lines that make an array which does not begin with zeros: seeds, and influences of closed sites."""
@@ -319,7 +334,8 @@ class AdjointPrinter:
 
     def after(self) -> list[str]:
         """At the end, what averages of closed sites contribute, and those of earlier functions with new normals."""
-        lines: list[str] = []
+        matrices = dict.fromkeys(d.matrix.name for d in self.program.sampling.directions)
+        lines = [f"adjoint_{name}.finish()" for name in matrices]
         for site in (s for s in self.influenced if s in self.closed):
             factors = f"{self.xp}.concatenate(first_{site}, 1), {self.xp}.concatenate(second_{site})"
             products = f"{self.xp}.tensordot({factors}, (1, 0))"

@@ -2,7 +2,7 @@
 
 from itertools import takewhile
 
-from sympy import Expr, KroneckerDelta
+from sympy import Expr
 
 from dmftsym.codegen.array_printer import ArrayPrinter
 from dmftsym.codegen.arrays import ArrayFormula
@@ -10,7 +10,7 @@ from dmftsym.codegen.kernels import wrapped
 from dmftsym.codegen.pieces import Pieces
 from dmftsym.codegen.tree import lined_up, path_index
 from dmftsym.language.symbols import Entry, Index
-from dmftsym.language.terms import Term, fresh_index
+from dmftsym.language.terms import Term
 from dmftsym.program.axes import length_of
 from dmftsym.program.matrices import Directions, HeldMatrix, LearnedPart
 from dmftsym.program.program import Program
@@ -26,9 +26,9 @@ class MatrixWriter:
     def product(self, statement: MatrixProduct, stored: bool) -> list[str]:
         """The line that gives the target its values; `stored`: whether it is an array of the state."""
         target, places = statement.target, statement.places
-        values = self._rows(statement.query, places)
+        values = self.rows(statement.query, places)
         act = "backward" if statement.transposed else "forward"
-        code = f"{_one(statement.matrix, statement.member)}.{act}({values})"
+        code = f"{one_of(statement.matrix, statement.member)}.{act}({values})"
         own = tuple(i for i in target.indices if isinstance(i, Index) and not i.is_time)
         if own != places:
             order = [places.index(i) for i in own]
@@ -45,22 +45,15 @@ class MatrixWriter:
         return lines + [line for part in statement.learned for line in self._learn(matrix, part)]
 
     def _learn(self, matrix: HeldMatrix, part: LearnedPart) -> list[str]:
-        lead, rows, columns = part.members, part.rows(part.left), part.rows(part.right)
-        paired = set(rows) == set(columns)
-        sides = (part.left, (*lead, *rows)), (part.right, (*lead, *(rows if paired else columns)))
-        left, right = (self._rows(entry, axes) for entry, axes in sides)
-        if paired:
-            rate, axes, outer = part.rate, (*lead, *rows), ""
-        else:
-            other = {i: fresh_index(i, (*rows, *columns)) for i in columns if i in rows}
-            rate, outer = part.rate, ", outer=True"
-            for index, fresh in other.items():
-                rate *= KroneckerDelta(index, fresh)
-            axes = (*lead, *rows, *(other.get(i, i) for i in columns))
-        code = self.formula.sum_of_terms((_summed(rate, axes, self.formula.now),), axes)
-        return wrapped(f"{_one(matrix, part.member)}.learn(", (code, left, f"{right}{outer}"), ")")
+        lead, rows = part.members, part.rows(part.left)
+        left = self.rows(part.left, (*lead, *rows))
+        right = self.rows(part.right, (*lead, *(rows if part.paired else part.rows(part.right))))
+        rate = _summed(part.rate * part.deltas, part.axes, self.formula.now)
+        code = self.formula.sum_of_terms((rate,), part.axes)
+        items = (code, left, f"{right}{'' if part.paired else ', outer=True'}")
+        return wrapped(f"{one_of(matrix, part.member)}.learn(", items, ")")
 
-    def _rows(self, entry: Entry, axes: tuple[Index, ...]) -> str:
+    def rows(self, entry: Entry, axes: tuple[Index, ...]) -> str:
         """Source of a site array with the given axes before that of the paths, those in front too that it lacks."""
         operand = self.pieces.operand(entry)
         code = self.printer.text(lined_up(operand, (*axes, path_index(entry.tensor.site))))
@@ -74,25 +67,26 @@ def _summed(rate: Expr, axes: tuple[Index, ...], now: Index) -> Term:
     return Term(rate, bound)
 
 
-def _one(matrix: HeldMatrix, member: tuple[Expr, ...]) -> str:
+def one_of(matrix: HeldMatrix, member: tuple[Expr, ...]) -> str:
     """A matrix, or one of a family that is named by numbers; a family acts on the leading axes of its values."""
     numbers = [str(i) for i in member if not isinstance(i, Index)]
     return f"{matrix.name}[{', '.join(numbers)}]" if numbers else matrix.name
 
 
-def matrix_lines(matrix: HeldMatrix, program: Program, printer: ArrayPrinter, formula: ArrayFormula) -> list[str]:
+def matrix_lines(matrix: HeldMatrix, program: Program, formula: ArrayFormula, recording: bool) -> list[str]:
     """The lines that make a matrix before the first step."""
     sizes = dict(program.sampling.weights)
     drawn = {d.transposed: d for d in program.sampling.directions if d.matrix == matrix}
     learning = [s for s in program.sweep.epilogue if isinstance(s, Learning) and s.matrix == matrix]
     queries = sum(isinstance(s, MatrixProduct) and s.matrix == matrix for s in program.sweep.step)
-    one = lambda site, transposed: (
-        f"({formula.expression(sizes[site], ())}, weight_{site}, {_normals(drawn.get(transposed), site, printer)})"
-    )
+    normals = {t: _normals(drawn.get(t), matrix.side(not t), formula.printer) for t in (False, True)}
+    one = lambda site, t: f"({formula.expression(sizes[site], ())}, weight_{site}, {normals[t]})"
     numbers = [formula.expression(e, ()) for e in (matrix.mean, matrix.variance, matrix.symmetry)]
     arguments = [one(matrix.rows, False), one(matrix.columns, True), *numbers, 'values.get("(tolerance)")']
     if any(s.learned for s in learning):
         arguments.append(str(queries))
+    if recording:
+        arguments.append("recording=True")
     if matrix.family:
         lengths = ", ".join(length_of(i.axis) for i in matrix.family)
         arguments.append(f"family=({lengths},)")

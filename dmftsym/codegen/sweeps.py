@@ -209,7 +209,7 @@ def _initial_values(program: Program, writer: StatementWriter) -> list[list[str]
         else:
             blocks.append([f"normals_{group.name} = {normals}"])
     matrices = dict.fromkeys(d.matrix for d in program.sampling.directions)
-    blocks += [matrix_lines(m, program, writer.printer, writer.formula) for m in matrices]
+    blocks += [matrix_lines(m, program, writer.formula, writer.variant == "record") for m in matrices]
     return blocks + [_start(start, program, writer) for start in program.sampling.starts]
 
 

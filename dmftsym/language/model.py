@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import sympy
-from sympy import Expr, Integer
+from sympy import Add, Expr, Integer
 
 from dmftsym.errors import LanguageError
 from dmftsym.language.activations import NAMED, Activation, make_activation
@@ -229,13 +229,19 @@ class Model:
     def action(self) -> Expr:
         """The action S, without the factor N: explicit terms and ν·log_Z(site) for every site.
 
-        If it is not set: −ν q̂ q for every order parameter that a site observes, and ν·log_Z of every site.
+        If it is not set: −ν q̂ q for every order parameter, ν the size of the site that observes it (1 if several do,
+        which add up), and ν·log_Z of every site.
         """
         if self._action is not None:
             return self._action
+        sizes: dict[Tensor, list[Expr]] = {}
+        for site in self.sites.values():
+            for hat in {e.tensor for term in site.terms for e in entries_of(term, Kind.CONJUGATE)}:
+                sizes.setdefault(hat, []).append(site.size)
         pairs = [t for t in self.tensors.values() if t.kind == Kind.ORDER_PARAMETER]
-        explicit = [-_weight_of(q, self.sites) * q.hat[q.indices] * q[q.indices] for q in pairs]
-        return sum(explicit, Integer(0)) + sum((s.size * log_Z(s) for s in self.sites.values()), Integer(0))
+        weights = [sizes[q.hat][0] if len(sizes.get(q.hat, ())) == 1 else Integer(1) for q in pairs]
+        explicit = [-w * q.hat[q.indices] * q[q.indices] for w, q in zip(weights, pairs, strict=True)]
+        return Add(*explicit, *(s.size * log_Z(s) for s in self.sites.values()))
 
     @action.setter
     def action(self, expr: Expr) -> None:
@@ -262,12 +268,6 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}): {shortened(f'S = {self.action}')}"
-
-
-def _weight_of(q: Tensor, sites: dict[str, Site]) -> Expr:
-    """The relative size of the site that observes an order parameter; 1 if several do, which add up."""
-    sizes = [s.size for s in sites.values() if any(term.has(q.hat) for term in s.terms)]
-    return sizes[0] if len(sizes) == 1 else Integer(1)
 
 
 def _names(text: str, what: str) -> list[str]:

@@ -5,9 +5,9 @@ expression that prints like the paper.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, count, product
 
 from sympy import Add, Expr, Heaviside, Integer, KroneckerDelta, Mul, Pow, Tuple, powsimp
 
@@ -100,33 +100,32 @@ def keep_inner_sums_apart(body: Expr, taken: set[Index]) -> Expr:
     for node in sorted(body.atoms(IndexSum, LargestEigenvalue, LeadingProjector), key=str):
         clashes = [i for i in node.bound if i in taken]
         if clashes:
-            used = [*taken, *indices_of(body)]
-            fresh = {}
-            for index in clashes:
-                fresh[index] = fresh_index(index, used)
-                used.append(fresh[index])
+            fresh = fresh_indices(clashes, [*taken, *indices_of(body)])
             body = body.xreplace({node: node.xreplace(fresh)})
     return body
 
 
-def fresh_index(index: Index, taken) -> Index:
-    """An index of the same axis whose name is not taken: s, s1, s2, ..."""
+def fresh_index(index: Index, taken, declared: Iterable[Index] = ()) -> Index:
+    """An index of the same axis whose name is not taken: s, then those of `declared`, then s1, s2, ..."""
     names = {i.name for i in taken}
-    found, count = index, 1
-    while found.name in names:
-        found, count = index.numbered(count), count + 1
+    others = (i for i in declared if i.axis == index.axis)
+    candidates = chain((index,), others, (index.numbered(k) for k in count(1)))
+    return next(i for i in candidates if i.name not in names)
+
+
+def fresh_indices(indices: Iterable[Index], taken, declared: Iterable[Index] = ()) -> dict[Index, Index]:
+    """For each of some indices one whose name is not taken, nor given to another one of them; see `fresh_index`."""
+    used, found = list(taken), {}
+    for index in indices:
+        found[index] = fresh_index(index, used, declared)
+        used.append(found[index])
     return found
 
 
 def avoid(term: Term, taken) -> Term:
     """Rename the bound indices of a term that collide with `taken`."""
     clashes = [i for i in term.bound if i in taken]
-    used = [*taken, *all_indices(term)]
-    mapping = {}
-    for index in clashes:
-        mapping[index] = fresh_index(index, used)
-        used.append(mapping[index])
-    return rename(term, mapping)
+    return rename(term, fresh_indices(clashes, [*taken, *all_indices(term)]))
 
 
 def all_indices(term: Term) -> list[Index]:

@@ -237,6 +237,10 @@ class AdjointWriter:
 
     # --- random matrices --------------------------------------------------------------------------
 
+    def of_rates(self, name: str, axes: tuple[Index, ...]) -> Tensor:
+        """The adjoint of the rates at which a matrix learns, one value per column."""
+        return Tensor(name, Kind.DEFINITION, (*axes, self.column))
+
     def recalls_of(self, group: SourceGroup) -> tuple[RecallMemory, ...]:
         """The memories that a group of sources is recalled in."""
         return tuple(r for r in self.recalls if r.group.name == group.name)

@@ -21,6 +21,7 @@ from dmftsym.linearise.feedback import Feedback, find_feedback, is_function
 from dmftsym.linearise.records import Fluctuations, Influences, TangentPrograms
 from dmftsym.linearise.tangent import tangent_of, timed_nodes
 from dmftsym.lowering.clock import on_clock
+from dmftsym.lowering.held import Asked
 from dmftsym.lowering.lower import Lowered, lower, program_of
 from dmftsym.lowering.schemes import BLEND, REACH, Scheme
 from dmftsym.program.axes import COLUMNS
@@ -47,7 +48,7 @@ def linearise(
     _check_result_names(requested)
     noise = _explicit_noise(equations)
     read = tuple(dict.fromkeys(name for n in noise for name in n.reads))
-    lowered = lower(equations, scheme, (*requested, *read), kicked=True, matrices=False)
+    lowered = lower(equations, scheme, Asked(wanted=(*requested, *read), fluctuating=True, kicked=True))
     if set(lowered.builder.nodes) != {n.name for n in lowered.schedule.nodes}:
         raise LoweringError(
             f"covariances of {', '.join(requested)}: some quantities wait for parts of each other within a step "
@@ -138,7 +139,7 @@ def _explicit_noise(equations: Derivation) -> tuple[ExplicitNoise, ...]:
 
 def _needs_influences(lowered: Lowered, program: Program) -> bool:
     """Whether a sweep backward in time is the way: for memories of random matrices, and where sites close exactly."""
-    if any(g.basis for g in program.sampling.groups):
+    if program.sampling.directions or any(g.basis for g in program.sampling.groups):
         return True
     return bool(lowered.closure.sites) and any(g.evolving or g.kicks for g in program.sampling.groups)
 

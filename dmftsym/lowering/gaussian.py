@@ -17,6 +17,7 @@ from dmftsym.language.display import Displayed
 from dmftsym.language.symbols import Entry, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of
 
+SAMPLED = "a random matrix joins it to a site that is sampled, and covariances are asked for"
 MAX_DEGREE = 4  # of activations that are written out: of a linear one, multiplied with others
 
 
@@ -48,12 +49,12 @@ class Closure(Displayed):
         return [rf"\text{{{line}}}".replace("_", r"\_") for line in self.text().splitlines()]
 
 
-def close_linear_sites(equations: Derivation) -> tuple[Derivation, Closure]:
-    """Find the linear sites, and write out their (linear) activations. Cost: negligible."""
+def close_linear_sites(equations: Derivation, sampled: tuple[str, ...] = ()) -> tuple[Derivation, Closure]:
+    """Find the linear sites, but for those that are `sampled`, and write out their (linear) activations. Cheap."""
     reasons, processes, affine = [], [], []
     for process in equations.process:
         written = _write_out_process(process)
-        reason = _why_not(written, equations)
+        reason = SAMPLED if process.site in sampled else _why_not(written, equations)
         reasons.append((process.site, reason))
         if not reason and _has_constants(written, equations):
             affine.append(process.site)

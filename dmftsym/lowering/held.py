@@ -18,15 +18,33 @@ from dmftsym.language.disorder import Applied, RandomMatrix
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of
 from dmftsym.lowering.clock import on_clock
-from dmftsym.lowering.gaussian import Closure, as_closed, linear_form
+from dmftsym.lowering.gaussian import SAMPLED, Closure, as_closed, close_linear_sites, linear_form
 from dmftsym.lowering.liveness import find_live
 from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.lowering.recognise import recognise
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.program.axes import TIME_STEP
 from dmftsym.program.buffers import Buffer, Role
 from dmftsym.program.matrices import HeldMatrix, LearnedPart
 from dmftsym.program.nodes import node_of
 from dmftsym.program.statements import Learning, MatrixProduct
+from dmftsym.program.times import When
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked of a lowering: the quantities, and how.
+
+    `fluctuating`: their covariances are asked for; `kicked` adds impulses to the sources of sites that are closed
+    exactly, for these; `matrices`: random matrices are held where they can be; `explicit`: integrals up to now take
+    their upper end from the pass before.
+    """
+
+    wanted: tuple[str, ...]
+    fluctuating: bool = False
+    kicked: bool = False
+    matrices: bool = True
+    explicit: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +105,26 @@ class Held:
             bodies = [product.query, *(e for part in learned for e in (part.rate, part.left, part.right))]
             result[product.tensor.name] = [e for body in bodies for e in entries_of(body) if e.tensor.kind != Kind.DATA]
         return result
+
+
+def closed_or_held(equations: Derivation, scheme: Scheme, asked: Asked) -> tuple[Derivation, Closure, Held | None]:
+    """The equations with linear sites closed and random matrices held, where that can be."""
+    closed, closure = close_linear_sites(equations)
+    if not asked.matrices or (asked.fluctuating and scheme.passes > 1):
+        return closed, closure, None
+    if equations.disorder is None and not asked.fluctuating:  # averaged by hand
+        closed = replace(closed, disorder=recognise(equations, closure.sites, learning=scheme.passes == 1))
+    found, held = with_matrices(closed, closure, scheme, asked.wanted)
+    if held is None or not asked.fluctuating:
+        return found, closure, held
+    # influence functions on the one side of a matrix are those of paths, and so they are on the other one
+    while more := [s for m, _ in held.said for s in (m.rows, m.columns) if s in closure.sites]:
+        sampled = tuple(dict.fromkeys([*(s for s, reason in closure.reasons if reason == SAMPLED), *more]))
+        closed, closure = close_linear_sites(equations, sampled)
+        found, held = with_matrices(closed, closure, scheme, asked.wanted)
+        if held is None:
+            break
+    return found, closure, held
 
 
 def with_matrices(
@@ -226,7 +264,11 @@ def add_products(builder: QuantityBuilder, held: Held, live: tuple[str, ...], sc
         _add_product(builder, fields.get(product.tensor, product.tensor), product)
     for matrix, said in held.said:
         if (said.learned or matrix.decay != 1) and any(p.matrix == matrix for p in asked):
-            _add_learning(builder, matrix, said, scheme)
+            learning = _add_learning(builder, matrix, said, scheme)
+            for product in (p for p in asked if p.matrix == matrix):
+                name = fields.get(product.tensor, product.tensor).name
+                node = builder.nodes[name]
+                builder.nodes[name] = replace(node, reads=(*node.reads, (learning, When.PAST)))
 
 
 def without_direct(processes: Iterable[EffectiveProcess], held: Held) -> list[EffectiveProcess]:
@@ -252,7 +294,7 @@ def _add_product(builder: QuantityBuilder, tensor: Tensor, product: HeldProduct)
     builder.nodes[tensor.name] = replace(node, auxiliary=role is Role.MEMORY)
 
 
-def _add_learning(builder: QuantityBuilder, matrix: HeldMatrix, said: RandomMatrix, scheme: Scheme) -> None:
+def _add_learning(builder: QuantityBuilder, matrix: HeldMatrix, said: RandomMatrix, scheme: Scheme) -> str:
     parts = []
     for learned in said.learned:
         now = {learned.time: builder.now}
@@ -268,3 +310,4 @@ def _add_learning(builder: QuantityBuilder, matrix: HeldMatrix, said: RandomMatr
     name, label = f"learning_{matrix.name}", f"learning of {matrix.name}"
     node = node_of(name, label, (statement,), builder.now, builder.drawn)
     builder.nodes[name] = replace(node, epilogue=True, auxiliary=True)
+    return name

@@ -19,15 +19,14 @@ from dmftsym.lowering.acausal import explain_by_missing_past
 from dmftsym.lowering.clock import CLOCK, clock, with_clock
 from dmftsym.lowering.constraints import ConstraintWriter, reads_of_constraints, split_multiplier
 from dmftsym.lowering.equal_time import equal_time_tensor, restrict_to_equal_time
-from dmftsym.lowering.gaussian import Closure, close_linear_sites
-from dmftsym.lowering.held import Held, add_products, with_matrices, without_direct
+from dmftsym.lowering.gaussian import Closure
+from dmftsym.lowering.held import Asked, add_products, closed_or_held, without_direct
 from dmftsym.lowering.kicks import with_kicks
 from dmftsym.lowering.liveness import Liveness, find_live
 from dmftsym.lowering.memory import add_recalls, find_recalls, reads_of_recalls
 from dmftsym.lowering.motion import add_motion, rate_of, waits_of
 from dmftsym.lowering.passes import check_passes
 from dmftsym.lowering.quantities import QuantityBuilder
-from dmftsym.lowering.recognise import recognise
 from dmftsym.lowering.responses import add_responses, reads_of_responses
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.lowering.sources import directions_of, group_sources
@@ -65,25 +64,9 @@ class Lowered:
     responses: tuple[ResponseFunction, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What is asked of a lowering: the quantities, and how.
-
-    `kicked` adds impulses to the sources of sites that are closed exactly; `matrices`: random matrices are held where
-    they can be, see `held`; `explicit`: integrals up to now take their upper end from the pass before.
-    """
-
-    wanted: tuple[str, ...]
-    kicked: bool = False
-    matrices: bool = True
-    explicit: bool = False
-
-
-def lower(
-    equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], kicked: bool = False, matrices: bool = True
-) -> Lowered:
+def lower(equations: Derivation, scheme: Scheme, asked: Asked | tuple[str, ...]) -> Lowered:
     """See `_lower`; where an integral up to now would need itself, its upper end is taken from the pass before."""
-    asked = Asked(wanted=wanted, kicked=kicked, matrices=matrices)
+    asked = asked if isinstance(asked, Asked) else Asked(wanted=asked)
     try:
         return _lower(equations, scheme, asked)
     except InstantaneousLoop:
@@ -102,7 +85,7 @@ def _lower(equations: Derivation, scheme: Scheme, asked: Asked) -> Lowered:
     written, _ = separate_responses(equations.saddle_point.equations)
     untimed = replace(equations, saddle_point=replace(equations.saddle_point, equations=written))
     timed = with_clock(untimed)
-    equations, closure, held = _closed_and_held(timed, scheme, asked)
+    equations, closure, held = closed_or_held(timed, scheme, asked)
     action, saddle = equations.action, equations.saddle_point
     processes, recalls = find_recalls(equations)
     felt = {r.tensor.name: felt_by(r, equations.process) for r in equations.responses}
@@ -149,17 +132,6 @@ def _lower(equations: Derivation, scheme: Scheme, asked: Asked) -> Lowered:
         closure=closure,
         responses=responses,
     )
-
-
-def _closed_and_held(equations: Derivation, scheme: Scheme, asked: Asked) -> tuple[Derivation, Closure, Held | None]:
-    """The equations with linear sites closed exactly and random matrices held, said ones or those recognised."""
-    closed, closure = close_linear_sites(equations)
-    if not asked.matrices:
-        return closed, closure, None
-    if equations.disorder is None:
-        closed = replace(closed, disorder=recognise(equations, closure.sites, learning=scheme.passes == 1))
-    closed, held = with_matrices(closed, closure, scheme, asked.wanted)
-    return closed, closure, held
 
 
 def _with_kicks(sites, responses, action: Action, scheme: Scheme, closure: Closure) -> tuple[EffectiveProcess, ...]:

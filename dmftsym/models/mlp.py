@@ -44,15 +44,10 @@ def build(depth=1, activation="tanh", centered=False, loss="square", test=False,
     net = SimpleNamespace(m=m, depth=depth, phi=phi, f=f, Delta=Delta, eta=eta, gamma=gamma, t=t, s=s, mu=mu, nu=nu)
     net.Kx = _input_kernel(m, X, nu, test or test_labels)
     _declare_layers(net)
-    for k in range(1, depth + 1):
-        net.sites[k].action(_forward(net, k) + _backward(net, k))
-    pairs = -f.hat[mu, t] * f[mu, t] - sum(
-        q.hat[q.indices] * q[q.indices] for q in (*net.Phi.values(), *net.G.values())
-    )
-    pairs -= sum(net.A[k][mu, t, nu, s] * net.B[k][nu, s, mu, t] for k in net.A)
+    _network(net)
+    _kernels(net)
     if test or test_labels:
-        pairs += _test_points(net)
-    m.action = pairs + sum(ds.log_Z(site) for site in net.sites.values())
+        _test_points(net)
 
     features = [net.Kx[mu, nu], *(q[mu, t, nu, t] for q in net.Phi.values())]
     gradients = [*(q[mu, t, nu, t] for q in net.G.values()), 1]
@@ -67,85 +62,71 @@ def build(depth=1, activation="tanh", centered=False, loss="square", test=False,
 
 
 def _declare_layers(net):
-    """Kernels Phi, G and response functions A, B of every layer, its site, and its fields h, z and g."""
-    m, t, s, mu, nu, layers = net.m, net.t, net.s, net.mu, net.nu, range(1, net.depth + 1)
+    """The units of every layer: a site with the preactivations h, the backward fields z and their product g."""
+    m, t, mu, L = net.m, net.t, net.mu, net.depth
+    net.layer, net.h, net.z, net.g = {}, {}, {}, {}
+    for k in range(1, L + 1):
+        number = "" if L == 1 else str(k)
+        layer = net.layer[k] = m.site(f"layer{k}" if number else "hidden")
+        h = net.h[k] = layer.field(f"h{number}", mu, t)
+        z = net.z[k] = layer.field(f"z{number}", t) if k == L else layer.field(f"z{number}", mu, t)
+        net.g[k] = layer.define(f"g{number}", mu, t, net.phi.d(1)(h[mu, t]) * (z[t] if k == L else z[mu, t]))
+
+
+def _network(net):
+    """Signals go up and errors come back through the weights, which all learn at the rate eta gamma Delta."""
+    phi, t, s, mu, nu, L = net.phi, net.t, net.s, net.mu, net.nu, net.depth
+    layer, h, z, g, rate, Delta = net.layer, net.h, net.z, net.g, net.eta * net.gamma, net.Delta
+    net.W = {k: net.m.matrix(f"W{k}", layer[k + 1], layer[k]) for k in range(1, L)}
+    layer[1].equation(h[1][mu, t], rate * ds.past(s, nu)(Delta[nu, s] * net.Kx[mu, nu] * g[1][nu, s]))
+    layer[1].noise(h[1][mu, t], h[1][nu, s], net.Kx[mu, nu])
+    for k, W in net.W.items():
+        layer[k + 1].equation(h[k + 1][mu, t], W @ phi(h[k][mu, t]))
+        layer[k].equation(z[k][mu, t], W.T @ g[k + 1][mu, t])
+        W.learn(t, rate * Delta[mu, t], g[k + 1][mu, t], phi(h[k][mu, t]))
+    layer[L].equation(z[L][t], rate * ds.past(s, nu)(Delta[nu, s] * phi(h[L][nu, s])))
+    layer[L].noise(z[L][t], z[L][s], 1)
+    layer[L].observe(net.f[mu, t], z[L][t] * phi(h[L][mu, t]) / net.gamma)
+
+
+def _kernels(net):
+    """The kernels Phi and G of every layer, and the responses A and B of the two sides of every weight matrix."""
+    t, s, mu, nu, phi, layer, h, z, g = net.t, net.s, net.mu, net.nu, net.phi, net.layer, net.h, net.z, net.g
     greek = {"Phi": r"\Phi"}
-    kernel = lambda q, k: m.order_parameter(
+    average = lambda q, k: net.m.order_parameter(
         f"{q}{k}", mu, t, nu, s, on_request=True, latex=f"{greek.get(q, q)}^{{{k}}}"
     )
-    net.Phi, net.G = ({k: kernel(q, k) for k in layers} for q in ("Phi", "G"))
-    net.A, net.B = ({k: kernel(q, k) for k in layers[:-1]} for q in ("A", "B"))
-    net.sites, net.h, net.z, net.g = {}, {}, {}, {}
-    for k in layers:
-        number = "" if net.depth == 1 else str(k)
-        site = net.sites[k] = m.site(f"layer{k}" if number else "hidden")
-        net.h[k] = site.field(f"h{number}", mu, t)
-        net.z[k] = site.field(f"z{number}", t) if k == net.depth else site.field(f"z{number}", mu, t)
-        backward = net.z[k][t] if k == net.depth else net.z[k][mu, t]
-        net.g[k] = site.define(f"g{number}", mu, t, net.phi.d(1)(net.h[k][mu, t]) * backward)
-
-
-def _forward(net, k):
-    """The preactivations h of layer k: noise and drift with the kernel of the layer below, memory A; kernel Phi."""
-    t, s, mu, nu, phi, h, g = net.t, net.s, net.mu, net.nu, net.phi, net.h[k], net.g[k]
-    below = net.Kx[mu, nu] if k == 1 else net.Phi[k - 1][mu, t, nu, s]
-    action = (
-        -h.tilde[mu, t] * (h[mu, t] - net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * below * g[nu, s]))
-        + h.tilde[mu, t] * below * h.tilde[nu, s] / 2
-        + net.Phi[k].hat[mu, t, nu, s] * phi(h[mu, t]) * phi(h[nu, s])
-    )
-    return action if k == 1 else action + h.tilde[mu, t] * net.A[k - 1][mu, t, nu, s] * g[nu, s]
-
-
-def _backward(net, k):
-    """The backward fields z of layer k, likewise from the layer above with memory B, or the readout; kernel G."""
-    t, s, mu, nu, phi, h, z, g = net.t, net.s, net.mu, net.nu, net.phi, net.h[k], net.z[k], net.g[k]
-    observed = net.G[k].hat[mu, t, nu, s] * g[mu, t] * g[nu, s]
-    if k == net.depth:
-        return observed + (
-            -z.tilde[t] * (z[t] - net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * phi(h[nu, s])))
-            + z.tilde[t] * z.tilde[s] / 2
-            + net.f.hat[mu, t] * z[t] * phi(h[mu, t]) / net.gamma
-        )
-    above = net.G[k + 1][mu, t, nu, s]
-    return observed + (
-        -z.tilde[mu, t] * (z[mu, t] - net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * above * phi(h[nu, s])))
-        + z.tilde[mu, t] * above * z.tilde[nu, s] / 2
-        + z.tilde[mu, t] * net.B[k][mu, t, nu, s] * phi(h[nu, s])
-    )
+    net.Phi, net.G = ({k: average(q, k) for k in layer} for q in ("Phi", "G"))
+    A, B = ({k: average(q, k) for k in net.W} for q in ("A", "B"))
+    for k in layer:
+        layer[k].observe(net.Phi[k][mu, t, nu, s], phi(h[k][mu, t]) * phi(h[k][nu, s]))
+        layer[k].observe(net.G[k][mu, t, nu, s], g[k][mu, t] * g[k][nu, s])
+    for k in net.W:
+        layer[k].observe(A[k][mu, t, nu, s], phi(h[k][mu, t]) * z[k].tilde[nu, s])
+        layer[k + 1].observe(B[k][mu, t, nu, s], g[k + 1][mu, t] * h[k + 1].tilde[nu, s])
 
 
 def _test_points(net):
-    """Fields of test points: they follow the order parameters of the training points and feed nothing back."""
-    m, t, s, nu, phi = net.m, net.t, net.s, net.nu, net.phi
+    """Test points go up through the same weights, and change nothing."""
+    m, phi, Kx, t, s, mu, L = net.m, net.phi, net.Kx, net.t, net.s, net.mu, net.depth
+    layer, h, g = net.layer, net.h, net.g
     a, b = m.index_symbols["a"], m.index_symbols["b"]
     f_test = m.order_parameter("f_test", a, t, latex=r"f^{\mathrm{test}}")
-    observed = [f_test]
-    cross, own, A = net.Kx[a, nu], net.Kx[a, b], None
-    for k in range(1, net.depth + 1):
-        site, h, g = net.sites[k], net.h[k], net.g[k]
-        x = site.field("h_test" if net.depth == 1 else f"h_test{k}", a, t, latex=rf"h^{{\mathrm{{test}},{k}}}")
-        site.action(
-            -x.tilde[a, t] * (x[a, t] - net.eta * net.gamma * ds.past(s, nu)(net.Delta[nu, s] * cross * g[nu, s]))
-            + x.tilde[a, t] * own * x.tilde[b, s] / 2
-            + x.tilde[a, t] * cross * h.tilde[nu, s]
-        )
-        if k > 1:
-            site.action(x.tilde[a, t] * ds.past(s, nu)(A[a, t, nu, s] * g[nu, s]))
-        if k == net.depth:
-            site.action(f_test.hat[a, t] * net.z[k][t] * phi(x[a, t]) / net.gamma)
-            break
-        Phi_cross = m.order_parameter(f"Phi{k}_cross", a, t, nu, s, on_request=True)
-        Phi_test = m.order_parameter(f"Phi{k}_test", a, t, b, s, on_request=True)
-        A = m.order_parameter(f"A{k}_test", a, t, nu, s, on_request=True)
-        site.action(
-            Phi_cross.hat[a, t, nu, s] * phi(x[a, t]) * phi(h[nu, s])
-            + Phi_test.hat[a, t, b, s] * phi(x[a, t]) * phi(x[b, s])
-            + A.hat[a, t, nu, s] * phi(x[a, t]) * net.z[k].tilde[nu, s]
-        )
-        observed += [Phi_cross, Phi_test, A]
-        cross, own = Phi_cross[a, t, nu, s], Phi_test[a, t, b, s]
-    return -sum(q.hat[q.indices] * q[q.indices] for q in observed)
+    name = lambda k: "h_test" if L == 1 else f"h_test{k}"
+    x = {k: layer[k].field(name(k), a, t, latex=rf"h^{{\mathrm{{test}},{k}}}") for k in layer}
+    learned = net.eta * net.gamma * ds.past(s, mu)(net.Delta[mu, s] * Kx[a, mu] * g[1][mu, s])
+    layer[1].equation(x[1][a, t], learned)
+    layer[1].noise(x[1][a, t], x[1][b, s], Kx[a, b])
+    layer[1].noise(x[1][a, t], h[1][mu, s], Kx[a, mu])
+    for k, W in net.W.items():
+        layer[k + 1].equation(x[k + 1][a, t], W @ phi(x[k][a, t]))
+        cross = m.order_parameter(f"Phi{k}_cross", a, t, mu, s, on_request=True)
+        own = m.order_parameter(f"Phi{k}_test", a, t, b, s, on_request=True)
+        A = m.order_parameter(f"A{k}_test", a, t, mu, s, on_request=True)
+        layer[k].observe(cross[a, t, mu, s], phi(x[k][a, t]) * phi(h[k][mu, s]))
+        layer[k].observe(own[a, t, b, s], phi(x[k][a, t]) * phi(x[k][b, s]))
+        layer[k].observe(A[a, t, mu, s], phi(x[k][a, t]) * net.z[k].tilde[mu, s])
+    layer[L].observe(f_test[a, t], net.z[L][t] * phi(x[L][a, t]) / net.gamma)
 
 
 def _input_kernel(m, X, nu, test):

@@ -21,19 +21,12 @@ def build(activation="tanh", symmetric=False):
     R = m.order_parameter("R", t, s)
 
     neuron = m.site("neuron")
+    J = m.matrix("J", neuron, neuron, variance=g**2, symmetry=rho if symmetric else 0)
     x = neuron.field("x", t, variance=x0_variance)
-    neuron.action(
-        -x.tilde[t] * (x.dot[t] + x[t]) + g**2 * x.tilde[t]*C[t, s]*x.tilde[s]/2
-        + C.hat[t, s]*phi(x[t])*phi(x[s]) + Cx.hat[t, s]*x[t]*x[s]
-    )
-    pairs = -C.hat[t, s]*C[t, s] - Cx.hat[t, s]*Cx[t, s]
-    if symmetric:  # R is its own conjugate
-        neuron.action(rho*g**2 * x.tilde[t]*R[t, s]*phi(x[s]))
-        pairs -= rho*g**2 * R[t, s]*R[s, t]/2
-    else:
-        neuron.action(R.hat[t, s]*phi(x[t])*x.tilde[s])
-        pairs -= R.hat[t, s]*R[t, s]
-    m.action = pairs + ds.log_Z(neuron)
+    neuron.equation(x.dot[t], -x[t] + J @ phi(x[t]))
+    neuron.observe(C[t, s], phi(x[t])*phi(x[s]))
+    neuron.observe(Cx[t, s], x[t]*x[s])
+    neuron.observe(R[t, s], phi(x[t])*x.tilde[s])
     return m
 
 

@@ -8,9 +8,10 @@ the averages of their site; what they leave of their images is fresh noise. What
 
 from dataclasses import dataclass
 
-from sympy import Expr
+from sympy import Expr, KroneckerDelta, Mul
 
 from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.terms import fresh_index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,28 @@ class LearnedPart:
         """The indices of one side, other than the time and those of the member."""
         found = (i for i in side.indices if isinstance(i, Index) and not i.is_time)
         return tuple(i for i in dict.fromkeys(found) if i not in self.member)
+
+    @property
+    def paired(self) -> bool:
+        """Whether both sides have the same rows: there is one rate for each, else one for each pair of rows."""
+        return set(self.rows(self.left)) == set(self.rows(self.right))
+
+    @property
+    def axes(self) -> tuple[Index, ...]:
+        """The indices of the rates: of the member, of the rows of the left side, and of those of the right one."""
+        rows = self.rows(self.left)
+        return (*self.members, *rows, *(() if self.paired else self._others().values()))
+
+    @property
+    def deltas(self) -> Expr:
+        """What makes indices that both sides share equal, where the rates are those of pairs of rows."""
+        shared = {} if self.paired else {i: j for i, j in self._others().items() if i != j}
+        return Mul(*[KroneckerDelta(i, j) for i, j in shared.items()])
+
+    def _others(self) -> dict[Index, Index]:
+        """The indices of the right side, with names of their own where the left side has them too."""
+        rows, columns = self.rows(self.left), self.rows(self.right)
+        return {i: fresh_index(i, (*rows, *columns)) if i in rows else i for i in columns}
 
     @property
     def members(self) -> tuple[Index, ...]:

@@ -80,18 +80,13 @@ class Solver:
         quadratic for two-time ones, times the number of sample paths.
         """
         elapsed = stopwatch()
-        single = {"precision": precision} if precision != "float64" else {}
-        if single and "precision" not in signature(self.module.solve).parameters:
-            raise SolveError(f"precision {precision} needs the backend cupy")
+        special = self._special(precision, tolerance)
         options = {"steps": steps, "measure": measure, "points": points, "seed": seed}
         options["dt"] = self.module.TIME_STEP if dt is None else dt
         fluctuating = hasattr(self.module, "fluctuations")
         if fluctuating:
             self._check_covariances(parameters or {}, data or {}, options | {"points": covariance_points})
-        if tolerance is not None and "tolerance" not in signature(self.module.solve).parameters:
-            raise SolveError(f"tolerance {tolerance} is for random matrices, and {self.module.MODEL} holds none")
-        single |= {"tolerance": tolerance} if tolerance is not None else {}
-        means = options | single | {"accuracy": accuracy, "time_step_error": time_step_error}
+        means = options | special | {"accuracy": accuracy, "time_step_error": time_step_error}
         covariances = options | {"points": covariance_points, "accuracy": 3 * accuracy}
         given = (parameters or {}, data or {}, means, covariances, progress)
         try:
@@ -105,8 +100,22 @@ class Solver:
         if fluctuating and any(name.startswith("cov_") for name in arrays):
             options["covariance_points"] = covariance_points
         options |= {"accuracy": accuracy} | ({"time_step_error": time_step_error} if self.module.CONTINUOUS else {})
-        attributes = self._attributes(parameters or {}, {**self.module.OPTIONS, **options, **single}, seed)
+        attributes = self._attributes(parameters or {}, {**self.module.OPTIONS, **options, **special}, seed)
         return to_dataset(self.module, arrays, attributes | {"wall_time": elapsed()})
+
+    def _special(self, precision: str, tolerance: float | None) -> dict:
+        """Options of the mean solution that not every module takes; raises `SolveError` for one that this one lacks."""
+        known = signature(self.module.solve).parameters
+        special: dict[str, object] = {}
+        if precision != "float64":
+            if "precision" not in known:
+                raise SolveError(f"precision {precision} needs the backend cupy")
+            special["precision"] = precision
+        if tolerance is not None:
+            if "tolerance" not in known:
+                raise SolveError(f"tolerance {tolerance} is for random matrices, and {self.module.MODEL} holds none")
+            special["tolerance"] = tolerance
+        return special
 
     def _attributes(self, parameters: Mapping[str, float], options: Mapping, seed: int) -> dict:
         """How a result was made."""

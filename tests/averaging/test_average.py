@@ -2,33 +2,49 @@
 
 import numpy as np
 import pytest
-from said_models import family, network, recurrent, tied
+import raw_library
+from said_models import family, tied
 from sympy import Rational
 
 import dmftsym as ds
 from dmftsym.averaging.average import average_disorder
 
 
-def _same_system(one, other, names):
-    """Equal processes line by line; the same saddle-point equations of the given order parameters."""
+def _same_system(said, raw):
+    """Equal processes line by line; the same saddle-point equations and conjugates of every order parameter."""
+    names = [t.name for t in raw.tensors.values() if t.kind == "order parameter"]
+    assert names and names == [t.name for t in said.tensors.values() if t.kind == "order parameter"]
+    one, other = ds.derive(said), ds.derive(raw)
+    assert one.disorder is not None and other.disorder is None and one.disorder.added == ()
     assert one.process.text() == other.process.text()
+    for name, formula in raw.definitions.items():
+        assert str(formula) == str(said.definitions[name])
     for name in names:
         mine, theirs = (d.saddle_point.equation(name) for d in (one, other))
         assert str(mine.right_side()) == str(theirs.right_side())
         assert str(one.action.conjugate(mine.tensor)) == str(other.action.conjugate(theirs.tensor))
 
 
-@pytest.mark.parametrize("depth", [2, 3, 5])
-def test_the_average_of_a_deep_network_is_the_hand_written_action(depth):
-    kernels = [f"{q}{k}" for q in ("Phi", "G") for k in range(1, depth + 1)]
-    responses = [f"{q}{k}" for q in ("A", "B") for k in range(1, depth)]
-    library = ds.derive(ds.build_model("mlp", depth=depth))
-    _same_system(ds.derive(network(depth)), library, ["f", *kernels, *responses])
+_FAST = [(2, {"test": True}), (3, {"loss": "logistic", "centered": True})]
+_SLOW = [(3, {"test": True, "loss": "logistic", "centered": True}), (5, {}), (5, {"test": True})]
 
 
-def test_the_average_of_a_recurrent_network_is_the_hand_written_action():
-    library = ds.derive(ds.build_model("recurrent", symmetric=True))
-    _same_system(ds.derive(recurrent()), library, ["C", "Cx", "R"])
+@pytest.mark.parametrize("depth, structure", [*_FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in _SLOW)])
+def test_the_average_of_a_deep_network_is_the_hand_written_action(depth, structure):
+    _same_system(ds.build_model("mlp", depth=depth, **structure), raw_library.mlp(depth, **structure))
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_the_average_of_a_recurrent_network_is_the_hand_written_action(symmetric):
+    said = ds.build_model("recurrent", symmetric=symmetric)
+    _same_system(said, raw_library.recurrent(symmetric=symmetric))
+
+
+def test_another_network_is_another_system():
+    with pytest.raises(AssertionError):
+        _same_system(ds.build_model("recurrent", symmetric=True), raw_library.recurrent())
+    with pytest.raises(AssertionError):
+        _same_system(ds.build_model("mlp", depth=2, centered=True), raw_library.mlp(2))
 
 
 def test_a_model_without_matrices_is_its_own_average():

@@ -25,7 +25,7 @@ KX, Y = np.array([[1.0, 0.4], [0.4, 0.8]]), np.array([1.0, -0.7])
 
 
 CASES = {
-    "network": (lambda: said_models.network(2), {"gamma": 1.2, "eta": 0.3}, {"Kx": KX, "y": Y}),
+    "network": (lambda: ds.build_model("mlp", depth=2), {"gamma": 1.2, "eta": 0.3}, {"Kx": KX, "y": Y}),
     "tied": (said_models.tied, {"gamma": 1.2, "eta": 0.3}, {"Kx": KX, "y": Y}),
     "symmetric": (matrix_models.correlated, {"g": 1.4, "rho": -0.6}, {}),
     "unequal": (matrix_models.unequal, {"width": 0.6, "sigma": 1.2, "eta": 0.05, "rate": 0.1}, {"Kx": KX, "y": Y}),
@@ -69,7 +69,7 @@ def _with_another_law(program):
 
 @pytest.fixture(scope="module")
 def generated():
-    return interpreted(ds.compile_model(said_models.network(2)).source.text)
+    return interpreted(ds.compile_model(ds.build_model("mlp", depth=2)).source.text)
 
 
 def asked(module, rng, tolerance=0.0, learn=True, scale=1.0):
@@ -167,7 +167,7 @@ def test_held_matrices_give_what_the_averaged_equations_give(name, monkeypatch):
         p, data, steps=12, points=4096, seed=1, time_step_error=False
     )
     held = solve(parameters)
-    monkeypatch.setattr("dmftsym.lowering.lower.with_matrices", lambda equations, *_: (equations, None))
+    monkeypatch.setattr("dmftsym.lowering.held.with_matrices", lambda equations, *_: (equations, None))
     averaged = solve(parameters)
     assert "directions" in held.attrs and "directions" not in averaged.attrs
     for quantity in wanted:

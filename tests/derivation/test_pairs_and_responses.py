@@ -251,7 +251,7 @@ def test_multipliers_are_told_from_observed_order_parameters():
     spin = read_action(ds.build_model("p_spin"))
     assert [q.name for q in spin.order_parameters if spin.is_multiplier(q)] == ["mu"]
     for name, structure in (("mlp", {"depth": 2}), ("recurrent", {"symmetric": True})):
-        action = read_action(ds.build_model(name, **structure))
+        action = ds.derive(ds.build_model(name, **structure)).action
         assert not any(action.is_multiplier(q) for q in action.order_parameters)
     saddle = ds.derive(ds.build_model("p_spin")).saddle_point
     (constraint,) = saddle.constraints

@@ -36,14 +36,17 @@ from dmftsym.program.statements.draws import AdjointDraw, Draw, DrawVariation
 from dmftsym.program.statements.elementwise import Assign
 from dmftsym.program.statements.functions import Evaluate
 from dmftsym.program.statements.loops import PathLoop
-from dmftsym.program.statements.matrices import Learning, MatrixProduct
+from dmftsym.program.statements.matrices import AdjointDecay, AdjointLearning, AdjointProduct, Learning, MatrixProduct
 from dmftsym.program.statements.parts import EachPart
 from dmftsym.program.statements.pieces import Piece, parted, product_of
 from dmftsym.program.statements.recalls import AdjointBasis, AdjointRecall, ExtendBasis, RecallMemory
 
 __all__ = [
     "AdjointBasis",
+    "AdjointDecay",
     "AdjointDraw",
+    "AdjointLearning",
+    "AdjointProduct",
     "AdjointRecall",
     "Assign",
     "Contract",

@@ -66,6 +66,9 @@ class Transposition(Protocol):
     def covariance(self, left: Entry, right: Entry) -> Entry:
         """The adjoint of a covariance of sources, one value per column."""
 
+    def of_rates(self, name: str, axes: tuple[Index, ...]) -> Tensor:
+        """The adjoint of the rates at which a random matrix learns, one value per column."""
+
     def dual(self, group: Any, equation: str) -> Any:
         """The two uses of the random matrix that a group of sources is one of."""
 

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sympy import Expr
+from sympy import Add, Expr
 
 from dmftsym.language.symbols import Entry, Index, Tensor
+from dmftsym.language.terms import Term, entries_of
+from dmftsym.program.axes import has_columns
 from dmftsym.program.matrices import HeldMatrix, LearnedPart
-from dmftsym.program.statements.base import Primitive, Update
+from dmftsym.program.statements.base import BackwardPrimitive, Primitive, Statement, Transposition, Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,23 @@ class MatrixProduct(Primitive, Update):
     def run(self, state) -> None:
         """Every member of a family by itself."""
         state.store(self.target, state.matrices.act(self))
+
+    @property
+    def fluctuates(self) -> bool:
+        """Always: averages with the functions that the matrix was asked do."""
+        return True
+
+    def transpose(self, back: Transposition) -> list[Statement]:
+        """To the query, and to the weights of the paths of both sites."""
+        influences = tuple(back.influenced(site) for site in (self.matrix.rows, self.matrix.columns))
+        changes = back.tangents.change_of(self.query) is not None
+        query = back.adjoint(self.query) if changes else None
+        equation = f"adjoint of {self.equation}"
+        return [
+            AdjointProduct(
+                product=self, target=back.adjoint(self.target), query=query, influences=influences, equation=equation
+            )
+        ]
 
     @property
     def places(self) -> tuple[Index, ...]:
@@ -73,3 +92,89 @@ class Learning(Primitive):
     def run(self, state) -> None:
         """Every member of a family by itself."""
         state.matrices.learn(self)
+
+    def transpose(self, back: Transposition) -> list[Statement]:
+        """To the rates, and to what both sides are made of."""
+        result: list[Statement] = []
+        for number in reversed(range(len(self.learned))):
+            result += self._transposed(back, number)
+        if self.matrix.decay != 1:
+            line = f"adjoint of {self.matrix.name} *= {self.matrix.decay}"
+            result.append(AdjointDecay(matrix=self.matrix, equation=line))
+        return result
+
+    def _transposed(self, back: Transposition, number: int) -> list[Statement]:
+        part = self.learned[number]
+        tensor = back.of_rates(f"adj_rates_{self.matrix.name}{number or ''}", part.axes)
+        target = tensor[tensor.indices]
+        sides = tuple(
+            back.adjoint(e) if back.tangents.change_of(e) is not None else None for e in (part.left, part.right)
+        )
+        line = f"adjoint of what {self.matrix.name} learned from {part.left} and {part.right}"
+        passed: list[Statement] = []
+        for term in back.tangents.vary((Term(part.rate * part.deltas),)):
+            for piece in Add.make_args(term.body):
+                change = next(e for e in entries_of(piece) if has_columns(e.tensor))
+                passed.append(back.add(back.adjoint(back.canonical(change)), piece / change * target, term.constraints))
+        pulled = AdjointLearning(
+            matrix=self.matrix, part=part, target=target, left=sides[0], right=sides[1], equation=line
+        )
+        return [pulled, *passed]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdjointProduct(BackwardPrimitive):
+    """Passes the adjoint of what a matrix gave on to its query, if that changes, and to the weights of both sites."""
+
+    product: MatrixProduct
+    target: Entry
+    query: Entry | None
+    influences: tuple[Tensor, ...]
+    equation: str
+
+    def reads(self, now: Index):
+        """The adjoint of the target."""
+        yield self.target, ()
+
+    @property
+    def writes(self) -> tuple[Tensor, ...]:
+        """The adjoint of the query."""
+        return (self.query.tensor,) if self.query is not None else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdjointLearning(BackwardPrimitive):
+    """The adjoint of the rates at which a matrix learned, and of its sides where these are no queries of the step."""
+
+    matrix: HeldMatrix
+    part: LearnedPart
+    target: Entry
+    left: Entry | None
+    right: Entry | None
+    equation: str
+
+    def reads(self, now: Index):
+        """Nothing: the adjoint of the matrix belongs to it."""
+        yield from ()
+
+    @property
+    def writes(self) -> tuple[Tensor, ...]:
+        """The adjoints of the rates and of the sides."""
+        return (self.target.tensor, *(e.tensor for e in (self.left, self.right) if e is not None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdjointDecay(BackwardPrimitive):
+    """The adjoint of a matrix before it decayed."""
+
+    matrix: HeldMatrix
+    equation: str
+
+    def reads(self, now: Index):
+        """Nothing."""
+        yield from ()
+
+    @property
+    def writes(self) -> tuple[Tensor, ...]:
+        """Nothing that has a name in the model."""
+        return ()
