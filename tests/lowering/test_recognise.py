@@ -20,6 +20,7 @@ from dmftsym.language.disorder import MatrixSymbol
 from dmftsym.language.symbols import Index
 from dmftsym.lowering.clock import with_clock
 from dmftsym.lowering.gaussian import close_linear_sites
+from dmftsym.lowering.held import Asked
 from dmftsym.lowering.lower import lower, program_of
 from dmftsym.lowering.recognise import recognise
 from dmftsym.lowering.schemes import scheme_named
@@ -83,9 +84,9 @@ def _numbered(part):
 
 
 SAID = {
-    "network of 2 layers": (lambda: said_models.network(2), {"W_h2": "W1"}),
-    "network of 3 layers": (lambda: said_models.network(3), {"W_h2": "W1", "W_h3": "W2"}),
-    "recurrent": (said_models.recurrent, {"J_x": "J"}),
+    "network of 2 layers": (lambda: ds.build_model("mlp", depth=2), {"W_h2": "W1"}),
+    "network of 3 layers": (lambda: ds.build_model("mlp", depth=3), {"W_h2": "W1", "W_h3": "W2"}),
+    "recurrent": (lambda: ds.build_model("recurrent", symmetric=True), {"J_x": "J"}),
     "tied": (said_models.tied, {"J_W_out": "W"}),
     "family": (said_models.family, {"W_y": "W"}),
     "hopfield": (lambda: example("hopfield"), {"W_xi_back": "xi"}),
@@ -125,7 +126,7 @@ def test_a_network_averaged_by_hand(depth, test):
     """Noise, memories and drifts of every layer are those of one matrix; test points are further queries of it."""
     found = found_in(ds.derive(raw_network(depth, test)))
     equations, _, covariances, matrices = described(found, {f"W_h{k + 1}": f"W{k}" for k in range(1, depth)})
-    said = described(ds.derive(said_models.network(depth)).disorder, {})
+    said = described(ds.derive(ds.build_model("mlp", depth=depth)).disorder, {})
     assert {n: e for n, e in equations.items() if "test" not in n and n != "h1"} == {
         n: e for n, e in said[0].items() if n != "h1"
     }
@@ -330,7 +331,7 @@ def test_numbers_of_the_averaged_form(name):
     equations = built if isinstance(built, Derivation) else ds.derive(built)
     wanted = {"network": ("f", "f_test", "K"), "recurrent": ("C",)}.get(name, equations.action.outputs)
     dt = equations.action.declared.time_step or 1.0
-    forms = [program_of(lower(equations, EULER, wanted, matrices=held)) for held in (True, False)]
+    forms = [program_of(lower(equations, EULER, Asked(wanted=wanted, matrices=held))) for held in (True, False)]
     assert forms[0].sampling.directions and not forms[1].sampling.directions
     one, other = ([solved(p, numbers, steps, dt, seed) for seed in range(runs)] for p in forms)
     values, scores = compared(one, other, wanted)
