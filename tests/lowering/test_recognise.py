@@ -95,7 +95,7 @@ SAID = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=SLOW) if n in ("tied", "network of 3 layers") else n for n in SAID]
+    "name", [pytest.param(n, marks=SLOW) if n in ("tied", "network of 3 layers", "perceptron") else n for n in SAID]
 )
 def test_what_was_said_is_found_again(name):
     build, names = SAID[name]

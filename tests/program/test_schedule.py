@@ -1,6 +1,7 @@
 """The causal schedule: right order on random graphs, and errors that name the user's symbols."""
 
 import pytest
+import raw_library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,6 +118,6 @@ def test_order_of_the_two_layer_network():
 
 @pytest.mark.usefixtures("averaged_form")
 def test_order_of_the_recurrent_network():
-    schedule = lowered(build_model("recurrent")).schedule
+    schedule = lowered(raw_library.recurrent()).schedule
     order = [n.name for n in schedule.step]
     assert order.index("x") < order.index("C") < order.index("u_x") < order.index("x_rate")
