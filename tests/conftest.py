@@ -14,6 +14,7 @@ else:
     os.environ["DMFTSYM_CACHE"] = tempfile.mkdtemp(prefix="dmftsym-tests-")  # the processes share what they compile
 
 import numba
+import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -23,3 +24,9 @@ def pytest_configure(config):
         return
     compiler = numba.njit
     numba.njit = lambda *args, parallel=False, **options: compiler(*args, **options)
+
+
+@pytest.fixture
+def averaged_form(monkeypatch):
+    """Models are solved as they were averaged: no matrix is recognised in their actions."""
+    monkeypatch.setattr("dmftsym.lowering.held.recognise", lambda *_, **__: None)
