@@ -14,6 +14,9 @@ else:
     os.environ["DMFTSYM_CACHE"] = tempfile.mkdtemp(prefix="dmftsym-tests-")  # the processes share what they compile
 
 import numba
+import pytest
+
+from dmftsym.lowering.gaussian import close_linear_sites
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -23,3 +26,10 @@ def pytest_configure(config):
         return
     compiler = numba.njit
     numba.njit = lambda *args, parallel=False, **options: compiler(*args, **options)
+
+
+@pytest.fixture
+def averaged_form(monkeypatch):
+    """Models are solved as they were averaged: no matrix is held."""
+    closed = lambda equations, *_: (*close_linear_sites(equations), None)
+    monkeypatch.setattr("dmftsym.lowering.lower.closed_or_held", closed)

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numba
 import numpy as np
+import raw_library
 from sympy import cos, exp, log, sin, sqrt, tanh
 
 import dmftsym as ds
@@ -294,7 +295,7 @@ CASES = {
     "mlp-centered": Case(lambda: build_model("mlp", centered=True), ("Delta", "f"), LEARN, {"Kx": KX, "y": Y}),
     "mlp-sharpness": Case(lambda: build_model("mlp"), ("sharpness",), LEARN, {"Kx": KX, "y": Y}),
     "mlp-test": Case(test_points(centered=True), ("f_test", "loss_test", "f"), LEARN, POINTS | HELD_OUT),
-    "recurrent": Case(lambda: build_model("recurrent"), ("C", "Cx"), {"g": 1.5}),
+    "recurrent": Case(raw_library.recurrent, ("C", "Cx"), {"g": 1.5}),
     "two_populations": Case(lambda: example("two_populations"), ("m_E", "C_I", "S"), POPULATIONS),
     "lotka_volterra": Case(lambda: example("lotka_volterra"), ("M", "C"), {"mu": 1.5, "sigma": 0.8}),
     "white": Case(white_noise, ("first", "second"), {"a": 0.7}),

@@ -12,6 +12,7 @@ The files, from formulas to the module:
 - `array_printer`: trees as text, with the words of the target where targets differ;
 - `kernels`, `cuda_kernels`, `tangent_kernels`: loops over sample paths;
 - `sources`, `statements` (`StatementWriter`), `adjoint`: statements as lines of array code, the equation above each;
+- `matrices`, `adjoint_matrices`: what random matrices do in a step, forward and backward in time;
 - `storage`: what makes each array of the plan (`program.storage`), and how much memory all take; `grid`: arrays that
   the time grid fixes;
 - `sweeps`: a program as three functions: `allocate` makes the state, `step(state, t)` takes one time step, the sweep

@@ -63,7 +63,7 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
     views = printer.views(step)
     held = [*after, results]
     state = held_code(
-        program, printer.allocations([*views, *step, held]), [*views, *step], ["steps", "dt", "closed"], held
+        program, printer.allocations([*views, *step, held]), [*views, *step], ["steps", "dt", "closed", "last"], held
     )
     return {
         **names_of_parts("adjoint_sweep"),

@@ -2,6 +2,7 @@
 
 from dmftsym.codegen.matrices import MatrixWriter, one_of
 from dmftsym.language.symbols import Entry, Index
+from dmftsym.language.terms import entries_of
 from dmftsym.program.axes import COLUMNS
 from dmftsym.program.program import Program
 from dmftsym.program.statements import AdjointDecay, AdjointLearning, AdjointProduct
@@ -13,7 +14,7 @@ def adjoint_matrices(program: Program) -> list[str]:
     for matrix in dict.fromkeys(d.matrix for d in program.sampling.directions):
         kind = "FamilyAdjoint" if matrix.family else "MatrixAdjoint"
         sides = f"influence_{matrix.rows}, influence_{matrix.columns}"
-        lines.append(f'adjoint_{matrix.name} = {kind}(recorded["{matrix.name}"], columns, {sides})')
+        lines.append(f'adjoint_{matrix.name} = {kind}(recorded["{matrix.name}"], columns, {sides}, (last + 1)/steps)')
     return lines
 
 
@@ -67,5 +68,9 @@ def _learning(statement: AdjointLearning, writer: MatrixWriter, program: Program
             continue
         names.append("of_left" if transposed else "of_right")
         more.append(_adding(entry, (*part.members, *rows, column), names[-1], writer))
-    first = f"{statement.target.tensor.name}, {', '.join(names)} = {name}.pull_learn()"
+    bodies = (body for s in program.sweep.step for body, _ in s.reads(program.grid.now))
+    read = any(e.tensor == statement.target.tensor for body in bodies for e in entries_of(body))
+    first = f"{statement.target.tensor.name if read else '_'}, {', '.join(names)} = {name}.pull_learn()"
+    if names == ["_", "_"] and not read:
+        first = f"{name}.pull_learn()"
     return [f"# {statement.equation}", first, *more]

@@ -16,6 +16,7 @@ from dmftsym.program.storage import (
     storage_of_adjoint_noise,
     storage_of_draws,
     storage_of_fresh,
+    storage_of_matrices,
     storage_of_noise,
 )
 
@@ -38,7 +39,7 @@ def made(array: Stored, target: Target, continuous: bool) -> str:
         case Role.IMPULSE:
             return f"{xp}.eye(steps){'/dt' if continuous else ''}"
     if array.backward:
-        return f"{xp}.{'empty' if array.role is Role.ASSIGNED_ADJOINT and array.kept else 'zeros'}({shape})"
+        return f"{xp}.zeros({shape})"
     if array.site:
         return target.zeros(shape, array.site, array.kept)
     return f"{xp}.zeros({shape})" if array.role is Role.NOISE else f"{xp}.full({shape}, {xp}.nan)"
@@ -82,14 +83,15 @@ def amounts_of(sweep: str, program: Program) -> Amounts:
     """What the sweep of a program holds beside its normals: arrays, draws, and what statements make on the way."""
     arrays = [a for a in storage_of(program) if a.role is not Role.GIVEN]
     arrays += [a for g in program.sampling.groups if g.evolving for a in storage_of_noise(program, g)]
-    return _amounts(sweep, [*arrays, *storage_of_draws(program)], program.sampling.sites)
+    more = (*storage_of_draws(program), *storage_of_matrices(program))
+    return _amounts(sweep, [*arrays, *more], program.sampling.sites)
 
 
 def adjoint_amounts(sweep: str, program: Program, duals: Iterable[tuple[SourceGroup, SourceGroup]]) -> Amounts:
     """What a sweep backward in time holds beside what was recorded; pairs of paths of closed sites are not among it."""
     arrays = [a for a in storage_of(program) if a.role is not Role.GIVEN]
     arrays += [a for g in program.sampling.groups if g.evolving for a in storage_of_adjoint_noise(program, g)]
-    arrays += [storage_of_fresh(*pair) for pair in duals]
+    arrays += [*(storage_of_fresh(*pair) for pair in duals), *storage_of_matrices(program, backward=True)]
     return _amounts(sweep, [at_most(a, program.sampling.groups) for a in arrays], program.sampling.sites)
 
 
@@ -103,7 +105,7 @@ def _amounts(sweep: str, arrays: list[Stored], sites: tuple[str, ...]) -> Amount
         {site: _sum([*(a.numbers() for a in each), *_passing(each)]) for site, each in plain.items()},
         _sum(a.numbers() for a in arrays if not a.site and a.columns),
         {site: _sum([*(a.numbers() for a in each), *_passing(each)]) for site, each in varied.items()},
-        {site: _sum(a.numbers() for a in each if a.kept) for site, each in plain.items()},
+        {site: _sum(a.numbers() for a in each if a.kept and a.role is not Role.MATRIX) for site, each in plain.items()},
     )
 
 

@@ -48,7 +48,8 @@ def linearise(
     _check_result_names(requested)
     noise = _explicit_noise(equations)
     read = tuple(dict.fromkeys(name for n in noise for name in n.reads))
-    lowered = lower(equations, scheme, Asked(wanted=(*requested, *read), fluctuating=True, kicked=True))
+    held = mean is None or bool(mean.sampling.directions)  # as the mean solution, whose normals it shares
+    lowered = lower(equations, scheme, Asked(wanted=(*requested, *read), fluctuating=True, kicked=True, matrices=held))
     if set(lowered.builder.nodes) != {n.name for n in lowered.schedule.nodes}:
         raise LoweringError(
             f"covariances of {', '.join(requested)}: some quantities wait for parts of each other within a step "

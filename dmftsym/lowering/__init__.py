@@ -8,7 +8,10 @@ Before: `code_names` gives another name to what cannot stand in code. Then, in t
 1. `acausal`, `passes`: what cannot be solved, or not by this scheme, is refused in the user's symbols;
 2. `clock`: a time that stands in a formula as a number is looked up in an array of times;
 3. `gaussian`: linear sites are closed exactly, and the formulas of those sites multiplied out (`Closure`);
-4. `memory`: memories of random matrices become recalls, averages of whitened functions, without response functions;
+   `recognise` finds random matrices in an action that was averaged by hand: `noise` reads covariances as those of
+   products with a matrix, `kernels` compares terms, `found` writes the finite system;
+   `held`: where they can be held, products with matrices stand in place of noise, memory and drift;
+4. `memory`: memories of random matrices that are not held become recalls, averages of whitened functions, without response functions;
 5. `liveness`: what the wanted quantities need (`Liveness`), response functions no more than the coefficients of their
    changes; `equal_time`: what is read only at t = s loses a time;
 6. `kicks` (for covariances): impulses in the sources of closed sites, as paths of their own;

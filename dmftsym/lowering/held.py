@@ -21,6 +21,7 @@ from dmftsym.lowering.clock import on_clock
 from dmftsym.lowering.gaussian import SAMPLED, Closure, as_closed, close_linear_sites, linear_form
 from dmftsym.lowering.liveness import find_live
 from dmftsym.lowering.quantities import QuantityBuilder
+from dmftsym.lowering.recognise import recognise
 from dmftsym.lowering.schemes import Scheme
 from dmftsym.program.axes import TIME_STEP
 from dmftsym.program.buffers import Buffer, Role
@@ -111,6 +112,8 @@ def closed_or_held(equations: Derivation, scheme: Scheme, asked: Asked) -> tuple
     closed, closure = close_linear_sites(equations)
     if not asked.matrices or (asked.fluctuating and scheme.passes > 1):
         return closed, closure, None
+    if equations.disorder is None and not asked.fluctuating:  # averaged by hand
+        closed = replace(closed, disorder=recognise(equations, closure.sites, learning=scheme.passes == 1))
     found, held = with_matrices(closed, closure, scheme, asked.wanted)
     if held is None or not asked.fluctuating:
         return found, closure, held

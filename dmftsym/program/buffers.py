@@ -38,6 +38,7 @@ class Role(StrEnum):
     MODE = "mode"  # relative changes of the path weights, one value per column and sample path
     SKETCH = "sketch"  # random combinations of observables that feed back, one value per column and sample path
     OBSERVED_SKETCH = "observed sketch"  # the same of observables that feed nothing back
+    MATRIX = "matrix"  # functions of sample paths that a random matrix was asked, and their images
     NOISE = "noise"  # values of Gaussian sources, and what is kept to draw them step by step
 
     @property

@@ -162,7 +162,7 @@ class Matrices:
                 for site, transposed in ((matrix.rows, False), (matrix.columns, True))
             )
             moments = (number(matrix.mean), number(matrix.variance), number(matrix.symmetry))
-            tolerance = self.state.values.get("(tolerance)", 1.0 / min(len(rows.weights), len(columns.weights)))
+            tolerance = self.state.values.get("(tolerance)", 1.0 / max(len(rows.weights), len(columns.weights)))
             self.known[key] = NumpyMatrix(rows, columns, moments, tolerance)
         return self.known[key]
 

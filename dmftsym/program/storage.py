@@ -91,6 +91,21 @@ def storage_of_noise(program: Program, group: SourceGroup) -> tuple[Stored, ...]
     return tuple(arrays)
 
 
+def storage_of_matrices(program: Program, backward: bool = False) -> tuple[Stored, ...]:
+    """What random matrices hold of the paths of both their sites, as many functions as they usually are asked.
+
+    Backward in time it is what answers recalled, for every column.
+    """
+    arrays = []
+    for matrix in dict.fromkeys(d.matrix for d in program.sampling.directions):
+        count = "*".join([*(length_of(i.axis) for i in matrix.family), "2" if backward else "3", "DIRECTIONS"])
+        for site in dict.fromkeys((matrix.rows, matrix.columns)):
+            shape = (count, *([COLUMNS.size] if backward else []), f"paths_{site}")
+            name = f"functions_{matrix.name}_{site}"
+            arrays.append(Stored(name=name, role=Role.MATRIX, shape=shape, site=site, kept=True))
+    return tuple(arrays)
+
+
 def storage_of_draws(program: Program) -> tuple[Stored, ...]:
     """The values that are drawn: of every group of sources at one time, and of the fields that start at random."""
     drawn = [

@@ -18,6 +18,7 @@ from test_fluctuation_code import covariances, covariances_by_influence, distanc
 import dmftsym as ds
 from dmftsym.language.reading import read_action
 
+pytestmark = pytest.mark.usefixtures("averaged_form")  # with the sources of the model as written
 STEPS, PATHS, TOLERANCE = 3, 5, 1e-9
 DEFAULT, ALL = range(60), range(300)
 

@@ -12,6 +12,7 @@ from dmftsym.lowering.schemes import scheme_named
 from dmftsym.models.loading import build_model
 
 EULER = scheme_named("euler")
+pytestmark = pytest.mark.usefixtures("averaged_form")
 
 
 def feedback(model, *requested):

@@ -16,6 +16,8 @@ from dmftsym.program.interpreter import interpret
 
 STEPS, PATHS, STRIDE = 4, 6, 1e-4
 
+pytestmark = pytest.mark.usefixtures("averaged_form")
+
 
 def sweep_of(program, schedule, buffers):
     """A program that does the updates of a schedule one after the other."""

@@ -22,6 +22,8 @@ from dmftsym.program.times import When
 
 now, column = Index("t", Axis("time", "T", is_time=True)), Index("r", COLUMNS)
 
+pytestmark = pytest.mark.usefixtures("averaged_form")
+
 
 def updates_in_order(statements):
     """(loop, target, entries read, whether it is an average) of every update; updates of one loop share its number."""

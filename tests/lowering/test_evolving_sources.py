@@ -1,9 +1,11 @@
 """Sources whose covariance is an order parameter: several indices, several fields, several sites."""
 
 import numpy as np
+import pytest
 
 import dmftsym as ds
 
+pytestmark = pytest.mark.usefixtures("averaged_form")
 X = np.array([[1.0, 0.4], [0.4, 0.8]])
 
 

@@ -88,7 +88,7 @@ def test_every_stage_can_be_printed():
     found = lowered(build_model("recurrent"))
     program, schedule, liveness = program_of(found), found.schedule, found.liveness
     text = program_text(program)
-    for piece in ("C[t, s] = <phi_x[s] phi_x[t]>", "draw u_x[t]", "x_rate[t] = u_x[t] - x[t]", "all times kept"):
+    for piece in ("C[t, s] = <phi_x[s] phi_x[t]>", " @ phi_x[t]", "x_rate[t] = ", "all times kept"):
         assert piece in text
     assert schedule.text() and liveness.text()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import raw_library
 from fluctuating_models import interpreted
 from sympy import tanh
 
@@ -46,6 +47,17 @@ def without_fresh_normals(module):
     return namespace["adjoint_sweep"]
 
 
+def without_projections(module):
+    """Adjoints of matrices without what the projections of images on known functions fluctuate by."""
+
+    class Without(module.MatrixAdjoint):
+        def _spread(self, side, coefficients, first, second):
+            if first is second:
+                super()._spread(side, coefficients, first, second)
+
+    return Without
+
+
 def diagonal(cov):
     """N Var from N Cov, with the axes of the quantity."""
     shape = cov.shape[: cov.ndim // 2]
@@ -56,8 +68,12 @@ def diagonal(cov):
 
 
 def test_influence_functions_are_derivatives_with_respect_to_the_weights_of_paths():
-    """Central differences of the forward sweep (1e-6), for paths of both layers; a millionth of eta would show."""
-    module, steps, paths = network(2, "tanh", TEST_POINTS, test=True), 3, 64
+    """Central differences of the forward sweep (1e-6), for paths of both layers; a millionth of eta would show.
+
+    In the averaged form: for matrices that are held the derivatives are others, of the same averages (theory 6.9).
+    """
+    options, steps, paths = ds.Options(covariance=TEST_POINTS), 3, 64
+    module = ds.compile_model(raw_library.mlp(2, test=True), options).solver.module
     values, factors, _ = module._prepare(PARAMETERS, WITH_TEST_POINTS, steps)
     rng, normals = np.random.default_rng(0), {}
     for site in module.SITES:
@@ -71,10 +87,10 @@ def test_influence_functions_are_derivatives_with_respect_to_the_weights_of_path
 
     recorded, _, _ = module.record_sweep(values, factors, normals, weights, steps, 1.0)
     shapes = {name: recorded[name].shape for name in module.COVARIANCES}
-    count = sum(int(np.prod(shape)) for shape in shapes.values())
-    seeds = module._seeds(shapes, {n: np.arange(np.prod(shape)) for n, shape in shapes.items()}, 0, count)
+    quantity, place, _ = module._columns(shapes, {n: np.arange(np.prod(s)) for n, s in shapes.items()}, steps)
+    seeds, count = module._seeds(shapes, quantity, place), len(place)
     sweep = without_fresh_normals(module)
-    found, _ = sweep(values | {"(columns)": count}, recorded, normals, weights, steps, 1.0, seeds, ())
+    found, _ = sweep(values | {"(columns)": count}, recorded, normals, weights, steps, 1.0, seeds, (), steps - 1)
     for site in module.SITES:
         for path in (0, 17):
             ends = {}
@@ -98,8 +114,9 @@ def test_a_test_point_that_is_a_sample_fluctuates_like_it():
     module = network(2, "tanh", TEST_POINTS, test=True)
     found = module.fluctuations(PARAMETERS, WITH_TEST_POINTS, steps=4, points=512, repeats=2)
     f, cross, own = (found[f"cov_{name}"] for name in ("f_f", "f_f_test", "f_test_f_test"))
-    assert np.abs(own[1, :, 1] - f[0, :, 0]).max() < 1e-9 * f.max()
-    assert np.abs(cross[:, :, 1] - f[:, :, 0]).max() < 1e-9 * f.max()
+    # of two equal values a memory is shared out between by ridge regression
+    assert np.abs(own[1, :, 1] - f[0, :, 0]).max() < 1e-4 * f.max()
+    assert np.abs(cross[:, :, 1] - f[:, :, 0]).max() < 1e-4 * f.max()
     assert np.abs(own[0, :, 0] - f[0, :, 0]).max() > 0.1 * f.max(), "the other test point does not"
 
 
@@ -191,13 +208,13 @@ def test_three_layers_agree_with_trained_networks(small):
     result = run(points=4096, repeats=2)
     for name, (ratio, error) in ratios(widths, result).items():
         assert error < 0.027 and np.abs(ratio - 1).max() < 0.07, name
-    module_sweep = module.adjoint_sweep
+    adjoint = module.MatrixAdjoint
     try:
-        module.adjoint_sweep = without_fresh_normals(module)
+        module.MatrixAdjoint = without_projections(module)
         wrong = ratios(widths, run(points=4096, repeats=2))
     finally:
-        module.adjoint_sweep = module_sweep
-    assert np.abs(wrong["f"][0] - 1).max() > 0.1, "the averages of fresh normals must show"
+        module.MatrixAdjoint = adjoint
+    assert np.abs(wrong["f"][0] - 1).max() > 0.1, "the projections of images must show"
 
 
 @pytest.mark.slow

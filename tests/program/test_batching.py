@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import raw_library
 from fluctuating_models import CASES, module_of, prepared
 from running_mean import RunningMean
 from sympy import Integer
@@ -16,11 +17,12 @@ from dmftsym.program.axes import BATCH
 from dmftsym.program.batching import Batching, batched_program
 from dmftsym.program.interpreter import interpret
 
+pytestmark = pytest.mark.usefixtures("averaged_form")
 STEPS, PARTS, TOLERANCE = 3, 3, 1e-13  # steps: those of `drawn_paths`
 LAYERS = {"Kx": np.array([[1.0, 0.4], [0.4, 0.8]]), "y": np.array([1.0, -0.7]), "P": 2}
 MODELS = {
     "two layers": (lambda: build_model("mlp"), {"gamma": 1.2, "eta": 0.3}, ("K",), EULER),
-    "recurrent": (lambda: build_model("recurrent"), {"g": 1.4}, (), EULER),
+    "recurrent": (raw_library.recurrent, {"g": 1.4}, (), EULER),
 } | RECALLING
 
 

@@ -61,6 +61,7 @@ def drawn_paths(program, numbers, dt, seed):
 
 
 @pytest.mark.parametrize("seed", [s if s < 8 else pytest.param(s, marks=pytest.mark.slow) for s in range(60)])
+@pytest.mark.usefixtures("averaged_form")
 def test_lowered_models_give_the_numbers_of_the_model_as_written(seed):
     drawn = Drawn(seed)
     dt, numbers = drawn.model.time_step or 1.0, drawn.data | drawn.parameters | {"P": 2}

@@ -1,6 +1,7 @@
 """The causal schedule: right order on random graphs, and errors that name the user's symbols."""
 
 import pytest
+import raw_library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,7 +116,8 @@ def test_order_of_the_two_layer_network():
     assert "h(t)" in schedule.text()
 
 
+@pytest.mark.usefixtures("averaged_form")
 def test_order_of_the_recurrent_network():
-    schedule = lowered(build_model("recurrent")).schedule
+    schedule = lowered(raw_library.recurrent()).schedule
     order = [n.name for n in schedule.step]
     assert order.index("x") < order.index("C") < order.index("u_x") < order.index("x_rate")

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+import raw_library
 from fluctuating_models import CASES, KX, Y, compiled_case, interpreted, prepared
 
 import dmftsym as ds
-from dmftsym.models.loading import build_model
 from dmftsym.program.batching import parted_program
 from dmftsym.program.storage import at_most, storage_of, storage_of_adjoint_noise, storage_of_fresh, storage_of_noise
 
@@ -62,14 +62,14 @@ def test_forward_and_along_directions(name):
 
 
 def test_backward():
-    compiled = ds.compile_model(build_model("mlp", depth=2), ds.Options(covariance=("f", "Phi1")))
+    compiled = ds.compile_model(raw_library.mlp(2), ds.Options(covariance=("f", "Phi1")))
     module, program = interpreted(compiled.source.text), compiled.fluctuations.adjoint
     values, factors, normals, weights = prepared(module, {"gamma": 1, "eta": 0.2}, {"Kx": KX, "y": Y}, STEPS, PATHS)
     recorded, status, _ = module.record_sweep(values, factors, normals, weights, STEPS, 1.0)
     assert status == "ok"
     values = values | {"(columns)": COLUMNS}
     seeds = {"f": np.zeros((2, COLUMNS, STEPS)), "Phi1": np.zeros((2, COLUMNS, STEPS, 2, STEPS))}
-    state = module.allocate_adjoint(values, recorded, normals, weights, STEPS, 1.0, seeds, ())
+    state = module.allocate_adjoint(values, recorded, normals, weights, STEPS, 1.0, seeds, (), STEPS - 1)
     groups = tuple(g for g in program.sampling.groups if g.evolving)
     plan = [s for g in groups for s in storage_of_adjoint_noise(program, g)]
     plan += [storage_of_fresh(*pair) for pair in compiled.fluctuations.duals]
