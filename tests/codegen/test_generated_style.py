@@ -134,8 +134,8 @@ def test_a_step_is_a_function_of_a_state(name):
     for t in range(3):
         module.step(state, t)
     copies = [copy.deepcopy(state) for _ in range(2)]
-    held = (module.NoiseOfParts, getattr(module, "RandomMatrix", ()))
-    noise = [[v for v in vars(each).values() if isinstance(v, held)] for each in copies]
+    evolving, held = (getattr(module, name, ()) for name in ("NoiseOfParts", "RandomMatrix"))
+    noise = [[v for v in vars(each).values() if isinstance(v, (evolving, held))] for each in copies]
     for each in noise[1]:  # negative control: another state goes on to other numbers
         for drawn in getattr(each, "members", None) or (each.above, each.below):
             drawn.normals *= 1.001
@@ -146,8 +146,9 @@ def test_a_step_is_a_function_of_a_state(name):
         assert np.array_equal(getattr(state, quantity)[0], expected, equal_nan=True)
         assert np.array_equal(getattr(copies[0], quantity)[0], expected, equal_nan=True)
     assert not all(np.array_equal(getattr(copies[1], q)[0], value, equal_nan=True) for q, value in whole.items())
-    evolving = [each for each in noise[0] if isinstance(each, module.NoiseOfParts)]
-    assert noise[0] and sum(each.null_directions for each in evolving) == counts["null_directions"]
+    assert noise[0]
+    null = sum(each.null_directions for each in noise[0] if isinstance(each, evolving))
+    assert null == counts["null_directions"]
 
 
 # --- long lines -----------------------------------------------------------------------------------------------------
