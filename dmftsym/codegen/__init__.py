@@ -20,6 +20,9 @@ The files, from formulas to the module:
 - `sobol`: direction numbers; `names`: which names the generator gives itself;
 - `targets`, `templates`: what differs between targets, and the loader of the templates.
 
+The sweep of the mean solution is printed from its parted program (`program.batching`): independent parts of the paths
+are one axis of what has no paths, in one sweep; with one part it is the sweep of all. Those of covariances have none.
+
 Order, in `generate_source`: the sweep of the mean solution; the sweeps of the covariances; the tables of the module;
 memory; then `templates.render` fills the template of the module. Kernels are collected by the writer on the way.
 
