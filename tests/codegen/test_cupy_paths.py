@@ -91,11 +91,11 @@ def test_single_precision_measures_its_error(case):
 
 def test_averages_in_single_precision_would_not_do():
     """Nearly singular covariances lose their small directions: why sums over paths are in double precision."""
-    text = source("recurrent", "cupy")
+    text = source("symmetric", "cupy")
     module = loaded(text.replace("np.dtype(float) if summed", "np.dtype(np.float32) if summed"))
-    found = solve("recurrent", module, precision="float32", steps=9)
+    found = solve("symmetric", module, precision="float32", steps=9)
     assert found["status"] != "ok" or found["rounding_error"] > 1e-4
-    right = solve("recurrent", loaded(text), precision="float32", steps=9)
+    right = solve("symmetric", loaded(text), precision="float32", steps=9)
     assert right["status"] == "ok" and right["rounding_error"] < 1e-6
 
 
