@@ -48,7 +48,7 @@ CASES = {
     "options": Case("mlp", LOGISTIC, (), RICH, LABELLED, {}),
     "three layers": Case("mlp", {"depth": 2}, ("A1", "B1", "sharpness"), RICH, TWO, FEW),
     "four layers": Case("mlp", {"depth": 3, "activation": "erf", "test": True}, (), RICH, THREE, FEW),
-    "equal samples": Case("mlp", {"depth": 2}, ("A1",), RICH, EQUAL, {"points": 64}),  # so that pasts are kept
+    "equal samples": Case("mlp", {"depth": 2}, ("Phi1",), RICH, EQUAL, {"points": 64}),
     "deep linear": Case("mlp", {"depth": 2, "activation": "linear"}, (), RICH, TWO, {}),
     "recurrent": Case("recurrent", {}, ("R",), {"g": 1.4}, {}, FEW),
     "symmetric": Case("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, FEW),
