@@ -46,12 +46,12 @@ def test_paths_that_wait_on_the_host_give_the_same_result(case):
 
 
 def test_what_waits_is_not_on_the_device():
-    module, largest = loaded(source("equal samples", "cupy")), []
+    module, largest = loaded(source("symmetric", "cupy")), []
     for share in (1.0, 0.4):
         DeviceArray.largest = 0
-        solve("equal samples", module, memory_limit=memory("equal samples", module, share))
+        solve("symmetric", module, memory_limit=memory("symmetric", module, share))
         largest.append(DeviceArray.largest)
-    history = 8 * OPTIONS["points"] * 2 * OPTIONS["steps"]  # phi_h1 at all times, of two samples
+    history = 8 * OPTIONS["points"] * OPTIONS["steps"]  # phi_x at all times
     assert largest[1] < 0.7 * history < history <= largest[0]
 
 
