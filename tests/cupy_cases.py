@@ -8,6 +8,7 @@ from typing import NamedTuple
 import matrix_models
 import numpy as np
 import pytest
+import raw_library
 from cupy_stand_in import stand_in
 from fluctuating_models import interpreted
 
@@ -21,6 +22,11 @@ LABELLED = THREE | {"y_test": np.array([1.0])}
 EQUAL = {"Kx": np.ones((2, 2)), "y": np.array([1.0, 0.5])}
 LOGISTIC = {"activation": "softplus", "loss": "logistic", "centered": True, "test_labels": True}
 FEW = {"points": 256}
+
+
+def raw_deep():
+    """Two hidden layers and test points, averaged by hand."""
+    return raw_library.mlp(2, test=True)
 
 
 class Case(NamedTuple):
@@ -42,13 +48,13 @@ CASES = {
     "options": Case("mlp", LOGISTIC, (), RICH, LABELLED, {}),
     "three layers": Case("mlp", {"depth": 2}, ("A1", "B1", "sharpness"), RICH, TWO, FEW),
     "four layers": Case("mlp", {"depth": 3, "activation": "erf", "test": True}, (), RICH, THREE, FEW),
-    "equal samples": Case("mlp", {"depth": 2}, (), RICH, EQUAL, {"points": 64}),
+    "equal samples": Case("mlp", {"depth": 2}, ("Phi1",), RICH, EQUAL, {"points": 64}),
     "deep linear": Case("mlp", {"depth": 2, "activation": "linear"}, (), RICH, TWO, {}),
     "recurrent": Case("recurrent", {}, ("R",), {"g": 1.4}, {}, FEW),
     "symmetric": Case("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, FEW),
     "p_spin": Case("p_spin", {}, (), {"temperature": 0.7}, {}, {}),
     "matrices": Case(
-        matrix_models.ring, {}, (), {"sigma": 1.1, "nu": 0.5, "pull": 0.7, "eta": 0.2}, {}, FEW | {"tolerance": 1e-4}
+        matrix_models.ring, {}, (), {"sigma": 1.1, "nu": 0.5, "tug": 0.7, "eta": 0.2}, {}, FEW | {"tolerance": 1e-4}
     ),
     "two passes": Case("recurrent", {"symmetric": True}, ("R",), {"g": 1.4, "rho": 0.5}, {}, FEW, scheme="heun"),
 }
@@ -57,8 +63,9 @@ FLUCTUATING = {  # as other tests have them, so that Numba has compiled them alr
     "tangents": Case("mlp", {}, (), RICH, TWO, {}, ("f", "K", "loss")),
     "tangents, options": Case("mlp", LOGISTIC, (), RICH, LABELLED, SPARSE, ("f_test", "loss_test", "sharpness")),
     "differences": Case("mlp", {"activation": "relu"}, (), RICH, TWO, SPARSE, ("f",)),
-    "evolving": Case("recurrent", {}, (), {"g": 1.4}, {}, SPARSE, ("C",)),
-    "influences": Case("mlp", {"depth": 2, "test": True}, (), RICH, THREE, SPARSE, ("f", "f_test", "Phi1_cross")),
+    "evolving": Case(raw_library.recurrent, {}, (), {"g": 1.4}, {}, SPARSE, ("C",)),
+    "influences": Case(raw_deep, {}, (), RICH, THREE, SPARSE, ("f", "f_test", "Phi1_cross")),
+    "through matrices": Case("mlp", {"depth": 2, "test": True}, (), RICH, THREE, SPARSE, ("f", "f_test")),
     "correlated": Case("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, SPARSE, ("C",)),
     "closed": Case("mlp", {"depth": 2, "activation": "linear"}, (), RICH, TWO, {}, ("f", "Phi1", "G2")),
     "kicks": Case("p_spin", {}, (), {"temperature": 0.7}, {}, {}, ("C", "mu")),

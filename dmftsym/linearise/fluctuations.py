@@ -48,8 +48,7 @@ def linearise(
     _check_result_names(requested)
     noise = _explicit_noise(equations)
     read = tuple(dict.fromkeys(name for n in noise for name in n.reads))
-    held = mean is None or bool(mean.sampling.directions)  # as the mean solution, whose normals it shares
-    lowered = lower(equations, scheme, Asked(wanted=(*requested, *read), fluctuating=True, kicked=True, matrices=held))
+    lowered = _lowered(equations, scheme, (*requested, *read), mean)
     if set(lowered.builder.nodes) != {n.name for n in lowered.schedule.nodes}:
         raise LoweringError(
             f"covariances of {', '.join(requested)}: some quantities wait for parts of each other within a step "
@@ -94,6 +93,12 @@ def linearise(
         noise=noise,
     )
     return result, feedback
+
+
+def _lowered(equations: Derivation, scheme: Scheme, wanted: tuple[str, ...], mean: Program | None) -> Lowered:
+    """The quantities that the covariances need; matrices are held as in the mean solution, whose normals are shared."""
+    held = mean is None or bool(mean.sampling.directions)
+    return lower(equations, scheme, Asked(wanted=wanted, fluctuating=True, kicked=True, matrices=held))
 
 
 def _with_shared_normals(program: Program, mean: Program | None) -> Program:

@@ -11,7 +11,8 @@ Before: `code_names` gives another name to what cannot stand in code. Then, in t
    `recognise` finds random matrices in an action that was averaged by hand: `noise` reads covariances as those of
    products with a matrix, `kernels` compares terms, `found` writes the finite system;
    `held`: where they can be held, products with matrices stand in place of noise, memory and drift;
-4. `memory`: memories of random matrices that are not held become recalls, averages of whitened functions, without response functions;
+4. `memory`: memories of random matrices that are not held become recalls, averages of whitened functions, without
+   response functions;
 5. `liveness`: what the wanted quantities need (`Liveness`), response functions no more than the coefficients of their
    changes; `equal_time`: what is read only at t = s loses a time;
 6. `kicks` (for covariances): impulses in the sources of closed sites, as paths of their own;

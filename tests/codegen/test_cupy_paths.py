@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import raw_library
 from cupy_cases import ALL, TOLERANCE, distance, loaded, on_hardware, source
 from cupy_stand_in import COMPILER, DeviceArray
 
@@ -45,8 +46,11 @@ def test_paths_that_wait_on_the_host_give_the_same_result(case):
     assert distance(solve(case, numba(case)), found) < TOLERANCE
 
 
+@pytest.mark.usefixtures("averaged_form")
 def test_what_waits_is_not_on_the_device():
-    module, largest = loaded(source("equal samples", "cupy")), []
+    """In the averaged form, which keeps pasts."""
+    text, largest = ds.compile_model(raw_library.mlp(2), ds.Options(backend="cupy")).source.text, []
+    module = loaded(text)
     for share in (1.0, 0.4):
         DeviceArray.largest = 0
         solve("equal samples", module, memory_limit=memory("equal samples", module, share))
@@ -91,11 +95,11 @@ def test_single_precision_measures_its_error(case):
 
 def test_averages_in_single_precision_would_not_do():
     """Nearly singular covariances lose their small directions: why sums over paths are in double precision."""
-    text = source("recurrent", "cupy")
+    text = source("symmetric", "cupy")
     module = loaded(text.replace("np.dtype(float) if summed", "np.dtype(np.float32) if summed"))
-    found = solve("recurrent", module, precision="float32", steps=9)
+    found = solve("symmetric", module, precision="float32", steps=9)
     assert found["status"] != "ok" or found["rounding_error"] > 1e-4
-    right = solve("recurrent", loaded(text), precision="float32", steps=9)
+    right = solve("symmetric", loaded(text), precision="float32", steps=9)
     assert right["status"] == "ok" and right["rounding_error"] < 1e-6
 
 

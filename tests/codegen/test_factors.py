@@ -37,8 +37,8 @@ def rebuild(probe):
         normals = {group.name: np.sqrt(total) * np.eye(total) for group in probe.program.sampling.groups}
         weights = {"unit": np.full(total, 1 / total)}
         values = {"given": covariance.reshape(shape), "P": size}
-        found, status, null = probe.solver.module.sweep(values, {}, normals, weights, shape[0], 1.0, None)
-        return found["C"].reshape(total, total), null, status
+        found, status, counts = probe.solver.module.sweep(values, {}, normals, weights, shape[0], 1.0, None)
+        return found["C"].reshape(total, total), counts["null_directions"], status
 
     return run
 

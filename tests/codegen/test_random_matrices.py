@@ -29,7 +29,7 @@ CASES = {
     "tied": (said_models.tied, {"gamma": 1.2, "eta": 0.3}, {"Kx": KX, "y": Y}),
     "symmetric": (matrix_models.correlated, {"g": 1.4, "rho": -0.6}, {}),
     "unequal": (matrix_models.unequal, {"width": 0.6, "sigma": 1.2, "eta": 0.05, "rate": 0.1}, {"Kx": KX, "y": Y}),
-    "ring": (matrix_models.ring, {"sigma": 1.1, "nu": 0.5, "pull": 0.7, "eta": 0.2}, {}),
+    "ring": (matrix_models.ring, {"sigma": 1.1, "nu": 0.5, "tug": 0.7, "eta": 0.2}, {}),
 }
 
 
