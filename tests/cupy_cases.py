@@ -74,12 +74,16 @@ ALL = CASES | FLUCTUATING
 TOLERANCE = 1e-12  # relative to the largest entry: sums are taken in another order
 
 
+def built(case):
+    """The model of a case."""
+    return case.model() if callable(case.model) else build_model(case.model, **case.structure)
+
+
 @cache
 def source(name, backend):
     case = ALL[name]
     options = ds.Options(backend=backend, outputs=case.outputs, covariance=case.covariance, scheme=case.scheme)
-    model = case.model() if callable(case.model) else build_model(case.model, **case.structure)
-    return ds.compile_model(model, options).source.text
+    return ds.compile_model(built(case), options).source.text
 
 
 def loaded(text):
@@ -102,7 +106,7 @@ def reference(name):
     if few or case.scheme != "euler":  # faster than compiling it
         return run(name, interpreted(source(name, "numba")))
     options = ds.Options(outputs=case.outputs, covariance=case.covariance)
-    return run(name, ds.compile_model(build_model(case.model, **case.structure), options).solver.module)
+    return run(name, ds.compile_model(built(case), options).solver.module)
 
 
 def distance(expected, found):
@@ -125,4 +129,4 @@ def on_hardware(cupy, name):
         pytest.skip("no CUDA device")
     case = ALL[name]
     options = ds.Options(backend="cupy", outputs=case.outputs, covariance=case.covariance, scheme=case.scheme)
-    return ds.compile_model(build_model(case.model, **case.structure), options).solver.module
+    return ds.compile_model(built(case), options).solver.module

@@ -15,6 +15,7 @@ from dmftsym.derivation.derive import Derivation
 from dmftsym.errors import DmftsymError, LoweringError
 from dmftsym.language.action import Action, Declarations, SiteAction
 from dmftsym.language.activations import Activation
+from dmftsym.language.disorder import RandomMatrix
 from dmftsym.language.sums import SiteSymbol
 from dmftsym.language.symbols import Axis, Index, Kind, Parameter, Size, Tensor, stem_of
 
@@ -57,7 +58,8 @@ class GeneratedNames:
 
 def with_code_names(equations: Derivation, generated: GeneratedNames) -> tuple[Derivation, dict[str, str]]:
     """The equations with names that can stand in code, and the names that changed: the user's, then the code's."""
-    names = _choose(equations.action, generated)
+    said = [m.name for m in equations.disorder.matrices] if equations.disorder else []
+    names = _choose(equations.action, generated, said)
     if not names:
         return equations, {}
     return _Renaming(equations, names, generated).of(equations), names
@@ -76,9 +78,9 @@ def users_names_in_errors(names: dict[str, str]) -> Iterator[None]:
         raise type(error)(message) from None
 
 
-def _choose(action: Action, generated: GeneratedNames) -> dict[str, str]:
-    """A name for code for every name of the user that clashes, in the order of declaration."""
-    own = _names_of(action)
+def _choose(action: Action, generated: GeneratedNames, matrices: list[str]) -> dict[str, str]:
+    """A name for code for every name of the user that clashes, in the order of declaration; of matrices too."""
+    own = [*_names_of(action), *matrices]
     stems = {stem_of(i.name) for i in action.declared.indices}
     indices = {i.name for i in action.declared.indices}
     taken = {*own, *(a.name for a in action.declared.axes)}
@@ -174,7 +176,7 @@ class _Renaming:
         """A field of a record; texts are names where they name a site, results, or what the record is."""
         value = getattr(record, field)
         named = field in ("site", "sites", "outputs") or (
-            field == "name" and isinstance(record, SiteAction | Declarations)
+            field == "name" and isinstance(record, SiteAction | Declarations | RandomMatrix)
         )
         if named and isinstance(value, str):
             return self.name(value)

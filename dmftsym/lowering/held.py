@@ -176,7 +176,10 @@ def _can_hold(matrix: RandomMatrix, system: FiniteSystem, closure: Closure, sche
     Not between two sites that are closed exactly, whose averaged equations are exact too; and with correlated entries
     only if it is asked forward alone.
     """
-    closed = {matrix.rows.name, matrix.columns.name} & set(closure.sites)
+    ends = {matrix.rows.name, matrix.columns.name}
+    if not (matrix.name.isidentifier() and matrix.name.isascii()) or not ends <= {p.site for p in system.processes}:
+        return False  # it, or a site of it, has another name in code
+    closed = ends & set(closure.sites)
     if len(closed) == len({matrix.rows.name, matrix.columns.name}) or (closed and matrix.mean != 0):
         return False
     if scheme.passes > 1 and (matrix.learned or matrix.decay_rate != 0):

@@ -2,18 +2,17 @@
 
 import numpy as np
 import pytest
-from cupy_cases import ALL, TOLERANCE, distance, loaded, source
+from cupy_cases import ALL, TOLERANCE, built, distance, loaded, source
 from cupy_stand_in import COMPILER
 
 import dmftsym as ds
-from dmftsym.models.loading import build_model
 
 STEPS, POINTS = 5, 8192
 
 
 def numba(case):
     options = ds.Options(outputs=case.outputs, covariance=case.covariance)
-    return ds.compile_model(build_model(case.model, **case.structure), options).solver.module
+    return ds.compile_model(built(case), options).solver.module
 
 
 def covariances(case, module, **options):

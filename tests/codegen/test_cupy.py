@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
-from cupy_cases import ALL, FLUCTUATING, TOLERANCE, distance, loaded, reference, run, source
+from cupy_cases import ALL, FLUCTUATING, TOLERANCE, built, distance, loaded, reference, run, source
 from cupy_stand_in import COMPILER, DeviceArray, RawKernel
 from sympy import Abs, sqrt
 
@@ -119,7 +119,7 @@ def test_a_time_step_may_be_a_whole_number():
 def test_failures_are_reported_alike(name):
     """A run that diverges stops at the same step with the same message."""
     case = ALL[name]
-    numba = ds.compile_model(build_model(case.model, **case.structure), ds.Options(outputs=case.outputs)).solver.module
+    numba = ds.compile_model(built(case), ds.Options(outputs=case.outputs)).solver.module
     wild = case.parameters | {"eta": 1e9}
     modules = (numba, loaded(source(name, "cupy")))
     found = [module.solve(wild, case.data, steps=12, **case.options)["status"] for module in modules]

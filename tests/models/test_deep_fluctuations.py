@@ -67,6 +67,7 @@ def diagonal(cov):
 # Influence functions are derivatives
 
 
+@pytest.mark.slow
 def test_influence_functions_are_derivatives_with_respect_to_the_weights_of_paths():
     """Central differences of the forward sweep (1e-6), for paths of both layers; a millionth of eta would show.
 
@@ -110,6 +111,7 @@ def test_seeds_of_symmetric_quantities_stand_for_both_halves():
     assert np.allclose(cov, cov.transpose(0, 1, 2, 3, 6, 7, 4, 5), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_test_point_that_is_a_sample_fluctuates_like_it():
     module = network(2, "tanh", TEST_POINTS, test=True)
     found = module.fluctuations(PARAMETERS, WITH_TEST_POINTS, steps=4, points=512, repeats=2)

@@ -210,3 +210,23 @@ def test_unequal_widths_and_a_matrix_used_twice_agree_with_simulated_systems():
     z = np.abs(theory.f.values - limit) / error
     assert np.sqrt((z**2).mean()) < 1.8 and z.max() < 4.5, z
     assert np.abs((theory.f.values * 1.05 - limit) / error).max() > 4.5, "five per cent must show"
+
+
+def test_no_random_matrix_has_a_negative_variance(generated):
+    sides = [(1.0, np.full(n, 1 / n), np.zeros((2, n))) for n in (4, 5)]
+    for variance, correlation in ((-1.0, 0.0), (1.0, 1.2)):
+        with pytest.raises(generated.InputError, match="no random matrix has the variance"):
+            generated.RandomMatrix(*sides, 0.0, variance, correlation, None)
+
+
+def test_a_matrix_may_have_any_name():
+    """Names that the module needs, or that cannot stand in code, get another name there."""
+    for name in ("np", "λ"):
+        m = ds.Model("named")
+        t, s = m.times("t s")
+        C, unit, phi = m.order_parameter("C", t, s), m.site("unit"), m.activation("phi", "tanh")
+        J, x = m.matrix(name, unit, unit), unit.field("x", t, variance=1)
+        unit.equation(x[t], x[t - 1] + J @ phi(x[t - 1]))
+        unit.observe(C[t, s], phi(x[t]) * phi(x[s]))
+        module = interpreted(ds.compile_model(m).source.text)
+        assert module.solve({}, steps=3, points=64)["directions"] > 0
