@@ -19,7 +19,7 @@ MODELS = {
     "three layers": (lambda: build_model("mlp", depth=3), *GIVEN, "euler"),
     "recurrent": (lambda: build_model("recurrent"), {"g": 1.4}, {}, "euler"),
     "correlated": (matrix_models.correlated, {"g": 1.4, "rho": -0.6}, {}, "euler"),
-    "ring": (matrix_models.ring, {"sigma": 1.1, "nu": 0.5, "pull": 0.7, "eta": 0.2}, {}, "euler"),
+    "ring": (matrix_models.ring, {"sigma": 1.1, "nu": 0.5, "tug": 0.7, "eta": 0.2}, {}, "euler"),
     "p_spin": (lambda: build_model("p_spin"), {"temperature": 0.7}, {}, "euler"),
 } | {name: (case.build, case.parameters, case.data, case.scheme) for name, case in CASES.items()}
 QUICK = ("two layers", "correlated", "ring", "white", "memory", "heun, two_populations")
