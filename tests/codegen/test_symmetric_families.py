@@ -57,7 +57,7 @@ def separate(joined):
 DATA = {"a": np.array([0.0, 0.5])}
 
 
-@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("joined", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_held_members_are_matrices_of_their_own(joined):
     """The same arithmetic on the same normals, in means and covariances."""
     found = []

@@ -42,6 +42,7 @@ def test_covariances_agree_with_simulated_systems():
     assert np.abs((1.3 * expected - limit) / error).max() > 4, "thirty per cent must show"
 
 
+@pytest.mark.slow
 def test_zeros_that_a_matrix_was_asked_have_an_adjoint():
     """At the first step the transpose acts on what was one step before, nothing: no direction is open then."""
     _, parameters, data = CASES["unequal"]
