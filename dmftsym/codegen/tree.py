@@ -30,7 +30,7 @@ def weights_of(site: str) -> "Named":
 
 def is_part(index: Index) -> bool:
     """Whether an index runs over the independent parts of the sample paths."""
-    return index.axis == PARTS
+    return isinstance(index, Index) and index.axis == PARTS  # a time such as t - 1 is no index
 
 
 def is_path(index: Index) -> bool:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from as_averaged import as_averaged
 from dense_reference import Paths, dense_block, dense_hessian, order_parameters
 
 import dmftsym as ds
@@ -91,7 +92,8 @@ class Recurrent:
         return q
 
     def covariances(self, nodes):
-        compiled = ds.compile_model(recurrent_network(), ds.Options(covariance=self.names))
+        with as_averaged():
+            compiled = ds.compile_model(recurrent_network(), ds.Options(covariance=self.names))
         module = compiled.solver.module
         values = module.check_parameters({"g": 1.4, "x0_variance": 0.8})
         padding = np.zeros((1, len(self.weights)))
