@@ -98,8 +98,7 @@ def names_of_parts(name: str) -> dict:
 
 def state_code(program: Program, writer: StatementWriter, arguments: list[str], held: list[str]) -> dict:
     """The steps of a program, and the state that they share; `held`: source of what is read between the steps."""
-    step = [writer.lines(s) for s in program.sweep.step]
-    epilogue = [writer.lines(s) for s in program.sweep.epilogue]
+    step, epilogue = writer.step(program.sweep.step), writer.step(program.sweep.epilogue)
     arrays = storage_of(program)
     rows = {a.at_step: writer.target.row(a.name, program.grid.now.name) for a in arrays if a.at_step}
     views = side_by_side({name: code for name, code in rows.items() if is_read(name, [*step, *epilogue])})

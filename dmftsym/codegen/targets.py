@@ -26,6 +26,7 @@ class Target:
     kernel: Callable[..., KernelCode]
     folders: tuple[str | Path, ...] = ()
     fuses_changes: ClassVar[bool] = True  # first-order changes of a site share a kernel with their averages
+    whole_arrays: ClassVar[bool] = True  # functions of one array are evaluated outside kernels
     operators: ClassVar[bool] = True  # products of matrices with arrays over sample paths are written with @
 
     # --- sums over arrays over sample paths -------------------------------------------------------
@@ -86,6 +87,7 @@ class DeviceTarget(Target):
     """
 
     fuses_changes: ClassVar[bool] = False
+    whole_arrays: ClassVar[bool] = False
     operators: ClassVar[bool] = False
 
     def einsum(self, subscripts: str, arrays: str) -> str:
