@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from dmftsym.codegen import tree
-from dmftsym.codegen.array_printer import ArrayPrinter, place_text, total_text
+from dmftsym.codegen.array_printer import ArrayPrinter, place_text, subscripts_of, total_text
 from dmftsym.codegen.arrays import ArrayFormula, Arrays
 from dmftsym.codegen.kernels import KernelCode, element, wrapped
 from dmftsym.codegen.matrices import MatrixWriter
@@ -23,6 +23,7 @@ from dmftsym.program.operations import Elementwise, Formula, PathSum, Store
 from dmftsym.program.program import Program
 from dmftsym.program.statements import (
     Assign,
+    Contract,
     Draw,
     DrawVariation,
     ExtendBasis,
@@ -193,6 +194,25 @@ class StatementWriter:
             first = self.printer.text(self.arrays.total(store.first.terms, free))
             return [head, f"{target} = {value} if {self.now.name} > 0 else {first}"]
         return [head, *self._after_start(store.target, f"{target} {'+=' if store.accumulate else '='} {value}")]
+
+    def closing(self, contract: Contract) -> list[str]:
+        """The lines of an average over all pairs of times up to now."""
+        (piece,), now, target = contract.pieces, self.now, contract.target
+        (other,) = (t for t in target.times if t != now)
+        first, second = sorted(piece.operands, key=lambda e: e.times != (now,))
+        at_all = (first.tensor[tuple(other if i == now else i for i in first.indices)], second)
+        one, two = (self.pieces.operand(entry, contract.constraints) for entry in at_all)
+        subscripts = subscripts_of([(now, *one.indices[1:]), two.indices], self._free_at_all(target))
+        places = [f":{now.name} + 1" if i.is_time else ":" for i in target.tensor.indices]
+        arrays = [self.printer.text(tree.before_start(array, now)) for array in (one, two)]
+        parts, scale = PARTS.size if self.pieces.parts else "1", self.formula.expression(piece.scalar, ())
+        items = (f"{target.tensor.name}[{', '.join(places)}]", f'"{subscripts}"', parts, *arrays)
+        weights = f"weight_{piece.site}{'' if piece.scalar == 1 else f'*({scale})'}"
+        return [f"# {contract.equation}", *wrapped("_over_times(", (*items, weights), ")")]
+
+    def _free_at_all(self, target: Entry) -> tuple[Index, ...]:
+        """All indices of a target, the present time among them."""
+        return tuple(i for i in target.indices if isinstance(i, Index))
 
     def _value(self, value: Formula | PathSum, free: tuple[Index, ...], store: Store) -> Array:
         if isinstance(value, PathSum):

@@ -27,6 +27,7 @@ def program_text(program: Program) -> str:
     lines += [f"  {line}" for group in program.sampling.groups for line in _group_lines(group)]
     lines += [f"  {s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in program.sampling.starts]
     sections = (("before the first step", sweep.constants), ("step", sweep.step), ("end of step", sweep.epilogue))
+    sections += (("after the last step", sweep.closing),)
     for title, statements in sections:
         if statements:
             lines.append(title)
