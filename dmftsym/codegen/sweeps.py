@@ -67,8 +67,8 @@ def sweep_code(
     whole = lambda t: f"{writer.xp}.stack([{t.name}]*{PARTS.size})" if t.name in constants else t.name
     results = results or {t.name: whole(t) for t in program.facts.outputs}
     matrices = list(dict.fromkeys(d.matrix.name for d in program.sampling.directions))
-    held = [*(a.tensor.name for a in timed), *(f"noise_{group}" for group in evolving), *matrices, *results.values(), *closing]
-    state = state_code(program, writer, [*arguments], held)
+    held = [*(a.tensor.name for a in timed), *(f"noise_{group}" for group in evolving), *matrices, *results.values()]
+    state = state_code(program, writer, [*arguments], [*held, *closing])
     returned = {key: of_state(code, state["names"]) for key, code in results.items()}
     of_pass = ("back", "reach", "blend")
     return {
