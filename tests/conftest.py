@@ -15,8 +15,7 @@ else:
 
 import numba
 import pytest
-
-from dmftsym.lowering.gaussian import close_linear_sites
+from as_averaged import as_averaged
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -29,7 +28,7 @@ def pytest_configure(config):
 
 
 @pytest.fixture
-def averaged_form(monkeypatch):
+def averaged_form():
     """Models are solved as they were averaged: no matrix is held."""
-    closed = lambda equations, *_: (*close_linear_sites(equations), None)
-    monkeypatch.setattr("dmftsym.lowering.lower.closed_or_held", closed)
+    with as_averaged():
+        yield

@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import matrix_models
 import numpy as np
 import pytest
 import raw_library
+from as_averaged import as_averaged
 from cupy_stand_in import stand_in
 from fluctuating_models import interpreted
 
@@ -40,6 +42,7 @@ class Case(NamedTuple):
     options: dict
     covariance: tuple = ()
     scheme: str = "euler"
+    averaged: bool = False  # as the model was averaged: no matrix is held
 
 
 CASES = {
@@ -63,8 +66,8 @@ FLUCTUATING = {  # as other tests have them, so that Numba has compiled them alr
     "tangents": Case("mlp", {}, (), RICH, TWO, {}, ("f", "K", "loss")),
     "tangents, options": Case("mlp", LOGISTIC, (), RICH, LABELLED, SPARSE, ("f_test", "loss_test", "sharpness")),
     "differences": Case("mlp", {"activation": "relu"}, (), RICH, TWO, SPARSE, ("f",)),
-    "evolving": Case(raw_library.recurrent, {}, (), {"g": 1.4}, {}, SPARSE, ("C",)),
-    "influences": Case(raw_deep, {}, (), RICH, THREE, SPARSE, ("f", "f_test", "Phi1_cross")),
+    "evolving": Case(raw_library.recurrent, {}, (), {"g": 1.4}, {}, SPARSE, ("C",), averaged=True),
+    "influences": Case(raw_deep, {}, (), RICH, THREE, SPARSE, ("f", "f_test", "Phi1_cross"), averaged=True),
     "through matrices": Case("mlp", {"depth": 2, "test": True}, (), RICH, THREE, SPARSE, ("f", "f_test")),
     "correlated": Case("recurrent", {"symmetric": True}, (), {"g": 1.4, "rho": 0.5}, {}, SPARSE, ("C",)),
     "closed": Case("mlp", {"depth": 2, "activation": "linear"}, (), RICH, TWO, {}, ("f", "Phi1", "G2")),
@@ -83,7 +86,8 @@ def built(case):
 def source(name, backend):
     case = ALL[name]
     options = ds.Options(backend=backend, outputs=case.outputs, covariance=case.covariance, scheme=case.scheme)
-    return ds.compile_model(built(case), options).source.text
+    with as_averaged() if case.averaged else nullcontext():
+        return ds.compile_model(built(case), options).source.text
 
 
 def loaded(text):
@@ -129,4 +133,5 @@ def on_hardware(cupy, name):
         pytest.skip("no CUDA device")
     case = ALL[name]
     options = ds.Options(backend="cupy", outputs=case.outputs, covariance=case.covariance, scheme=case.scheme)
-    return ds.compile_model(built(case), options).solver.module
+    with as_averaged() if case.averaged else nullcontext():
+        return ds.compile_model(built(case), options).solver.module

@@ -9,6 +9,7 @@ from types import ModuleType
 import numba
 import numpy as np
 import raw_library
+from as_averaged import as_averaged
 from sympy import cos, exp, log, sin, sqrt, tanh
 
 import dmftsym as ds
@@ -318,9 +319,10 @@ CASES = {
 
 @cache
 def compiled_case(name):
-    """The compiled model of a case."""
+    """The compiled model of a case, as it was averaged: no matrix is found in its noise."""
     case = CASES[name]
-    return ds.compile_model(case.build(), ds.Options(covariance=case.covariance, scheme=case.scheme))
+    with as_averaged():
+        return ds.compile_model(case.build(), ds.Options(covariance=case.covariance, scheme=case.scheme))
 
 
 @cache

@@ -10,7 +10,7 @@ response functions that are each other's conjugates. What a matrix has learned a
 """
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sympy import Expr, Integer, KroneckerDelta, Mul, Rational, S, exp
 
@@ -214,21 +214,30 @@ class _Average:
         """ρσ² (left right')(right left') of two uses forward: each remembers what both asked."""
         site = matrix.rows
         for driven, asking in ((one, other), (other, one))[: 1 if one is other else 2]:
-            asking = self._apart(asking, driven)
+            both = _of_one_member(driven, self._apart(asking, driven))
+            if both is None:
+                continue
+            member, asking = both
             response, partner = (
                 self._response(a.query, b.driven, site, "R", matrix.name)
-                for a, b in ((driven, asking), (asking, driven))
+                for a, b in ((member, asking), (asking, member))
             )
             self._claim(response, partner, matrix)
-            strength = matrix.symmetry * matrix.variance * self.sizes[site.name] * _strength(matrix, driven, asking)
+            strength = matrix.symmetry * matrix.variance * self.sizes[site.name] * _strength(matrix, member, asking)
+            where = f"matrix {matrix.name}: its entries ij and ji are correlated, so "
             if strength.atoms(Index) - {driven.time, asking.time}:
                 raise LanguageError(
-                    f"matrix {matrix.name}: its entries ij and ji are correlated, so what stands in front of it may "
-                    f"have no index but the time, found {strength}; put it into what the matrix acts on"
+                    f"{where}what stands in front of it may have no index but the time, found {strength}; put it into "
+                    f"what the matrix acts on"
                 )
-            self._add(site, strength * driven.driven * asking.query * response, driven, asking)
+            if 0 not in (response, partner) and response.atoms(Index) != partner.atoms(Index):
+                raise LanguageError(
+                    f"{where}what it acts on has the indices of what it drives, here <{driven.query}> and "
+                    f"<{asking.query}>; give it fields of their own"
+                )
+            self._add(site, strength * member.driven * asking.query * response, member, asking)
             if driven is one:
-                self._add_pair(-half * strength * self.sizes[site.name] * response * partner, driven, asking)
+                self._add_pair(-half * strength * self.sizes[site.name] * response * partner, member, asking)
 
     def _response(self, query: Expr, driven: Expr, site: Site, stem: str, matrix: str) -> Expr:
         """The average of a function of units and a response field; zero if what it drives is not in the function."""
@@ -285,6 +294,21 @@ def _strength(matrix: RandomMatrix, one: Use, other: Use) -> Expr:
     """What stands in front of two uses; zero if they are of different matrices of a family."""
     same = Mul(*[KroneckerDelta(i, j) for i, j in zip(one.member, other.member, strict=True)])
     return same * one.outer * other.outer * _decayed(matrix, one.time) * _decayed(matrix, other.time)
+
+
+def _of_one_member(one: Use, other: Use) -> tuple[Use, Use] | None:
+    """Two uses where they are of the same member of a family, which only the first one sums over; None if never."""
+    for k in range(len(one.member)):
+        i, j = one.member[k], other.member[k]
+        if isinstance(i, Index) != isinstance(j, Index):
+            raise LanguageError(
+                f"matrix {one.matrix.name}: its entries ij and ji are correlated, so its members are named by indices "
+                f"that run over all of them, or all by numbers; found {i} and {j}"
+            )
+        if i != j and not isinstance(i, Index):
+            return None
+        other = other.where({j: i})
+    return one, replace(other, bound=tuple(i for i in other.bound if i not in one.bound))
 
 
 def _renamed(use: Use, other: Use) -> dict[Index, Index]:

@@ -5,6 +5,7 @@ field that it drives. What is not of this form first gets a field of its own.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -53,8 +54,11 @@ class Use:
     def renamed(self, taken, declared) -> "Use":
         """The same use with bound indices that none of `taken` is, those of `declared` first."""
         used = indices_of(self.driven * self.query * self.outer)
-        mapping = fresh_indices([i for i in self.bound if i in taken], (*taken, *used, *self.bound), declared)
-        sub = lambda e: e.xreplace(mapping)
+        return self.where(fresh_indices([i for i in self.bound if i in taken], (*taken, *used, *self.bound), declared))
+
+    def where(self, given: Mapping[Index, Expr]) -> "Use":
+        """The same use with other indices, or at fixed ones, over which it does not sum."""
+        sub = lambda e: e.xreplace(given)
         limits = tuple(Before(sub(c.time), sub(c.upper), c.inclusive) for c in self.constraints)
         return replace(
             self,
@@ -62,7 +66,7 @@ class Use:
             outer=sub(self.outer),
             driven=sub(self.driven),
             query=sub(self.query),
-            bound=tuple(map(sub, self.bound)),
+            bound=tuple(i for i in map(sub, self.bound) if isinstance(i, Index)),
             constraints=limits,
         )
 

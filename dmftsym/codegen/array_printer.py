@@ -142,7 +142,7 @@ class ArrayPrinter:
         """Arrays that are calls of a function of the array namespace."""
         match node:
             case tree.Identity():
-                return f"eye({size_code(node.axis)})"
+                return f"eye({size_code(node.axis)})" + (f"[{node.value}]" if node.value is not None else "")
             case tree.Zeros():
                 return f"zeros({tuple_text(node.shape)})"
             case tree.Concatenated():

@@ -32,7 +32,7 @@ class Arrays:
             leaves[node] = lined_up(self._nested(node, limits), target)
         outside = body.xreplace({node: Dummy() for node in leaves})
         for delta in sorted(outside.atoms(KroneckerDelta), key=str):
-            leaves[delta] = lined_up(tree.Identity(delta.args, delta.args[0].axis), target)
+            leaves[delta] = lined_up(_identity(delta), target)
         for entry in entries_of(outside):
             leaves[entry] = lined_up(self.entry(entry, limits), target)
         return tree.Formula(target, body, tuple(leaves.items()))
@@ -94,6 +94,13 @@ class Arrays:
         if isinstance(factor, Entry):
             return self.entry(factor, limits)
         return self.formula(factor, self.free(factor), limits)
+
+
+def _identity(delta: KroneckerDelta) -> Array:
+    """One where two indices are equal, or where an index has the value that is given as a number."""
+    indices = tuple(i for i in delta.args if isinstance(i, Index))
+    value = next((int(i) for i in delta.args if i.is_Integer), None)
+    return tree.Identity(indices, indices[0].axis, value)
 
 
 def slot_code(slot: Index, argument: Expr, now: Index, limits: Limits, where: str) -> str:

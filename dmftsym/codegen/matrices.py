@@ -1,5 +1,6 @@
 """Random matrices as source code: what makes them before the first step, their products, and what they learn."""
 
+from dataclasses import replace
 from itertools import takewhile
 
 from sympy import Expr
@@ -11,10 +12,10 @@ from dmftsym.codegen.pieces import Pieces
 from dmftsym.codegen.tree import lined_up, path_index
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.language.terms import Term
-from dmftsym.program.axes import PARTS, length_of
+from dmftsym.program.axes import COLUMNS, PARTS, length_of
 from dmftsym.program.matrices import Directions, HeldMatrix, LearnedPart
 from dmftsym.program.program import Program
-from dmftsym.program.statements import Learning, MatrixProduct
+from dmftsym.program.statements import Learning, LearningChange, MatrixChange, MatrixProduct
 
 
 class MatrixWriter:
@@ -53,6 +54,43 @@ class MatrixWriter:
         items = (code, left, f"{right}{'' if part.paired else ', outer=True'}")
         return wrapped(f"{one_of(matrix, part.member)}.learn(", items, ")")
 
+    def change(self, statement: MatrixChange, stored: bool) -> list[str]:
+        """The line that gives the change of a product its values, in a sweep with the changes of recorded matrices."""
+        product, target = statement.product, statement.target
+        column = next(i for i in target.indices if isinstance(i, Index) and i.axis == COLUMNS)
+        axes = (*product.places, column)
+        if statement.query is None:
+            lengths = ", ".join([*(length_of(i.axis) for i in axes), f"len(weight_{product.query.tensor.site})"])
+            values = f"{self.printer.xp}.zeros(({lengths}))"
+        else:
+            values = self.rows(statement.query, axes)
+        code = f"change_{one_of(product.matrix, product.member)}.push({values})"
+        own = tuple(i for i in target.indices if isinstance(i, Index) and not i.is_time)
+        if own != axes:
+            code += f".transpose({', '.join(map(str, [*map(axes.index, own), len(own)]))})"
+        return [f"{target.tensor.name}{'[...]' if stored else ''} = {code}  # {statement.equation}"]
+
+    def learning_change(self, statement: LearningChange) -> list[str]:
+        """The lines with which the change of a matrix decays and learns."""
+        matrix, decay = statement.matrix, statement.matrix.decay
+        lines = [f"# {statement.equation}"] * bool(statement.changes)
+        if decay != 1:
+            lines.append(f"change_{matrix.name}.push_decay({self.formula.expression(decay, ())})")
+        for each in statement.changes:
+            part, rows = each.part, each.part.rows(each.part.left)
+            bodies = [*(t.body for t in each.rates), *(e for e in (each.left, each.right) if e is not None)]
+            columns = [i for body in bodies for i in body.atoms(Index) if i.axis == COLUMNS][:1]
+            axes = (*part.axes, *columns)
+            rates = tuple(
+                replace(t, bound=(*t.bound, *(i for i in _summed(t.body, axes, self.formula.now).bound)))
+                for t in each.rates
+            )
+            items = [self.formula.sum_of_terms(rates, axes) if rates else "None"]
+            for entry, own in ((each.left, rows), (each.right, rows if part.paired else part.rows(part.right))):
+                items.append("None" if entry is None else self.rows(entry, (*part.members, *own, *columns)))
+            lines += wrapped(f"change_{one_of(matrix, part.member)}.push_learn(", tuple(items), ")")
+        return lines
+
     def rows(self, entry: Entry, axes: tuple[Index, ...]) -> str:
         """Source of a site array with the given axes before that of the paths, those in front too that it lacks."""
         operand = self.pieces.operand(entry)
@@ -71,6 +109,15 @@ def one_of(matrix: HeldMatrix, member: tuple[Expr, ...]) -> str:
     """A matrix, or one of a family that is named by numbers; a family acts on the leading axes of its values."""
     numbers = [str(i) for i in member if not isinstance(i, Index)]
     return f"{matrix.name}[{', '.join(numbers)}]" if numbers else matrix.name
+
+
+def change_lines(program: Program) -> list[str]:
+    """The lines that make the changes of the matrices of a recorded sweep."""
+    lines = []
+    for matrix in dict.fromkeys(d.matrix for d in program.sampling.directions):
+        kind = "FamilyTangent" if matrix.family else "MatrixTangent"
+        lines.append(f'change_{matrix.name} = {kind}(recorded["{matrix.name}"], columns)')
+    return lines
 
 
 def matrix_lines(matrix: HeldMatrix, program: Program, formula: ArrayFormula, recording: bool) -> list[str]:

@@ -28,6 +28,8 @@ from dmftsym.program.statements import (
     DrawVariation,
     ExtendBasis,
     Learning,
+    LearningChange,
+    MatrixChange,
     MatrixProduct,
     PathLoop,
     RecallMemory,
@@ -90,6 +92,10 @@ class StatementWriter:
                 return self.matrices.product(operation, operation.target.tensor not in self.fleeting)
             case Learning():
                 return self.matrices.learning(operation)
+            case MatrixChange():
+                return self.matrices.change(operation, operation.target.tensor not in self.fleeting)
+            case LearningChange():
+                return self.matrices.learning_change(operation)
             case Sketch():
                 return self._sketch(operation)
         raise TypeError(f"unknown operation {operation!r}")

@@ -172,9 +172,10 @@ class OfMatrix(_Of):
 
 @dataclass(frozen=True)
 class Identity(Array):
-    """One at equal indices, else zero."""
+    """One at equal indices, or where the only index has a value, else zero."""
 
     axis: Axis
+    value: int | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from sympy import Expr, Integer, exp
 from dmftsym.averaging.products import Product
 from dmftsym.derivation.derive import Derivation
 from dmftsym.derivation.finite_system import FiniteSystem, law_of
-from dmftsym.derivation.process import EffectiveProcess, Processes
+from dmftsym.derivation.jumps import has_jump
+from dmftsym.derivation.process import EffectiveProcess, Processes, SourceKind
 from dmftsym.language.disorder import Applied, RandomMatrix
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Term, entries_of
@@ -81,6 +82,11 @@ class Held:
         ways = {p.transposed for p in self.products if p.matrix == matrix}
         return len(ways) > 1 or matrix.symmetry != 0 or any(said.learned for m, said in self.said if m == matrix)
 
+    @property
+    def remember(self) -> bool:
+        """Whether one of the matrices has a memory."""
+        return any(self.remembers(matrix) for matrix, _ in self.said)
+
     def lines(self) -> tuple[tuple[Tensor, str], ...]:
         """The equations with the products as they were written, and the law of the matrices."""
         said = {p.tensor[p.tensor.indices]: p.said for p in self.products}
@@ -109,22 +115,43 @@ class Held:
 
 def closed_or_held(equations: Derivation, scheme: Scheme, asked: Asked) -> tuple[Derivation, Closure, Held | None]:
     """The equations with linear sites closed and random matrices held, where that can be."""
-    closed, closure = close_linear_sites(equations)
+    averaged, exact = close_linear_sites(equations)
     if not asked.matrices or (asked.fluctuating and scheme.passes > 1):
-        return closed, closure, None
-    if equations.disorder is None and not asked.fluctuating:  # averaged by hand
-        closed = replace(closed, disorder=recognise(equations, closure.sites, learning=scheme.passes == 1))
-    found, held = with_matrices(closed, closure, scheme, asked.wanted)
+        return averaged, exact, None
+    system = equations.disorder
+    if system is None:  # averaged by hand
+        system = recognise(equations, exact.sites, learning=scheme.passes == 1)
+    found, held = with_matrices(replace(averaged, disorder=system), exact, scheme, asked.wanted)
     if held is None or not asked.fluctuating:
-        return found, closure, held
+        return found, exact, held
+    if not held.remember and _misses(equations, held, asked.wanted):
+        return averaged, exact, None
     # influence functions on the one side of a matrix are those of paths, and so they are on the other one
+    closure = exact
     while more := [s for m, _ in held.said for s in (m.rows, m.columns) if s in closure.sites]:
         sampled = tuple(dict.fromkeys([*(s for s, reason in closure.reasons if reason == SAMPLED), *more]))
         closed, closure = close_linear_sites(equations, sampled)
-        found, held = with_matrices(closed, closure, scheme, asked.wanted)
+        found, held = with_matrices(replace(closed, disorder=system), closure, scheme, asked.wanted)
         if held is None:
-            break
+            return averaged, exact, None
     return found, closure, held
+
+
+def _misses(equations: Derivation, held: Held, wanted: tuple[str, ...]) -> bool:
+    """Whether a sweep backward in time, which matrices need, misses a part of what one forward in time computes.
+
+    Jumps, and white noise whose covariance fluctuates.
+    """
+    live = find_live(equations.action, held.processes, equations.saddle_point, wanted, held.reads()).live
+    averages = [(e.tensor, t) for e in equations.saddle_point.equations for a in e.averages for t in a.terms]
+    fields = [(e.field, t) for p in held.processes for e in p.equations for t in e.terms]
+    defined = [(d.tensor, t) for p in held.processes for d in p.definitions for t in d.terms]
+    bodies = [t.body for tensor, t in (*averages, *fields, *defined) if tensor.name in live]
+    if any(map(has_jump, (*bodies, *(p.query for p in held.products if p.tensor.name in live)))):
+        return True
+    white = {s.tensor for p in held.processes for e in p.equations for s in e.sources if s.kind is SourceKind.WHITE}
+    strengths = [t.body for p in held.processes for c in p.covariances if c.left.tensor in white for t in c.terms]
+    return any(e.tensor.kind != Kind.DATA for body in strengths for e in entries_of(body))
 
 
 def with_matrices(
@@ -141,7 +168,7 @@ def with_matrices(
     live = find_live(equations.action, held.processes, equations.saddle_point, wanted, held.reads()).live
     if not {r.tensor.name for r in equations.responses} & set(live):
         return replace(equations, process=held.processes, responses=()), held
-    if any(map(held.remembers, (matrix for matrix, _ in held.said))):
+    if held.remember:
         return equations, None
     return replace(equations, process=held.processes), replace(held, direct=())
 

@@ -19,8 +19,9 @@ From quantities to a sweep, in this order:
 `batching` gives a program one axis more, for independent parts of the paths side by side; `deferral` moves averages
 over pairs of times that no step needs behind the last one, where they are products of matrices. `storage` lists the arrays
 of a sweep, forward or backward, with the lengths of their axes (`Stored`): targets print from it what allocates them
-and how much memory they take. `printer` shows a program as text. `interpreter`, with `draws` and `factors`, runs one in
-plain NumPy, about a hundred times slower than generated code, which is tested against it.
+and how much memory they take. `printer` shows a program as text. `interpreter`, with `draws`, `factors` and
+`matrix_states`, runs one in plain NumPy, about a hundred times slower than generated code, which is tested against it;
+`matrix_changes` follows changes through the matrices of a run that is over.
 
 The next stages rely on this:
 - within a step every entry is written before it is read, unless it is read at an earlier time;

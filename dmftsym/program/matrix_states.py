@@ -1,6 +1,7 @@
 """Random matrices of the interpreter in plain NumPy: W = above^T core below, see `matrices`."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from sympy import Expr
@@ -25,6 +26,32 @@ class Side:
         return (values * self.weights) @ self.functions.T
 
 
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What a matrix was asked: values, their sums with all functions, what these gave the other side, the core then.
+
+    `scale`: what was left of what was drawn; `opened`: how many functions were asked on this side.
+    """
+
+    transposed: bool
+    values: np.ndarray
+    sums: np.ndarray
+    given: np.ndarray
+    core: np.ndarray
+    scale: float
+    opened: int
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a matrix learned: a rate for every pair of rows, the queries of both sides, those that were made for it."""
+
+    rates: np.ndarray
+    left: Query
+    right: Query
+    asked: list[Query]
+
+
 class NumpyMatrix:
     """One random matrix of the interpreter; `draw` gives the normals of the images of a new direction."""
 
@@ -33,24 +60,38 @@ class NumpyMatrix:
         self.mean, self.variance, self.symmetry = moments
         self.core = np.zeros((0, 0))
         self.dropped, self.scale = 0.0, 1.0  # the second is what is left of what was drawn
+        self.queries: list[Query] = []
+        self.lessons: list[Lesson] = []
         if self.mean:
             self._pair(np.ones(len(rows.weights)), np.ones(len(columns.weights)), self.mean)
 
     def act(self, values: np.ndarray, transposed: bool) -> np.ndarray:
         """W values, or the transpose, for (rows, paths)."""
-        self.coefficients(values, transposed)
-        here, there = self._sides(transposed)
-        core = self.core if transposed else self.core.T
-        return here.sums(values) @ core @ there.functions
+        query = self._asked(values, transposed)
+        return query.given @ self.sides(transposed)[1].functions
 
-    def learn(self, rates: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
-        """W += Σ rates[a, b] left_a right_bᵀ/N."""
-        b, c = self.coefficients(left, True), self.coefficients(right, False)
-        self.core[np.ix_(self.rows.asked, self.columns.asked)] += b.T @ rates @ c
+    def learn(self, rates: np.ndarray, left: np.ndarray, right: np.ndarray, again: bool) -> None:
+        """W += Σ rates[a, b] left_a right_bᵀ/N; `again`: both sides are asked, also if they were before."""
+        before, ask = len(self.queries), self._asked if again else self._known
+        one, other = ask(left, True), ask(right, False)
+        b, c = (self.coefficients(query) for query in (one, other))
+        self.lessons.append(Lesson(rates.copy(), one, other, self.queries[before:]))
+        self.core[np.ix_(self.rows.asked[: b.shape[1]], self.columns.asked[: c.shape[1]])] += b.T @ rates @ c
 
-    def coefficients(self, values: np.ndarray, transposed: bool) -> np.ndarray:
-        """The coefficients of values in the asked functions; opens a direction where more than a tolerance is left."""
-        here, _ = self._sides(transposed)
+    def coefficients(self, query: Query) -> np.ndarray:
+        """Those of a query in the functions that were asked until then."""
+        here, _ = self.sides(query.transposed)
+        return query.sums[:, here.asked[: query.opened]] / here.size
+
+    def _known(self, values: np.ndarray, transposed: bool) -> Query:
+        """The query of these values, if no direction was opened since; asked now if there is none."""
+        opened = len(self.sides(transposed)[0].asked)
+        alike = (q for q in reversed(self.queries) if q.transposed == transposed and q.opened == opened)
+        return next((q for q in alike if np.array_equal(q.values, values)), None) or self._asked(values, transposed)
+
+    def _asked(self, values: np.ndarray, transposed: bool) -> Query:
+        """A query; opens a direction where more than a tolerance is left of a value."""
+        here, _ = self.sides(transposed)
         for value in values:
             whole = value**2 @ here.weights
             rest = value.copy()
@@ -62,13 +103,18 @@ class NumpyMatrix:
                 self._open(rest / np.sqrt(left / here.size), transposed)
             elif whole > 0:
                 self.dropped = max(self.dropped, left / whole)
-        return here.sums(values)[:, here.asked] / here.size
+        sums, core = here.sums(values), self.core.copy()
+        given = sums @ (core if transposed else core.T)
+        query = Query(transposed, values.copy(), sums, given, core, self.scale, len(here.asked))
+        self.queries.append(query)
+        return query
 
-    def _sides(self, transposed: bool) -> tuple[Side, Side]:
+    def sides(self, transposed: bool) -> tuple[Side, Side]:
+        """The side of what is asked, and the other one."""
         return (self.rows, self.columns) if transposed else (self.columns, self.rows)
 
     def _open(self, function: np.ndarray, transposed: bool) -> None:
-        here, there = self._sides(transposed)
+        here, there = self.sides(transposed)
         image = np.sqrt(self.variance * here.size) * there.normals[len(here.asked)]
         known = there.functions[there.asked]
         if self.symmetry:
@@ -112,9 +158,9 @@ class Matrices:
         values = state.value(product.query, places, (), query)
         result = np.zeros((*values.shape[:-1], len(state.weights[target.tensor.site])))
         lead = len([i for i in product.member if isinstance(i, Index)])
-        for member, place in self._members(product.member, values.shape[:lead]):
+        for member, place in self.members(product.member, values.shape[:lead]):
             rows = values[place].reshape(-1, values.shape[-1])
-            found = self._matrix(product.matrix, member).act(rows, product.transposed)
+            found = self.matrix(product.matrix, member).act(rows, product.transposed)
             result[place] = found.reshape(*values[place].shape[:-1], -1)
         axes = [*places, None]
         order = [axes.index(i) for i in (*(j for j in state.free(target)), None)]
@@ -143,17 +189,19 @@ class Matrices:
         rates = np.moveaxis(rates, [len(lead) + len(rows) + alone.index(i) for i in columns], range(-len(columns), 0))
         left = state.value(part.left, (*lead, *rows), (), matrix.rows)
         right = state.value(part.right, (*lead, *columns), (), matrix.columns)
-        for member, place in self._members(part.member, rates.shape[: len(lead)]):
+        for member, place in self.members(part.member, rates.shape[: len(lead)]):
             one, other = (side[place].reshape(-1, side.shape[-1]) for side in (left, right))
-            self._matrix(matrix, member).learn(rates[place].reshape(len(one), len(other)), one, other)
+            again = bool(matrix.family)  # as in generated code, where members of a family do not know their values
+            self.matrix(matrix, member).learn(rates[place].reshape(len(one), len(other)), one, other, again)
 
-    def _members(self, member: tuple[Expr, ...], lengths: tuple[int, ...]) -> Iterator[tuple[tuple, tuple]]:
+    def members(self, member: tuple[Expr, ...], lengths: tuple[int, ...]) -> Iterator[tuple[tuple, tuple]]:
         """The numbers of each member, and the place of its values."""
         for place in np.ndindex(*lengths):
             numbers = iter(place)
             yield tuple(next(numbers) if isinstance(i, Index) else int(i) for i in member), place
 
-    def _matrix(self, matrix: HeldMatrix, member: tuple[int, ...]) -> NumpyMatrix:
+    def matrix(self, matrix: HeldMatrix, member: tuple[int, ...]) -> NumpyMatrix:
+        """A matrix, or one of a family."""
         key = (matrix.name, *member)
         if key not in self.known:
             number = lambda e: float(self.state.value(e, ()))

@@ -66,7 +66,10 @@ class Values:
             hide(node, self._nested(node, axes, limits, site))
         expr = expr.xreplace(hidden)
         for delta in sorted(expr.atoms(KroneckerDelta), key=str):
-            hide(delta, lined_up(np.eye(self._size(delta.args[0].axis)), delta.args, axes, bool(site)))
+            indices = tuple(i for i in delta.args if isinstance(i, Index))
+            identity = np.eye(self._size(indices[0].axis))
+            identity = identity[int(next(i for i in delta.args if i.is_Integer))] if len(indices) == 1 else identity
+            hide(delta, lined_up(identity, indices, axes, bool(site)))
         for entry in entries_of(expr):
             hide(entry, self._entry(entry, axes, limits, site))
         for number in sorted(expr.atoms(Parameter, Size), key=str):

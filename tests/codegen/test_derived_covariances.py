@@ -149,6 +149,7 @@ def test_part_of_a_group_of_sources(names):
     check(model, ds.compile_model(model, ds.Options(covariance=names)), {}, {})
 
 
+@pytest.mark.usefixtures("averaged_form")
 def test_the_later_source_of_a_group_alone():
     """q needs v alone, which is then drawn from the first normals of the group: as in a model without w."""
     both = interpreted(ds.compile_model(correlated_pair(), ds.Options(covariance=("q",))).source.text)
@@ -198,6 +199,7 @@ SEEDS = (
 )  # fmt: skip
 
 
+@pytest.mark.usefixtures("averaged_form")
 @pytest.mark.parametrize(
     "seed", [s if k < 12 else pytest.param(s, marks=pytest.mark.slow) for k, s in enumerate(SEEDS)]
 )

@@ -24,7 +24,7 @@ WANTED = {
     "deep_cupy": (lambda: build_model("mlp", **DEEP), {"backend": "cupy"}),
     "adjoint_numba": (lambda: build_model("mlp", depth=2), {"covariance": ("f", "Phi1")}),
     "tangent_numba": (CASES["chain"].build, {"covariance": CASES["chain"].covariance}),
-    "tangent_cupy": (CASES["two_populations"].build, {"covariance": ("m_E", "C_I"), "backend": "cupy"}),
+    "tangent_cupy": (CASES["pair"].build, {"covariance": CASES["pair"].covariance, "backend": "cupy"}),
     "heun_cupy": (lambda: build_model("recurrent"), {"backend": "cupy", "scheme": "heun"}),
     "random_numba": (lambda: random_models.Drawn(39).model, {}),
     "random_cupy": (lambda: random_models.Drawn(28).model, {"backend": "cupy"}),

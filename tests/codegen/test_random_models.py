@@ -7,6 +7,7 @@ earlier ones, static, evolving and white noise. Models that the language or the 
 
 import numpy as np
 import pytest
+from as_averaged import as_averaged
 from fluctuating_models import KX, interpreted, prepared
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
@@ -148,7 +149,8 @@ class Drawn:
 def test_random_models(seed):
     try:
         drawn = Drawn(seed)
-        compiled = ds.compile_model(drawn.model, ds.Options(covariance=drawn.covariance))
+        with as_averaged():
+            compiled = ds.compile_model(drawn.model, ds.Options(covariance=drawn.covariance))
     except (ds.LanguageError, ds.LoweringError):
         assume(False)
     module = interpreted(compiled.source.text)

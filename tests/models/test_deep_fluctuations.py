@@ -68,6 +68,7 @@ def diagonal(cov):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("averaged_form")
 def test_influence_functions_are_derivatives_with_respect_to_the_weights_of_paths():
     """Central differences of the forward sweep (1e-6), for paths of both layers; a millionth of eta would show.
 

@@ -61,6 +61,7 @@ def test_forward_and_along_directions(name):
         assert sum(per_path.values()) * PATHS > total([*given, *noise], values, along=True)
 
 
+@pytest.mark.usefixtures("averaged_form")
 def test_backward():
     compiled = ds.compile_model(raw_library.mlp(2), ds.Options(covariance=("f", "Phi1")))
     module, program = interpreted(compiled.source.text), compiled.fluctuations.adjoint

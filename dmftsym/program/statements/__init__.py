@@ -16,8 +16,9 @@ A statement is an immutable record of what is updated, from what. `base` says wh
 
 The kinds: `elementwise` (`Assign`), `contraction` (`Contract`: averages over a site, and sums that keep the paths, of
 the products in `pieces`), `functions` (`Evaluate`: what has no paths), `draws` (`Draw` and its change and adjoint),
-`matrices` (`MatrixProduct`, `Learning`), `recalls` (memories of random matrices in actions that are averaged),
-`directions` (`Sketch`, `Influence`), `loops` (`PathLoop`: updates that share a loop over paths), `parts` (`EachPart`).
+`matrices` (`MatrixProduct`, `Learning`, their changes and adjoints), `recalls` (memories of random matrices in actions
+that are averaged), `directions` (`Sketch`, `Influence`), `loops` (`PathLoop`: updates that share a loop over paths),
+`parts` (`EachPart`).
 
 What holds for all of them:
 - code outside this folder asks a statement for its rules and does not look at its type. Where code still does (the
@@ -36,7 +37,15 @@ from dmftsym.program.statements.draws import AdjointDraw, Draw, DrawVariation
 from dmftsym.program.statements.elementwise import Assign
 from dmftsym.program.statements.functions import Evaluate
 from dmftsym.program.statements.loops import PathLoop
-from dmftsym.program.statements.matrices import AdjointDecay, AdjointLearning, AdjointProduct, Learning, MatrixProduct
+from dmftsym.program.statements.matrices import (
+    AdjointDecay,
+    AdjointLearning,
+    AdjointProduct,
+    Learning,
+    LearningChange,
+    MatrixChange,
+    MatrixProduct,
+)
 from dmftsym.program.statements.parts import EachPart
 from dmftsym.program.statements.pieces import Piece, parted, product_of
 from dmftsym.program.statements.recalls import AdjointBasis, AdjointRecall, ExtendBasis, RecallMemory
@@ -57,7 +66,9 @@ __all__ = [
     "ExtendBasis",
     "Influence",
     "Learning",
+    "LearningChange",
     "Link",
+    "MatrixChange",
     "MatrixProduct",
     "PathLoop",
     "Piece",

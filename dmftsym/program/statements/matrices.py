@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from sympy import Add, Expr
 
 from dmftsym.language.symbols import Entry, Index, Tensor
-from dmftsym.language.terms import Term, entries_of
+from dmftsym.language.terms import Term, as_expression, entries_of
 from dmftsym.program.axes import has_columns
 from dmftsym.program.matrices import HeldMatrix, LearnedPart
 from dmftsym.program.statements.base import BackwardPrimitive, Primitive, Statement, Transposition, Update
+from dmftsym.program.tangents import Tangents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,12 @@ class MatrixProduct(Primitive, Update):
     def fluctuates(self) -> bool:
         """Always: averages with the functions that the matrix was asked do."""
         return True
+
+    def tangent(self, along: Tangents) -> "MatrixChange":
+        """The matrix, as it was when the program ran, applied to the change of the query."""
+        target = along.change(self.target)
+        query = along.change_of(self.query)
+        return MatrixChange(target=target, query=query, product=self, equation=f"change of {self.equation}")
 
     def transpose(self, back: Transposition) -> list[Statement]:
         """To the query, and to the weights of the paths of both sites."""
@@ -93,6 +100,19 @@ class Learning(Primitive):
         """Every member of a family by itself."""
         state.matrices.learn(self)
 
+    def tangent(self, along: Tangents) -> "LearningChange":
+        """What changes of the rates and of both sides do to what is learned."""
+        changes = tuple(
+            ChangedPart(
+                part=part,
+                rates=along.vary((Term(part.rate * part.deltas),)),
+                left=along.change_of(part.left),
+                right=along.change_of(part.right),
+            )
+            for part in self.learned
+        )
+        return LearningChange(matrix=self.matrix, changes=changes, equation=f"change of {self.equation}")
+
     def transpose(self, back: Transposition) -> list[Statement]:
         """To the rates, and to what both sides are made of."""
         result: list[Statement] = []
@@ -120,6 +140,79 @@ class Learning(Primitive):
             matrix=self.matrix, part=part, target=target, left=sides[0], right=sides[1], equation=line
         )
         return [pulled, *passed]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixChange(Primitive, Update):
+    """target = W change of the query, in a second run beside the recorded one (theory 6.9); None for no change.
+
+    W is what was known of it at the end of the run; with it goes the change of what it learned from what changed before.
+    """
+
+    target: Entry
+    query: Entry | None
+    product: MatrixProduct
+    equation: str
+
+    def reads(self, now: Index):
+        """The change of the query."""
+        if self.query is not None:
+            yield self.query, ()
+
+    def text(self) -> list[str]:
+        """The product."""
+        name = f"{self.product.matrix.name}{'.T' if self.product.transposed else ''}"
+        return [f"{self.target} = {name} @ {self.query or 0} + change of {name} @ {self.product.query}"]
+
+    def run(self, state) -> None:
+        """Every member of a family by itself."""
+        state.store(self.target, state.matrices.change(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedPart:
+    """The changes of the rates at which a matrix learned, and of its two sides; None for a side that stays."""
+
+    part: LearnedPart
+    rates: tuple[Term, ...]
+    left: Entry | None
+    right: Entry | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningChange(Primitive):
+    """The change of what a matrix learned at the end of a step, in a second run beside the recorded one."""
+
+    matrix: HeldMatrix
+    changes: tuple[ChangedPart, ...]
+    equation: str
+
+    def reads(self, now: Index) -> Iterator:
+        """The changes of the rates and of the functions of both sides."""
+        for change in self.changes:
+            for term in change.rates:
+                yield term.body, term.constraints
+            yield from ((side, ()) for side in (change.left, change.right) if side is not None)
+
+    @property
+    def writes(self) -> tuple[Tensor, ...]:
+        """Nothing that has a name in the model: the change of the matrix."""
+        return ()
+
+    def text(self) -> list[str]:
+        """The changes."""
+        name, decay = self.matrix.name, self.matrix.decay
+        lines = [f"change of {name} *= {decay}"] * (decay != 1)
+        for change in self.changes:
+            part, rates = change.part, as_expression(change.rates)
+            lines.append(f"change of {name} += {rates} * {part.left} {part.right}^T/N")
+            sides = ((change.left, f"{change.left} {part.right}"), (change.right, f"{part.left} {change.right}"))
+            lines += [f"change of {name} += {part.rate} * {both}^T/N" for side, both in sides if side is not None]
+        return lines
+
+    def run(self, state) -> None:
+        """Every member of a family by itself."""
+        state.matrices.learn_change(self)
 
 
 @dataclass(frozen=True, kw_only=True)
