@@ -17,9 +17,9 @@ From quantities to a sweep, in this order:
 3. `fusion`: updates that run over the paths of one site share a loop (`fuse`); `gathered` brings nodes together so
    that few loops are needed; `history_arrays` says which arrays over paths keep all times.
 `batching` gives a program one axis more, for independent parts of the paths side by side; `deferral` moves averages
-over pairs of times that no step needs behind the last one, where they are products of matrices. `storage` lists the arrays
-of a sweep, forward or backward, with the lengths of their axes (`Stored`): targets print from it what allocates them
-and how much memory they take. `printer` shows a program as text. `interpreter`, with `draws`, `factors` and
+over pairs of times that no step needs behind the last one, where they are products of matrices. `storage` lists the
+arrays of a sweep, forward or backward, with the lengths of their axes (`Stored`): targets print from it what allocates
+them and how much memory they take. `printer` shows a program as text. `interpreter`, with `draws`, `factors` and
 `matrix_states`, runs one in plain NumPy, about a hundred times slower than generated code, which is tested against it;
 `matrix_changes` follows changes through the matrices of a run that is over.
 
