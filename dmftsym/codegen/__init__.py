@@ -10,7 +10,8 @@ The files, from formulas to the module:
 - `arrays`, `pieces`, `covariances`: formulas, products over sample paths and covariances of sources as such trees, the
   same for every target;
 - `array_printer`: trees as text, with the words of the target where targets differ;
-- `kernels`, `cuda_kernels`, `tangent_kernels`: loops over sample paths;
+- `kernels`, `cuda_kernels`, `tangent_kernels`: loops over sample paths; `whole_arrays`: functions that stand outside
+  these on the host, where NumPy evaluates them for an array at once;
 - `sources`, `statements` (`StatementWriter`), `adjoint`: statements as lines of array code, the equation above each;
 - `matrices`, `adjoint_matrices`: what random matrices do in a step, forward and backward in time;
 - `storage`: what makes each array of the plan (`program.storage`), and how much memory all take; `grid`: arrays that

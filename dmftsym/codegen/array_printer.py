@@ -230,7 +230,7 @@ class ArrayPrinter:
 
     def _einsum(self, node: tree.Einsum) -> str:
         parts = self._parts(node)
-        subscripts = _subscripts([part.indices for part in parts], node.indices)
+        subscripts = subscripts_of([part.indices for part in parts], node.indices)
         arrays = ", ".join(map(self.text, parts))
         if node.over_parts():
             return f'_einsum_of_parts("{subscripts}", {PARTS.size}, {arrays})'
@@ -273,7 +273,7 @@ def _matrices(one: Array, other: Array, indices: Indices) -> tuple[Array, Array]
     return lined_up(one, (*row, *inner)), lined_up(other, (*inner, *column))
 
 
-def _subscripts(operands: list[Indices], output: Indices) -> str:
+def subscripts_of(operands: list[Indices], output: Indices) -> str:
     """The subscripts of an einsum."""
     every = [i for indices in operands for i in indices] + list(output)
     letters: dict[Index, str] = {i: PATH if tree.is_path(i) else PART for i in every if tree.is_path(i) or is_part(i)}

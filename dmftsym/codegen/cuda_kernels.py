@@ -4,13 +4,19 @@ from dmftsym.codegen.cuda_printer import CudaPrinter
 from dmftsym.codegen.kernels import KernelCode, KernelWriter, element, number, wrapped
 from dmftsym.codegen.places import size_code
 from dmftsym.codegen.tree import Array
+from dmftsym.codegen.whole_arrays import MadeFunction
 from dmftsym.language.symbols import Entry, Index
 from dmftsym.program.axes import PARTS
 from dmftsym.program.operations import Elementwise
 
 
-def cuda_kernel_code(kernel: Elementwise, now: Index, histories: frozenset[str]) -> KernelCode:
-    """Print the updates of a kernel; arrays become pointers to double, cut to the time at which they are read."""
+def cuda_kernel_code(
+    kernel: Elementwise, now: Index, histories: frozenset[str], made: tuple[MadeFunction, ...] = ()
+) -> KernelCode:
+    """Print the updates of a kernel; arrays become pointers to double, cut to the time at which they are read.
+
+    What updates before it `made` is made once more: reading costs a device more than a function.
+    """
     writer = _Writer(kernel, now, histories, CudaPrinter())
     declared = tuple(f"{kind} {name}" for name, kind in writer.kinds.items())
     lines = wrapped("(", ("long long paths", *declared), ") {")
@@ -21,7 +27,7 @@ def cuda_kernel_code(kernel: Elementwise, now: Index, histories: frozenset[str])
 class _Writer(KernelWriter):
     """Prints loops in C; arrays lie in row-major order."""
 
-    kronecker, comment = "({} == {} ? 1.0 : 0.0)", "// "
+    kronecker, comment, whole_arrays = "({} == {} ? 1.0 : 0.0)", "// ", False
     assignment, local = "{} = {};", "const double {} = {};"
 
     def __init__(self, kernel: Elementwise, now: Index, histories: frozenset[str], printer: CudaPrinter):

@@ -23,6 +23,7 @@ from dmftsym.language.symbols import Entry, Parameter, Tensor
 from dmftsym.language.terms import entries_of
 from dmftsym.linearise.records import Fluctuations, Influences
 from dmftsym.program.batching import parted_program
+from dmftsym.program.deferral import deferred
 from dmftsym.program.program import Program
 from dmftsym.program.sources import times_size
 from dmftsym.version import __version__
@@ -51,7 +52,7 @@ def generate_source(
 
     Raises `CodegenError` for a formula without a printer rule.
     """
-    parted = parted_program(program)
+    parted = parted_program(deferred(program) if TARGETS[target].defers else program)
     writer, host = StatementWriter(parted, target=TARGETS[target]), StatementWriter(program)
     sweeps = [{**sweep_code(parted, writer), "amounts": amounts_of("sweep", program)}]
     own = len(writer.kernels)

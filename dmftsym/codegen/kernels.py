@@ -1,5 +1,6 @@
 """Elementwise kernels: what one sample path does, with loops over the other indices."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sympy import Expr, Function, KroneckerDelta, Symbol
@@ -8,12 +9,13 @@ from dmftsym.codegen import tree
 from dmftsym.codegen.places import All, Part, place_of, size_code
 from dmftsym.codegen.printers import FormulaPrinter, number_symbol
 from dmftsym.codegen.tree import Array
+from dmftsym.codegen.whole_arrays import MadeFunction, evaluated, functions_in, name_of
 from dmftsym.language.symbols import Entry, Index, Parameter, Size
 from dmftsym.language.terms import entries_of, substitute_activations
 from dmftsym.lowering.schemes import BLEND, REACH
 from dmftsym.program.axes import PARTS, TIME_STEP
 from dmftsym.program.operations import Elementwise
-from dmftsym.program.statements import Assign
+from dmftsym.program.statements import Assign, Statement
 from dmftsym.program.times import When, when
 
 
@@ -82,13 +84,17 @@ def listed(names: list[str], most: int = 60) -> str:
 
 
 def kernel_code(
-    kernel: Elementwise, now: Index, histories: frozenset[str], printer: FormulaPrinter | None = None
+    kernel: Elementwise,
+    now: Index,
+    histories: frozenset[str],
+    made: tuple[MadeFunction, ...] = (),
+    printer: FormulaPrinter | None = None,
 ) -> KernelCode:
     """Print the updates of a kernel; arrays become parameters, cut to the time at which they are read.
 
-    `printer`: of other formulas than those of numbers.
+    `made`: functions of site arrays that updates before it stored; `printer`: of other formulas than those of numbers.
     """
-    writer = KernelWriter(kernel, now, histories, printer or FormulaPrinter(array=False))
+    writer = KernelWriter(kernel, now, histories, printer or FormulaPrinter(array=False), made)
     return writer.kernel(tuple(wrapped("(", tuple(writer.parameters), "):")))
 
 
@@ -96,10 +102,16 @@ class ElementPrinter:
     """Prints single values of arrays and notes what the caller must pass: parameter: argument."""
 
     kronecker = "(1.0 if {} == {} else 0.0)"
+    whole_arrays = True  # functions of one array are evaluated by the caller
 
-    def __init__(self, now: Index, histories: frozenset[str], printer: FormulaPrinter):
+    def __init__(
+        self, now: Index, histories: frozenset[str], printer: FormulaPrinter, updates: tuple[Statement, ...]
+    ):
         self.now, self.histories, self.printer = now, histories, printer
         self.parameters: dict[str, Array] = {}
+        self.made: tuple[MadeFunction, ...] = ()
+        self.written = {t.name for update in updates for t in update.writes}
+        self.taken = {e.tensor.name for u in updates for body, _ in u.reads(now) for e in entries_of(body)}
 
     def take(self, name: str, argument: Array, whole: bool = False) -> None:
         """Note a parameter and what is passed for it; `whole`: a whole number."""
@@ -111,9 +123,33 @@ class ElementPrinter:
         self.take(found.name, found.argument)
         return found.code
 
+    def with_functions(self, expr: Expr, code: Callable[[Element, Entry], str]) -> Expr:
+        """Functions of one array replaced by the source of an element of an array that the caller evaluates."""
+        expr = substitute_activations(expr)
+        replaced: dict[Expr, Expr] = {}
+        for function in functions_in(expr) if self.whole_arrays else ():
+            (entry,) = entries_of(function)
+            if entry.tensor.name in self.written:
+                continue
+            stored = next((held for each in self.made if (held := each.at(function)) is not None), None)
+            entry = stored or entry
+            found = element(entry, self.now, self.histories)
+            if stored is None:
+                found = self._own(name_of(function, found.name), found.places, evaluated(function, found.argument))
+            self.take(found.name, found.argument)
+            replaced[function] = Symbol(code(found, entry), real=True)
+        return expr.xreplace(replaced)
+
+    def _own(self, base: str, places: tuple[str, ...], argument: Array) -> Element:
+        """An element of an array that has no name yet."""
+        name, k = base, 1
+        while name in self.taken | self.written or self.parameters.get(name, argument) != argument:
+            name, k = f"{base}_{k + 1}", k + 1
+        return Element(name, places, argument)
+
     def with_source_names(self, expr: Expr) -> Expr:
         """Entries and parameters replaced by symbols that carry their source code."""
-        expr = substitute_activations(expr)
+        expr = self.with_functions(expr, lambda found, _: found.code)
         replaced: dict[Expr, Expr] = {e: Symbol(self.element(e), real=True) for e in entries_of(expr)}
         for delta in sorted(expr.atoms(KroneckerDelta), key=str):
             replaced[delta] = Symbol(self.kronecker.format(*delta.args), real=True)
@@ -131,9 +167,16 @@ class KernelWriter(ElementPrinter):
     comment, assignment, local = "# ", "{} = {}", "{} = {}"
     part = ""
 
-    def __init__(self, kernel: Elementwise, now: Index, histories: frozenset[str], printer: FormulaPrinter):
-        super().__init__(now, histories, printer)
-        self.of, self.written = kernel, {a.target.tensor.name for a in kernel.updates}
+    def __init__(
+        self,
+        kernel: Elementwise,
+        now: Index,
+        histories: frozenset[str],
+        printer: FormulaPrinter,
+        made: tuple[MadeFunction, ...] = (),
+    ):
+        super().__init__(now, histories, printer, kernel.updates)
+        self.of, self.made = kernel, made
         for assign in kernel.updates:
             self.element(assign.target)
         self.loops = tuple(self._loop(indices, group) for indices, group in loops_of(kernel))

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from dmftsym.codegen import tree
-from dmftsym.codegen.array_printer import ArrayPrinter, place_text, total_text
+from dmftsym.codegen.array_printer import ArrayPrinter, place_text, subscripts_of, total_text
 from dmftsym.codegen.arrays import ArrayFormula, Arrays
-from dmftsym.codegen.kernels import KernelCode, wrapped
+from dmftsym.codegen.kernels import KernelCode, element, wrapped
 from dmftsym.codegen.matrices import MatrixWriter
 from dmftsym.codegen.pieces import Pieces
 from dmftsym.codegen.places import place_of, size_code
@@ -14,14 +14,16 @@ from dmftsym.codegen.storage import tuple_code
 from dmftsym.codegen.tangent_kernels import TangentKernelCode, tangent_kernel_code
 from dmftsym.codegen.targets import HOST, Target
 from dmftsym.codegen.tree import Array
+from dmftsym.codegen.whole_arrays import MadeFunction, evaluated, made_by, parts_of
 from dmftsym.language.symbols import Entry, Index
-from dmftsym.language.terms import Before
+from dmftsym.language.terms import Before, entries_of
 from dmftsym.program.axes import COLUMNS, PARTS
 from dmftsym.program.buffers import Role
 from dmftsym.program.operations import Elementwise, Formula, PathSum, Store
 from dmftsym.program.program import Program
 from dmftsym.program.statements import (
     Assign,
+    Contract,
     Draw,
     DrawVariation,
     ExtendBasis,
@@ -59,6 +61,12 @@ class StatementWriter:
         self.sources = SourceWriter(program.grid.now, self.formula, target, program.grid.passes, self.pieces.parts)
         self.matrices, self.fleeting = MatrixWriter(self.formula, self.pieces), fleeting_of(program)
         self.kernels = {} if kernels is None else kernels
+        self.made: tuple[MadeFunction, ...] = ()
+
+    def step(self, statements: tuple[Statement, ...]) -> list[list[str]]:
+        """The source lines of statements that follow each other."""
+        self.made = ()
+        return [self.lines(statement) for statement in statements]
 
     def lines(self, statement: Statement) -> list[str]:
         """The source lines of one statement: those of the operations of which it consists."""
@@ -95,13 +103,30 @@ class StatementWriter:
     # --- elementwise ------------------------------------------------------------------------------
 
     def _loop(self, loop: Elementwise) -> list[str]:
-        code = self._registered(self.target.kernel(loop, self.now, self.pieces.histories))
+        loops = parts_of(loop, self.now) if self.target.whole_arrays else [loop]
+        return [line for part in loops for line in self._part(part)]
+
+    def _part(self, loop: Elementwise) -> list[str]:
+        """One kernel, or the line of a function of a whole array."""
+        written = {a.target.tensor for a in loop.updates}
+        made = [function for a in loop.updates if (function := made_by(a, self.now)) is not None]
+        before, self.made = self.made, tuple(m for m in self.made if not written & m.tensors) + tuple(made)
+        if self.target.whole_arrays and len(made) == len(loop.updates) == 1:
+            return self._function(loop.updates[0], made[0])
+        code = self._registered(self.target.kernel(loop, self.now, self.pieces.histories, before))
         starting = loop.updates[0].starts
         call = self._call(code, starting)
         if not starting:
             return call
         starts = [f"    {a.target.tensor.name}[...] = {self._start(a)}" for a in loop.updates]
         return [f"if {self.now.name} == 0:", *starts, "else:", *[f"    {line}" for line in call]]
+
+    def _function(self, assign: Assign, made: MadeFunction) -> list[str]:
+        """The line of an update that is a function of a whole array."""
+        (entry,) = entries_of(made.function)
+        value = evaluated(made.function, element(entry, self.now, self.pieces.histories).argument)
+        call = self.printer.text(value).removesuffix(")")
+        return [f"# {assign.equation}", f"{call}, out={assign.target.tensor.name})"]
 
     def _call(self, code: KernelCode | TangentKernelCode, starting: bool) -> list[str]:
         """The call of a kernel; one that does not wait for the second time takes zeros from before the first."""
@@ -175,6 +200,25 @@ class StatementWriter:
             first = self.printer.text(self.arrays.total(store.first.terms, free))
             return [head, f"{target} = {value} if {self.now.name} > 0 else {first}"]
         return [head, *self._after_start(store.target, f"{target} {'+=' if store.accumulate else '='} {value}")]
+
+    def closing(self, contract: Contract) -> list[str]:
+        """The lines of an average over all pairs of times up to now."""
+        (piece,), now, target = contract.pieces, self.now, contract.target
+        (other,) = (t for t in target.times if t != now)
+        first, second = sorted(piece.operands, key=lambda e: e.times != (now,))
+        at_all = (first.tensor[tuple(other if i == now else i for i in first.indices)], second)
+        one, two = (self.pieces.operand(entry, contract.constraints) for entry in at_all)
+        subscripts = subscripts_of([(now, *one.indices[1:]), two.indices], self._free_at_all(target))
+        places = [f":{now.name} + 1" if i.is_time else ":" for i in target.tensor.indices]
+        arrays = [self.printer.text(tree.before_start(array, now)) for array in (one, two)]
+        parts, scale = PARTS.size if self.pieces.parts else "1", self.formula.expression(piece.scalar, ())
+        items = (f"{target.tensor.name}[{', '.join(places)}]", f'"{subscripts}"', parts, *arrays)
+        weights = f"weight_{piece.site}{'' if piece.scalar == 1 else f'*({scale})'}"
+        return [f"# {contract.equation}", *wrapped("_over_times(", (*items, weights), ")")]
+
+    def _free_at_all(self, target: Entry) -> tuple[Index, ...]:
+        """All indices of a target, the present time among them."""
+        return tuple(i for i in target.indices if isinstance(i, Index))
 
     def _value(self, value: Formula | PathSum, free: tuple[Index, ...], store: Store) -> Array:
         if isinstance(value, PathSum):

@@ -9,8 +9,9 @@ from dmftsym.codegen.matrices import matrix_lines
 from dmftsym.codegen.sources import normals_of
 from dmftsym.codegen.statements import StatementWriter
 from dmftsym.codegen.storage import amounts_of, made, tuple_code
+from dmftsym.codegen.tree import history_of
 from dmftsym.language.action import Start
-from dmftsym.language.symbols import Tensor
+from dmftsym.language.symbols import Entry, Tensor
 from dmftsym.language.terms import as_expression
 from dmftsym.program.axes import COLUMNS, PARTS, has_columns, length_of
 from dmftsym.program.buffers import Role
@@ -58,14 +59,16 @@ def sweep_code(
     """
     evolving = [g.name for g in program.sampling.groups if g.evolving]
     checked = (Role.ORDER_PARAMETER, Role.FUNCTION)
+    later = {s.target.tensor: s.pieces[0].operands for s in program.sweep.closing}
     timed = [a for a in program.sweep.buffers if a.role in checked and not a.site and a.tensor.time_slots]
-    finite = [f'("{a.tensor.name}", state.{_at_now(a.tensor, program)})' for a in timed]
+    finite = [f'("{a.tensor.name}", state.{of})' for a in timed for of in _seen(a.tensor, later, program)]
+    closing = [line for s in program.sweep.closing for line in writer.closing(s)]
     constants = [t.name for s in program.sweep.constants for t in s.writes]
     whole = lambda t: f"{writer.xp}.stack([{t.name}]*{PARTS.size})" if t.name in constants else t.name
     results = results or {t.name: whole(t) for t in program.facts.outputs}
     matrices = list(dict.fromkeys(d.matrix.name for d in program.sampling.directions))
     held = [*(a.tensor.name for a in timed), *(f"noise_{group}" for group in evolving), *matrices, *results.values()]
-    state = state_code(program, writer, [*arguments], held)
+    state = state_code(program, writer, [*arguments], [*held, *closing])
     returned = {key: of_state(code, state["names"]) for key, code in results.items()}
     of_pass = ("back", "reach", "blend")
     return {
@@ -81,6 +84,7 @@ def sweep_code(
         "held": matrices,
         "parted": program.sampling.parts is not None,
         "counts": bool(evolving or matrices),
+        "closing": of_state("\n".join(closing), state["names"]).split("\n") if closing else [],
         "arguments": ", ".join(arguments),
         "allocated_from": ", ".join(a for a in arguments if a != "progress"),
         "notes": notes,
@@ -98,8 +102,7 @@ def names_of_parts(name: str) -> dict:
 
 def state_code(program: Program, writer: StatementWriter, arguments: list[str], held: list[str]) -> dict:
     """The steps of a program, and the state that they share; `held`: source of what is read between the steps."""
-    step = [writer.lines(s) for s in program.sweep.step]
-    epilogue = [writer.lines(s) for s in program.sweep.epilogue]
+    step, epilogue = writer.step(program.sweep.step), writer.step(program.sweep.epilogue)
     arrays = storage_of(program)
     rows = {a.at_step: writer.target.row(a.name, program.grid.now.name) for a in arrays if a.at_step}
     views = side_by_side({name: code for name, code in rows.items() if is_read(name, [*step, *epilogue])})
@@ -241,6 +244,13 @@ def _start(start: Start, program: Program, writer: StatementWriter) -> list[str]
         f"# {name}(0) ~ Normal(mean {start.mean}, variance {start.variance})",
         f"{name}_start = {xp}.asarray({mean}, dtype=float){column}{scale} + {spread}",
     ]
+
+
+def _seen(tensor: Tensor, later: dict[Tensor, tuple[Entry, ...]], program: Program) -> list[str]:
+    """What shows whether an array is finite at a step: its values, or those of which it will be made."""
+    if tensor not in later:
+        return [_at_now(tensor, program)]
+    return [f"{history_of(t)}[{program.grid.now.name}]" for t in dict.fromkeys(e.tensor for e in later[tensor])]
 
 
 def _at_now(tensor: Tensor, program: Program) -> str:

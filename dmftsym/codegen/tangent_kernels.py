@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sympy import Expr, Mul, Symbol
 
-from dmftsym.codegen.kernels import ElementPrinter, element, listed, number, wrapped
+from dmftsym.codegen.kernels import Element, ElementPrinter, element, listed, number, wrapped
 from dmftsym.codegen.places import size_code
 from dmftsym.codegen.printers import FormulaPrinter
 from dmftsym.codegen.tree import Array
@@ -53,7 +53,7 @@ class _Writer(ElementPrinter):
     """Prints updates one by one and notes what the caller must pass."""
 
     def __init__(self, kernel: PathLoop, now: Index, histories: frozenset[str]):
-        super().__init__(now, histories, FormulaPrinter(array=False))
+        super().__init__(now, histories, FormulaPrinter(array=False), kernel.updates)
         self.site = kernel.site
         self.sums: list[tuple[str, str, Contract]] = []
         self.column = next(i.name for u in kernel.updates for i in u.target.indices if i in _columns(u.target))
@@ -104,6 +104,7 @@ class _Writer(ElementPrinter):
 
     def _hidden(self, expression: Expr, rows: dict[str, str]) -> Expr:
         """A formula whose symbols are source."""
+        expression = self.with_functions(expression, lambda found, entry: self._row(found, entry, rows))
         local = [e for e in entries_of(expression) if e.tensor.site]
         symbols = {e: Symbol(self._row_element(e, rows), real=True) for e in local}
         return self.with_source_names(expression.xreplace(symbols))
@@ -112,6 +113,10 @@ class _Writer(ElementPrinter):
         """One value of a site array, taken from a row: the slice of this column and block, noted in `rows`."""
         found = element(entry, self.now, self.histories)
         self.take(found.name, found.argument)
+        return self._row(found, entry, rows)
+
+    def _row(self, found: Element, entry: Entry, rows: dict[str, str]) -> str:
+        """The same, of an array that stands for the entry."""
         place = [str(i) for i in _spatial(entry)] + [str(i) for i in entry.indices if i.is_Integer]
         row = "_".join(["row", found.name, *place])
         rows[row] = f"{found.name}[{', '.join([*found.places[:-1], 'path_from:path_to'])}]"

@@ -26,6 +26,8 @@ class Target:
     kernel: Callable[..., KernelCode]
     folders: tuple[str | Path, ...] = ()
     fuses_changes: ClassVar[bool] = True  # first-order changes of a site share a kernel with their averages
+    whole_arrays: ClassVar[bool] = True  # functions of one array are evaluated outside kernels
+    defers: ClassVar[bool] = True  # averages over pairs of times that no step needs are made after the last one
     operators: ClassVar[bool] = True  # products of matrices with arrays over sample paths are written with @
 
     # --- sums over arrays over sample paths -------------------------------------------------------
@@ -86,6 +88,8 @@ class DeviceTarget(Target):
     """
 
     fuses_changes: ClassVar[bool] = False
+    whole_arrays: ClassVar[bool] = False
+    defers: ClassVar[bool] = False
     operators: ClassVar[bool] = False
 
     def einsum(self, subscripts: str, arrays: str) -> str:

@@ -5,7 +5,7 @@ a formula reads, whether it needs the previous time, and whether it waits for a 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 
 from sympy import Expr, Symbol, preorder_traversal
@@ -300,5 +300,7 @@ def lined_up(node: Array, indices: tuple[Index, ...]) -> Array:
 
 
 def before_start(node: Array, now: Index) -> Array:
-    """The array, zero before time 0 if it reads the previous time."""
+    """The array, zero before time 0 if it reads the previous time; a function of such an array is one of zeros."""
+    if isinstance(node, Formula):
+        return replace(node, leaves=tuple((part, before_start(leaf, now)) for part, leaf in node.leaves))
     return BeforeStart(node.indices, node, now) if node.reads_before() else node

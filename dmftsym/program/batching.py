@@ -78,5 +78,6 @@ def _along(program: Program, axis: Axis, side_by_side: bool) -> Program:
         buffers=buffers,
         step=tuple(s.batched(along) for s in sweep.step),
         epilogue=tuple(s.batched(along) for s in sweep.epilogue),
+        closing=tuple(s.batched(along) for s in sweep.closing),
     )
     return replace(more, sampling=replace(program.sampling, parts=index))

@@ -11,6 +11,7 @@ from dmftsym.program.sources import SourceGroup
 
 if TYPE_CHECKING:
     from dmftsym.program.program import Program
+    from dmftsym.program.statements import Statement
 
 
 def program_text(program: Program) -> str:
@@ -26,7 +27,12 @@ def program_text(program: Program) -> str:
     lines.append("sources")
     lines += [f"  {line}" for group in program.sampling.groups for line in _group_lines(group)]
     lines += [f"  {s.field}(0) ~ Normal(mean {s.mean}, variance {s.variance})" for s in program.sampling.starts]
-    sections = (("before the first step", sweep.constants), ("step", sweep.step), ("end of step", sweep.epilogue))
+    sections: tuple[tuple[str, tuple[Statement, ...]], ...] = (
+        ("before the first step", sweep.constants),
+        ("step", sweep.step),
+        ("end of step", sweep.epilogue),
+        ("after the last step", sweep.closing),
+    )
     for title, statements in sections:
         if statements:
             lines.append(title)

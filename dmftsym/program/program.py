@@ -10,7 +10,7 @@ from dmftsym.program.buffers import Buffer
 from dmftsym.program.matrices import Directions
 from dmftsym.program.printer import program_text
 from dmftsym.program.sources import SourceGroup
-from dmftsym.program.statements import Evaluate, Statement
+from dmftsym.program.statements import Contract, Evaluate, Statement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +64,16 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """One causal pass over time: its arrays, what does not depend on time, the statements of a step and of its end."""
+    """One causal pass over time: its arrays, what does not depend on time, the statements of a step and of its end.
+
+    `closing`: averages over pairs of times that are made after the last step (see `deferral`).
+    """
 
     buffers: tuple[Buffer, ...]
     constants: tuple[Evaluate, ...]
     step: tuple[Statement, ...]
     epilogue: tuple[Statement, ...]
+    closing: tuple[Contract, ...] = ()
 
     def buffer(self, name: str) -> Buffer:
         """The array of that name."""

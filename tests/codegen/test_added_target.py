@@ -61,7 +61,7 @@ def test_module_agrees_with_numba(case):
 
 def test_a_wrong_number_is_noticed():
     """Negative control: one update wrong by 1e-10."""
-    change = lambda text: re.sub(r"^( +phi_h\[mu, path\]) = (.*)$", r"\1 = 1.0000000001*\2", text, flags=re.M)
+    change = lambda text: re.sub(r"^( +h\[mu, path\]) = (.*)$", r"\1 = 1.0000000001*(\2)", text, flags=re.M)
     wrong = plain_module("two layers", change)
     assert distance(reference("two layers"), run("two layers", wrong)) > 10 * TOLERANCE
 

@@ -146,7 +146,7 @@ class Learning(Primitive):
 class MatrixChange(Primitive, Update):
     """target = W change of the query, in a second run beside the recorded one (theory 6.9); None for no change.
 
-    W is what was known of it at the end; with it goes the change of what it learned from what changed before.
+    W is what was known of it at the end of the run; with it goes what it learned otherwise from what changed before.
     """
 
     target: Entry
