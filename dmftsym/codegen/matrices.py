@@ -24,6 +24,18 @@ class MatrixWriter:
     def __init__(self, formula: ArrayFormula, pieces: Pieces):
         self.formula, self.pieces, self.printer = formula, pieces, formula.printer
 
+    def given(self, statement: MatrixProduct | MatrixChange, stored: bool) -> list[str]:
+        """The line that gives the target of a product, or its change, its values; `stored`: in an array of the state."""
+        if isinstance(statement, MatrixChange):
+            return self.change(statement, stored)
+        return self.product(statement, stored)
+
+    def learned(self, statement: Learning | LearningChange) -> list[str]:
+        """The lines with which a matrix, or its change, decays and learns."""
+        if isinstance(statement, LearningChange):
+            return self.learning_change(statement)
+        return self.learning(statement)
+
     def product(self, statement: MatrixProduct, stored: bool) -> list[str]:
         """The line that gives the target its values; `stored`: whether it is an array of the state."""
         target, places = statement.target, statement.places

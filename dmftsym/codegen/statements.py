@@ -88,14 +88,10 @@ class StatementWriter:
                 return self._extend_basis(operation)
             case RecallMemory():
                 return self._recall(operation)
-            case MatrixProduct():
-                return self.matrices.product(operation, operation.target.tensor not in self.fleeting)
-            case Learning():
-                return self.matrices.learning(operation)
-            case MatrixChange():
-                return self.matrices.change(operation, operation.target.tensor not in self.fleeting)
-            case LearningChange():
-                return self.matrices.learning_change(operation)
+            case MatrixProduct() | MatrixChange():
+                return self.matrices.given(operation, operation.target.tensor not in self.fleeting)
+            case Learning() | LearningChange():
+                return self.matrices.learned(operation)
             case Sketch():
                 return self._sketch(operation)
         raise TypeError(f"unknown operation {operation!r}")
