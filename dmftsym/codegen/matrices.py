@@ -25,7 +25,7 @@ class MatrixWriter:
         self.formula, self.pieces, self.printer = formula, pieces, formula.printer
 
     def given(self, statement: MatrixProduct | MatrixChange, stored: bool) -> list[str]:
-        """The line that gives the target of a product, or its change, its values; `stored`: in an array of the state."""
+        """The line that gives the target of a product, or its change, its values; `stored`: in one of the state."""
         if isinstance(statement, MatrixChange):
             return self.change(statement, stored)
         return self.product(statement, stored)
