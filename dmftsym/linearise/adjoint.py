@@ -14,6 +14,7 @@ from dmftsym.derivation.symmetry import ends_of, symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, fresh_index, gather_powers
+from dmftsym.linearise.exchange import exchangeable
 from dmftsym.linearise.feedback import Feedback
 from dmftsym.linearise.records import Influences
 from dmftsym.linearise.tangent import tangent_of
@@ -61,6 +62,7 @@ def transpose(lowered: Lowered, program: Program, feedback: Feedback, requested:
         jumps=tuple(writer.tangents.jumping),
         duals=writer.duals,
         symmetric=tuple(t.name for t in symmetric_tensors(lowered.action) if t.name in active),
+        exchangeable=tuple((name, *at) for name, at in exchangeable(program).items() if name in requested),
     )
 
 
