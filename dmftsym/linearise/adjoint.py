@@ -219,8 +219,13 @@ class AdjointWriter:
         """What the weight of a path does to an average directly: adjoint of the average times its observable."""
         body = replace(piece, mode=None).body * self.adjoint(changed.target)
         made = self._piece(body, tuple(dict.fromkeys((*changed.constraints, *piece.constraints))))
-        tensor = self.influenced(piece.site)
-        return Influence(tensor[self.column], made, f"influence on {self.tangents.origin[changed.target.tensor].name}")
+        target, name = self.influenced(piece.site)[self.column], self.tangents.origin[changed.target.tensor].name
+        if len(made.operands) > 1 and piece.site not in self.lowered.closure.sites:
+            line = f"influence on {name}: {target} += {made.text(False)}"
+            summed = Contract(target, (made,), (), False, line, accumulate=True)
+            if summed.loop_site:  # in one pass over the paths, beside the adjoints of its operands
+                return summed
+        return Influence(target, made, f"influence on {name}")
 
     def pairings(self, target: Entry) -> list[Statement]:
         """What the fluctuations of a response function of a closed site pair with the kicks of its source."""
