@@ -11,8 +11,8 @@ _OVERWRITTEN = (Role.ADJOINT, Role.ASSIGNED_ADJOINT)  # of a site, at every step
 def joined_columns(influences: Influences) -> dict:
     """The keys of the template: arrays with the axes of columns and times (-1: none), influences, and matrices.
 
-    Empty for programs whose columns stay as they are: those that hold no matrices, and those with sources that are drawn
-    anew, sites that are closed exactly, or arrays over paths with all times.
+    Empty for programs whose columns stay as they are: those that hold no matrices, and those with sources that are
+    drawn anew, sites that are closed exactly, or arrays over paths with all times.
     """
     program = influences.adjoint
     held = [a for a in storage_of(program) if a.columns and a.backward]
