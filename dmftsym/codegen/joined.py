@@ -9,7 +9,7 @@ _OVERWRITTEN = (Role.ADJOINT, Role.ASSIGNED_ADJOINT)  # of a site, at every step
 
 
 def joined_columns(influences: Influences) -> dict:
-    """The keys of the template: arrays with the axes of columns and times (-1: none), influences, and matrices.
+    """The keys of the template: arrays with the axes of columns and of times or paths, influences, and matrices.
 
     Empty for programs whose columns stay as they are: those that hold no matrices, and those with sources that are
     drawn anew, sites that are closed exactly, or arrays over paths with all times.
@@ -27,6 +27,7 @@ def joined_columns(influences: Influences) -> dict:
     return {"arrays": {a.name: _axes(a) for a in arrays}, "influences": found, "matrices": matrices}
 
 
-def _axes(array: Stored) -> tuple[int, int]:
-    """The axes of the columns and of the first time."""
-    return array.shape.index(COLUMNS.size), array.shape.index("steps") if "steps" in array.shape else -1
+def _axes(array: Stored) -> tuple[int, int | None]:
+    """The axes of the columns and of the times, or of the paths; None for two times, all of which may be read."""
+    column, times = array.shape.index(COLUMNS.size), [k for k, size in enumerate(array.shape) if size == "steps"]
+    return column, None if len(times) > 1 else times[0] if times else -1
