@@ -3,6 +3,7 @@
 from dmftsym.codegen.adjoint_matrices import adjoint_lines, adjoint_matrices
 from dmftsym.codegen.code_lines import of_state
 from dmftsym.codegen.influences import influence_tables
+from dmftsym.codegen.joined import joined_columns
 from dmftsym.codegen.places import REST, length, size_code
 from dmftsym.codegen.sources import normals_of
 from dmftsym.codegen.statements import StatementWriter
@@ -69,6 +70,7 @@ def _adjoint_sweep(influences: Influences, writer: StatementWriter) -> dict:
         **names_of_parts("adjoint_sweep"),
         **state,
         "views": [line for block in views for line in block],
+        "joined": joined_columns(influences),
         "amounts": adjoint_amounts("adjoint_sweep", program, influences.duals),
         "step": step,
         "after": of_state("\n".join(after), state["names"]).split("\n"),

@@ -18,6 +18,7 @@ def influence_tables(influences: Influences) -> dict:
         "symmetric": repr(
             tuple(q.name for q in influences.covariances if q.name in influences.symmetric and len(q.time_slots) == 2)
         ),
+        "exchangeable": repr({name: at for name, *at in influences.exchangeable}),
         "kicks": _kicks(program.sampling.groups),
         "site_weights": f"{{{sizes}}}",
         "unpack_kicks": unpack(values_of(program), [[_kicks(program.sampling.groups)]]),

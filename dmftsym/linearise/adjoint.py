@@ -14,6 +14,7 @@ from dmftsym.derivation.symmetry import ends_of, symmetric_tensors
 from dmftsym.errors import LoweringError
 from dmftsym.language.symbols import Entry, Index, Kind, Tensor
 from dmftsym.language.terms import Before, Term, as_expression, entries_of, fresh_index, gather_powers
+from dmftsym.linearise.exchange import exchangeable
 from dmftsym.linearise.feedback import Feedback
 from dmftsym.linearise.records import Influences
 from dmftsym.linearise.tangent import tangent_of
@@ -61,6 +62,7 @@ def transpose(lowered: Lowered, program: Program, feedback: Feedback, requested:
         jumps=tuple(writer.tangents.jumping),
         duals=writer.duals,
         symmetric=tuple(t.name for t in symmetric_tensors(lowered.action) if t.name in active),
+        exchangeable=tuple((name, *at) for name, at in exchangeable(program).items() if name in requested),
     )
 
 
@@ -217,8 +219,13 @@ class AdjointWriter:
         """What the weight of a path does to an average directly: adjoint of the average times its observable."""
         body = replace(piece, mode=None).body * self.adjoint(changed.target)
         made = self._piece(body, tuple(dict.fromkeys((*changed.constraints, *piece.constraints))))
-        tensor = self.influenced(piece.site)
-        return Influence(tensor[self.column], made, f"influence on {self.tangents.origin[changed.target.tensor].name}")
+        target, name = self.influenced(piece.site)[self.column], self.tangents.origin[changed.target.tensor].name
+        if len(made.operands) > 1 and piece.site not in self.lowered.closure.sites:
+            line = f"influence on {name}: {target} += {made.text(False)}"
+            summed = Contract(target, (made,), (), False, line, accumulate=True)
+            if summed.loop_site:  # in one pass over the paths, beside the adjoints of its operands
+                return summed
+        return Influence(target, made, f"influence on {name}")
 
     def pairings(self, target: Entry) -> list[Statement]:
         """What the fluctuations of a response function of a closed site pair with the kicks of its source."""

@@ -68,8 +68,8 @@ class Influences:
 
     `record` is the program with all its path arrays kept, `adjoint` the statements of one step backward. `duals` are
     the pairs of source groups that stand for one random matrix, used forward and backward; `symmetric` names the
-    quantities of which the rows up to the present time hold everything; `jumps` are updates that jump, whose jumps are
-    not seen.
+    quantities of which the rows up to the present time hold everything, `exchangeable` those at one time that stay the
+    same when two indices change places, and which; `jumps` are updates that jump, whose jumps are not seen.
     """
 
     record: Program
@@ -79,6 +79,7 @@ class Influences:
     jumps: tuple[str, ...]
     duals: tuple[tuple[SourceGroup, SourceGroup], ...]
     symmetric: tuple[str, ...]
+    exchangeable: tuple[tuple[str, int, int], ...] = ()
     noise: tuple[ExplicitNoise, ...] = ()
 
     @property
