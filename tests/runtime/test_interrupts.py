@@ -58,7 +58,8 @@ def test_the_steps_done_are_kept(number, solver, text):
     found = solver.solve(GOOD, **OPTIONS)
     assert found.attrs["status"] == "interrupted at step 3"
     for name in ("C", "Cx", "R"):
-        assert np.array_equal(found[name][:3, :3], expected[name][:3, :3])
+        # averages over pairs of times are products of matrices of another size
+        assert np.allclose(found[name][:3, :3], expected[name][:3, :3], rtol=1e-13, atol=0)
         assert np.isnan(found[name][3:]).all()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "handlers of Python are back"
 
