@@ -146,7 +146,7 @@ def _linear_network(couplings):
     return ds.compile_model(m).solve({}, {}, steps=15).C.values
 
 
-@pytest.mark.parametrize("rho", [0, Rational(2, 5), -1])
+@pytest.mark.parametrize("rho", [pytest.param(0, marks=pytest.mark.slow), Rational(2, 5), -1])
 def test_a_matrix_and_its_transpose_in_one_equation(rho):
     """a J + b J^T is a random matrix with variance a^2 + b^2 + 2 a b rho, and correlation of its own."""
     a, b = Rational(1, 2), Rational(4, 5)

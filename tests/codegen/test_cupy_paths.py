@@ -38,7 +38,9 @@ def differs(expected, found):
         return True
 
 
-@pytest.mark.parametrize("case", [c for c in SAMPLED if c != "four layers"])
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.slow] * (c == "equal samples")) for c in SAMPLED if c != "four layers"]
+)
 def test_paths_that_wait_on_the_host_give_the_same_result(case):
     module = loaded(source(case, "cupy"))
     found = solve(case, module, memory_limit=memory(case, module, 0.4))
@@ -81,7 +83,16 @@ def test_a_run_too_large_for_both_is_refused():
         solve("sampled", module, memory_limit=1000, measure="sobol")
 
 
-@pytest.mark.parametrize("case", [*SAMPLED, "sampled", "two layers", "deep linear", "p_spin"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(pytest.param(c, marks=[pytest.mark.slow] * (c == "four layers")) for c in SAMPLED),
+        "sampled",
+        "two layers",
+        "deep linear",
+        "p_spin",
+    ],
+)
 def test_single_precision_measures_its_error(case):
     """The error that a run reports for a part of its paths is that of the whole, within a factor of five or 1e-7."""
     module = loaded(source(case, "cupy"))

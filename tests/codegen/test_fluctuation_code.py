@@ -326,6 +326,7 @@ def diagonal(value):
     return np.diag(value.reshape(size, size)).reshape(value.shape[: value.ndim // 2])
 
 
+@pytest.mark.slow
 def test_two_populations_scatter_like_networks_of_both_sizes():
     """800 networks of 60 + 20 units: 5 % on a variance, 1/N corrections of a few percent more."""
     module = module_of("two_populations")
@@ -649,7 +650,7 @@ def test_two_sources_that_are_one():
 # --- compiled -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ("two_populations", "pair"))
+@pytest.mark.parametrize("name", (pytest.param("two_populations", marks=pytest.mark.slow), "pair"))
 def test_compiled_kernels_give_the_same(name):
     """Sums are reordered: equal to rounding."""
     compiled, module, case = compiled_case(name).solver.module, module_of(name), CASES[name]

@@ -230,6 +230,7 @@ def mixed(nonlinear=True):
     return m
 
 
+@pytest.mark.slow
 def test_a_linear_site_beside_a_nonlinear_one_has_exact_paths():
     """y is a multiple g(t) of its source, so D = g g; and given D, x is a multiple of one normal: q by quadrature."""
     nodes = np.linspace(-9, 9, 4001)
@@ -418,6 +419,7 @@ def moved(offset):
     return m
 
 
+@pytest.mark.slow
 def test_constants_of_closed_sites_do_not_fluctuate():
     """x = mean + y: N Cov of <x x> by the chain rule from averages of y alone."""
     mean = [1.5]

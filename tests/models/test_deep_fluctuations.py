@@ -271,6 +271,7 @@ def test_five_linear_layers_agree_with_trained_networks():
     assert np.abs(ratio - 1).max() > 3 * error
 
 
+@pytest.mark.slow
 def test_exact_and_sampled_covariances_of_a_linear_network_agree():
     """The same network closed by Wick's theorem and sampled: 5 standard errors (Student's law, eight parts)."""
     module = network(2, "linear", ("f", "Phi1", "G2"))

@@ -157,6 +157,7 @@ def test_the_memory_terms_are_needed_for_f(left_out, expected):
         assert found < LIMIT
 
 
+@pytest.mark.slow
 def test_the_hat_form_of_both_response_functions_equals_the_pair():
     _, parameters, inputs, steps = ensemble("three_layer_tanh_small")
     data = {"Kx": inputs["X"] @ inputs["X"].T / 2, "y": inputs["y"]}
@@ -223,6 +224,7 @@ def linear_network(Kx, y, gamma, eta, depth, steps):
     return f.reshape(steps, P).T, blocks(Phi), blocks(G), blocks(A), blocks(B)
 
 
+@pytest.mark.slow
 def test_five_layers_closed_exactly_sampled_and_trained():
     widths, parameters, inputs, steps = ensemble("five_layer_linear")
     solver = network(tuple(f"Phi{k}" for k in (1, 2, 3, 4)), depth=4, activation="linear")

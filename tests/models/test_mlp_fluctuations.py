@@ -105,7 +105,17 @@ def linear_closed_form(gamma, eta, steps):
     return U @ k_f @ U.T, U @ (k_fK - k_f @ W.T), k_K - W @ k_fK - k_fK.T @ W.T + W @ k_f @ W.T
 
 
-@pytest.mark.parametrize(("gamma", "eta"), [(0.5, 0.2), (1, 0.2), (3, 0.2), (6, 0.2), (0.5, 1.2), (1, 1.05)])
+@pytest.mark.parametrize(
+    ("gamma", "eta"),
+    [
+        pytest.param(0.5, 0.2, marks=pytest.mark.slow),
+        (1, 0.2),
+        (3, 0.2),
+        pytest.param(6, 0.2, marks=pytest.mark.slow),
+        (0.5, 1.2),
+        (1, 1.05),
+    ],
+)
 def test_linear_network_agrees_with_its_closed_form(gamma, eta):
     """To 1e-9 of the largest entry for all pairs of times; η K starts above 2 in the last two, stays about 2 in one."""
     result = compiled("linear", ("f", "K")).solve({"gamma": gamma, "eta": eta}, ONE_SAMPLE, steps=40)
@@ -278,7 +288,7 @@ ERF = "erf", erf, lambda h: 2 / np.sqrt(np.pi) * np.exp(-h * h)
 TANH = "tanh", np.tanh, lambda h: 1 - np.tanh(h) ** 2
 
 
-@pytest.mark.parametrize(("activation", "phi", "dphi"), [ERF, TANH])
+@pytest.mark.parametrize(("activation", "phi", "dphi"), [pytest.param(*ERF, marks=pytest.mark.slow), TANH])
 def test_lazy_limit_of_one_sample(activation, phi, dphi):
     """N·Var Delta(t) = κ y² (ηt)² (1 − ηK)^{2(t−1)}, with corrections of order γ²; quadrature good to 1e-7."""
     eta, y, t = 0.3, 1.3, np.arange(30)
@@ -385,6 +395,7 @@ def test_logistic_centred_network_with_test_points_agrees_with_trained_networks(
     assert (wrong > limits).all(), "six percent of gamma must show"
 
 
+@pytest.mark.slow
 def test_functions_of_outputs_fluctuate_by_the_chain_rule():
     """Losses: Cov = J Σ Jᵀ and excess ½ tr(J′ Σ) from N·Cov of the centred outputs, written out; exact sums, 1e-12."""
     X, X_test = np.array([[1.0, 0.3], [-0.4, 0.9]]), np.array([[0.3, 0.5]])

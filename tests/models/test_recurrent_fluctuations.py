@@ -121,6 +121,7 @@ def monte_carlo_sweeps(phi, g, dt, steps, paths, sweeps, seed):
         yield C
 
 
+@pytest.mark.slow
 def test_relu_network_agrees_with_independent_sweeps():
     """A kink, no jump: 6000 sweeps of 1000 paths; entries within 4.5 standard errors, their average within 3.
 

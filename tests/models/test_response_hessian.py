@@ -86,7 +86,7 @@ def compare(layout, action, model, parameters, names):
 SLOW = [pytest.param(3, temperature, marks=pytest.mark.slow) for temperature in (0.8, 0.3)]
 
 
-@pytest.mark.parametrize("p, temperature", [*SLOW, (2, 0.5), (4, 0.0)])
+@pytest.mark.parametrize("p, temperature", [*SLOW, (2, 0.5), pytest.param(4, 0.0, marks=pytest.mark.slow)])
 def test_p_spin(p, temperature):
     layout, action = p_spin_action(p, temperature)
     parameters = {"p": p, "temperature": temperature}
@@ -96,7 +96,9 @@ def test_p_spin(p, temperature):
         compare(layout, wrong, build_model("p_spin"), parameters, ("C", "mu"))
 
 
-@pytest.mark.parametrize("rho", [0.6, -0.4, 1e-3, 1.0, -1.0])
+@pytest.mark.parametrize(
+    "rho", [pytest.param(0.6, marks=pytest.mark.slow), -0.4, 1e-3, pytest.param(1.0, marks=pytest.mark.slow), -1.0]
+)
 def test_linear_network_with_partially_symmetric_couplings(rho):
     model = build_model("recurrent", activation="linear", symmetric=True)
     layout, action = symmetric_action(0.9, rho, 1.3)
