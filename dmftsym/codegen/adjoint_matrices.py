@@ -14,7 +14,7 @@ def adjoint_matrices(program: Program) -> list[str]:
     for matrix in dict.fromkeys(d.matrix for d in program.sampling.directions):
         kind = "FamilyAdjoint" if matrix.family else "MatrixAdjoint"
         sides = f"influence_{matrix.rows}, influence_{matrix.columns}"
-        lines.append(f'adjoint_{matrix.name} = {kind}(recorded["{matrix.name}"], columns, {sides}, (last + 1)/steps)')
+        lines.append(f'adjoint_{matrix.name} = {kind}(recorded["{matrix.name}"], columns, {sides}, last)')
     return lines
 
 
