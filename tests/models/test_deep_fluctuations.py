@@ -231,7 +231,8 @@ def test_three_layers_agree_with_trained_networks_closely(small):
 def test_longer_training_of_three_layers():
     """three_layer_tanh.json, 25 steps: N Var of f, K and Phi(t, t), averaged over times and samples, within 5 %.
 
-    Every entry within 3 standard errors of the extrapolated ensembles (4.8 %).
+    Every entry within 3 standard errors of the extrapolated ensembles (4.8 %). The theory is the mean of two samples,
+    whose own errors are 1 to 3 % each.
     """
     file = json.loads((REFERENCE / "three_layer_tanh.json").read_text())
     settings = file["settings"]
@@ -241,7 +242,8 @@ def test_longer_training_of_three_layers():
         model.define(f"now{layer}", mu, nu, t, model.tensors[f"Phi{layer}"][mu, t, nu, t])
     module = ds.compile_model(model, ds.Options(covariance=("f", "K", "now1", "now2"))).solver.module
     data, parameters = {"X": settings["X"], "y": settings["y"]}, {"gamma": settings["gam"], "eta": settings["eta"]}
-    result = module.fluctuations(parameters, data, steps=settings["T"])
+    samples = [module.fluctuations(parameters, data, steps=settings["T"], seed=seed) for seed in (0, 1)]
+    result = {f"cov_{q}_{q}": sum(each[f"cov_{q}_{q}"] for each in samples) / 2 for q in ("f", "K", "now1", "now2")}
     found = {"f": ensemble_ratio(file["widths"], "f", np.einsum("mtmt->tm", result["cov_f_f"]))}
     for name, recorded, place in (("K", "ntk", ()), ("now1", "Phi", 0), ("now2", "Phi", 1)):
         variance = np.einsum("mntmnt->tmn", result[f"cov_{name}_{name}"])
