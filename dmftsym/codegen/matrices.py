@@ -38,16 +38,20 @@ class MatrixWriter:
 
     def product(self, statement: MatrixProduct, stored: bool) -> list[str]:
         """The line that gives the target its values; `stored`: whether it is an array of the state."""
-        target, places = statement.target, statement.places
-        values = self.rows(statement.query, places)
+        values = self.rows(statement.query, statement.places)
         act = "backward" if statement.transposed else "forward"
         code = f"{one_of(statement.matrix, statement.member)}.{act}({values})"
+        return self._answer(statement, code, statement.places, stored)
+
+    def _answer(
+        self, statement: MatrixProduct | MatrixChange, code: str, axes: tuple[Index, ...], stored: bool
+    ) -> list[str]:
+        """The line that gives a target what a call returns with the given axes, and the paths."""
+        target = statement.target
         own = tuple(i for i in target.indices if isinstance(i, Index) and not i.is_time)
-        if own != places:
-            order = [places.index(i) for i in own]
-            code += f".transpose({', '.join(map(str, [*order, len(own)]))})"
-        name = target.tensor.name
-        return [f"{name}{'[...]' if stored else ''} = {code}  # {statement.equation}"]
+        if own != axes:
+            code += f".transpose({', '.join(map(str, [*map(axes.index, own), len(own)]))})"
+        return [f"{target.tensor.name}{'[...]' if stored else ''} = {code}  # {statement.equation}"]
 
     def learning(self, statement: Learning) -> list[str]:
         """The lines with which a matrix decays and learns."""
@@ -77,10 +81,7 @@ class MatrixWriter:
         else:
             values = self.rows(statement.query, axes)
         code = f"change_{one_of(product.matrix, product.member)}.push({values})"
-        own = tuple(i for i in target.indices if isinstance(i, Index) and not i.is_time)
-        if own != axes:
-            code += f".transpose({', '.join(map(str, [*map(axes.index, own), len(own)]))})"
-        return [f"{target.tensor.name}{'[...]' if stored else ''} = {code}  # {statement.equation}"]
+        return self._answer(statement, code, axes, stored)
 
     def learning_change(self, statement: LearningChange) -> list[str]:
         """The lines with which the change of a matrix decays and learns."""

@@ -204,17 +204,13 @@ class StatementWriter:
         first, second = sorted(piece.operands, key=lambda e: e.times != (now,))
         at_all = (first.tensor[tuple(other if i == now else i for i in first.indices)], second)
         one, two = (self.pieces.operand(entry, contract.constraints) for entry in at_all)
-        subscripts = subscripts_of([(now, *one.indices[1:]), two.indices], self._free_at_all(target))
+        subscripts = subscripts_of([(now, *one.indices[1:]), two.indices], target.indices)
         places = [f":{now.name} + 1" if i.is_time else ":" for i in target.tensor.indices]
         arrays = [self.printer.text(tree.before_start(array, now)) for array in (one, two)]
         parts, scale = PARTS.size if self.pieces.parts else "1", self.formula.expression(piece.scalar, ())
         items = (f"{target.tensor.name}[{', '.join(places)}]", f'"{subscripts}"', parts, *arrays)
         weights = f"weight_{piece.site}{'' if piece.scalar == 1 else f'*({scale})'}"
         return [f"# {contract.equation}", *wrapped("_over_times(", (*items, weights), ")")]
-
-    def _free_at_all(self, target: Entry) -> tuple[Index, ...]:
-        """All indices of a target, the present time among them."""
-        return tuple(i for i in target.indices if isinstance(i, Index))
 
     def _value(self, value: Formula | PathSum, free: tuple[Index, ...], store: Store) -> Array:
         if isinstance(value, PathSum):
