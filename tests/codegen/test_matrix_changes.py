@@ -80,6 +80,26 @@ def recorded(module, rng, mean, symmetry, tolerance):
     return W, done, weights
 
 
+def test_a_sweep_backward_begins_where_its_step_ended(generated):
+    """Regression: it took it that every step asks as much; later directions make a step ask a value once more."""
+    rng, weights = np.random.default_rng(2), np.full(40, 1 / 40)
+    side = (1.0, weights, rng.standard_normal((64, 40)))
+    W, ends = generated.RandomMatrix(side, side, 0.0, 1.0, 0.0, 1e-6, 3, recording=True), []
+    for new in (True, False, False, False):
+        phi, g = np.ones((1, 40)), np.ones((1, 40))
+        W.forward(phi)
+        W.forward(rng.standard_normal((1, 40)) if new else 2 * phi)  # opens a direction, or does not
+        W.backward(g)
+        W.learn(np.array([0.1]), g, phi)
+        W.end_step()
+        ends.append((len(W.queries), len(W.lessons)))
+    assert ends[0][0] == 4 and ends[3][0] == 13, "one query more in the first step"
+    for last, (queries, lessons) in enumerate(ends):
+        found = generated.MatrixAdjoint(W, COUNT, *(np.zeros((COUNT, 40)) for _ in range(2)), last)
+        assert (found.left, found.lessons) == (queries, lessons)
+    assert round(ends[3][0] * 2 / 4) != ends[1][0], "negative control: an equal share is another place"
+
+
 LAWS = {"plain": (0.0, 0.0, 1e-9), "mean, tolerance": (0.3, 0.0, 0.05), "correlated": (0.3, 0.5, 0.05)}
 
 
